@@ -1,0 +1,47 @@
+/**
+ * Errors are data: a stable code, a sentence for a person, and what to do. They are printed once, in `cli/`.
+ */
+
+/** One thing that stands in the way, found by a preflight or a plan. All of them are collected before failing. */
+export interface Problem {
+  /** Stable, kebab-case; documented. Never reused for another meaning. */
+  readonly code: string;
+  /** Where, from the outside in: `['pid 123', 'fd 7', 'eventfd']`. */
+  readonly path: readonly string[];
+  /** One sentence: what it is and why it stands in the way. */
+  readonly message: string;
+  /** One sentence: what the user can do. */
+  readonly remedy?: string;
+}
+
+/** Base of every error that quicksave throws on purpose. `message` is a sentence for a person. */
+export class QuicksaveError extends Error {
+  override readonly name: string = 'QuicksaveError';
+  readonly code: string;
+  readonly remedy: string | undefined;
+  constructor(code: string, message: string, options: { remedy?: string; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.remedy = options.remedy;
+  }
+}
+
+/** The save or restart was refused before anything was harmed; `problems` lists every reason. */
+export class RefusedError extends QuicksaveError {
+  override readonly name: string = 'RefusedError';
+  readonly problems: readonly Problem[];
+  constructor(message: string, problems: readonly Problem[]) {
+    super('refused', message);
+    this.problems = problems;
+  }
+}
+
+/** An image that is cut, changed, or not an image at all. `offset` is the byte in the stream where it was noticed. */
+export class ImageError extends QuicksaveError {
+  override readonly name: string = 'ImageError';
+  readonly offset: number | undefined;
+  constructor(code: string, message: string, options: { offset?: number; cause?: unknown; remedy?: string } = {}) {
+    super(code, message, options);
+    this.offset = options.offset;
+  }
+}
