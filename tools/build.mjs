@@ -1,6 +1,51 @@
-// Bundles the command and the library into dist/. Native packages stay outside; everything else is bundled, because
-// loading one file is what keeps the command's start-up short.
-import { rmSync } from 'node:fs';
+// Bundles the command, the library and the workers into dist/. Native packages stay outside; everything else is bundled,
+// because loading few files is what keeps the command's start-up short. Entry points that do not exist are left out.
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
+process.chdir(join(dirname(fileURLToPath(import.meta.url)), '..'));
+
+const NATIVE_PACKAGES = ['koffi', '@node-rs/crc32', '@toondepauw/node-zstd'];
+
+// Bundled CommonJS packages ask for Node's own modules with require(), which an ES module does not have.
+const REQUIRE_FOR_COMMONJS =
+  "import { createRequire as quicksaveCreateRequire } from 'node:module';\n" +
+  'const require = quicksaveCreateRequire(import.meta.url);';
+
+function entryPoints() {
+  const fixed = { cli: 'src/cli/main.ts', index: 'src/index.ts', testing: 'src/testing.ts' };
+  const entries = Object.entries(fixed).filter(([, path]) => existsSync(path));
+  const workers = readdirSync('src', { recursive: true }).filter((path) => path.endsWith('-worker.ts'));
+  for (const path of workers.sort()) entries.push([basename(path, '.ts'), join('src', path)]);
+  const names = entries.map(([name]) => name);
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) throw new Error(`two entry points are called ${twice}`);
+  return Object.fromEntries(entries);
+}
+
+function emitTypes() {
+  const tsc = spawnSync(join('node_modules', '.bin', 'tsc'), ['-p', 'tsconfig.build.json'], { stdio: 'inherit' });
+  if (tsc.status !== 0) process.exitCode = 1;
+}
+
 rmSync('dist', { recursive: true, force: true });
+const entries = entryPoints();
+if (Object.keys(entries).length > 0) {
+  await build({
+    entryPoints: entries,
+    outdir: 'dist',
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    external: NATIVE_PACKAGES,
+    banner: { js: REQUIRE_FOR_COMMONJS },
+    logLevel: 'warning',
+  });
+}
+if (existsSync('src/index.ts')) emitTypes();
+console.log(`built ${Object.keys(entries).join(', ') || 'nothing: there is no entry point yet'}`);

@@ -1,0 +1,53 @@
+/**
+ * The machine code that quicksave brings into a task: assembled from `machine-code.S`, which says what each routine does
+ * and how its state block is laid out. A test assembles the source again and compares every byte and label.
+ */
+
+const assembled = Buffer.from(
+  [
+    '0f05bf02000000488db3a000000031d241ba08000000b80e0000000f054889dc415f415e415d415c5d5b415b415a4159',
+    '415858595a5e5f48cf0f058bbbac000000c783ac000000ffffffffb8030000000f058bbba8000000c783a8000000ffff',
+    'ffffb8030000000f05eb978bbbac000000c783ac000000ffffffffb8030000000f058bbba8000000488db3c0000000ba',
+    '010000004531d24531c04531c9b82d0000000f0583f8fc74d983f801758d4c8d35480000004c8ba3b8000000448babb0',
+    '0000004585ed7432498b0424498b7c2408498b742410498b5424184d8b5424204d8b4424284d8b4c24300f0549894424',
+    '384983c44041ffcdebc941ffe68bbba8000000488db3c0000000ba0100000041ba004000004531c04531c9b82c000000',
+    '0f05e95bffffff4c8d3502000000eb85ccebfdbf01000000b8e70000000f05ebf2',
+  ].join(''),
+  'hex',
+);
+
+/** All routines, position independent. */
+export const machineCode: Uint8Array = assembled;
+
+/** Where each routine begins, in bytes from the start of {@link machineCode}. */
+export const routines = {
+  call_once: 0x0,
+  go_home: 0x2,
+  end_of_home: 0x39,
+  call_close_home: 0x39,
+  agent: 0x6b,
+  batch_then_trap: 0x127,
+  leave: 0x133,
+  end_of_agent: 0x141,
+} as const;
+
+/** The part that the bootstrap needs: one call, then home. Small enough for the unused end of a vDSO page. */
+export const homeCode: Uint8Array = assembled.subarray(0, routines.end_of_home);
+
+/** Bytes of one task's state block. */
+export const stateBlockSize = 0x100;
+
+/** Offsets in a state block. */
+export const stateBlock = {
+  registers: 0x00,
+  iretFrame: 0x78,
+  signalMask: 0xa0,
+  doorbell: 0xa8,
+  toolEnd: 0xac,
+  callCount: 0xb0,
+  calls: 0xb8,
+  ringByte: 0xc0,
+} as const;
+
+/** Bytes of one call in a batch: number, six arguments, result. */
+export const remoteCallSize = 64;

@@ -1,0 +1,158 @@
+/**
+ * THREAD and CPU payloads: the layouts of 2008 (DESIGN, "The 2008 records") byte for byte, extended at their end for 64 bits
+ * and for states longer than FXSAVE. docs/image-format.md has the tables.
+ */
+import { ImageError } from '../../support/errors.ts';
+import type { RegisterFile } from './registers.ts';
+import { register, type RegisterName } from './registers.ts';
+import { LEGACY_SIZE, type XstateComponent, type XstateLayout } from './xstate.ts';
+
+/** r15 .. ss at 0-167, then ds es fs gs at 168-199. */
+const registerOrder: readonly RegisterName[] = [
+  'r15',
+  'r14',
+  'r13',
+  'r12',
+  'rbp',
+  'rbx',
+  'r11',
+  'r10',
+  'r9',
+  'r8',
+  'rax',
+  'rcx',
+  'rdx',
+  'rsi',
+  'rdi',
+  'orig_rax',
+  'rip',
+  'cs',
+  'eflags',
+  'rsp',
+  'ss',
+  'ds',
+  'es',
+  'fs',
+  'gs',
+];
+
+const DEBUG_REGISTERS = 200;
+const USES_DEBUG = 264;
+const USED_MATH = 266;
+const HAS_FXSR = 268;
+const FPU = 272;
+/** The end of the layout of 2008. */
+export const CPU_BASE_SIZE = 784;
+const FS_BASE = 784;
+const GS_BASE = 792;
+const XCR0 = 800;
+const XSTATE_SIZE = 808;
+const COMPONENT_COUNT = 812;
+const COMPONENTS = 816;
+const COMPONENT_SIZE = 12;
+const MAX_COMPONENTS = 62;
+const MAX_XSTATE_SIZE = 64 * 1024;
+export const DEBUG_REGISTER_COUNT = 8;
+
+export interface CpuState {
+  readonly registers: RegisterFile;
+  /** dr0-dr7; 4 and 5 are always 0. */
+  readonly debugRegisters: readonly bigint[];
+  readonly xstate: Buffer;
+  readonly layout: XstateLayout;
+}
+
+/** dr7 with no breakpoint enabled. */
+const noBreakpoints = (dr7: bigint): boolean => (dr7 & 0xffn) === 0n;
+
+export function encodeCpu(state: CpuState): Buffer {
+  const { registers, debugRegisters, xstate, layout } = state;
+  const tail = COMPONENTS + layout.components.length * COMPONENT_SIZE;
+  const bytes = Buffer.alloc(tail + xstate.length - LEGACY_SIZE);
+  registerOrder.forEach((name, index) => {
+    bytes.writeBigUInt64LE(registers[register[name]] ?? 0n, index * 8);
+  });
+  debugRegisters.forEach((value, index) => {
+    bytes.writeBigUInt64LE(value, DEBUG_REGISTERS + index * 8);
+  });
+  bytes.writeUInt16LE(noBreakpoints(debugRegisters[7] ?? 0n) ? 0 : 1, USES_DEBUG);
+  bytes.writeUInt16LE(1, USED_MATH);
+  bytes.writeUInt16LE(1, HAS_FXSR);
+  xstate.copy(bytes, FPU, 0, LEGACY_SIZE);
+  bytes.writeBigUInt64LE(registers[register.fs_base] ?? 0n, FS_BASE);
+  bytes.writeBigUInt64LE(registers[register.gs_base] ?? 0n, GS_BASE);
+  bytes.writeBigUInt64LE(layout.xcr0, XCR0);
+  bytes.writeUInt32LE(xstate.length, XSTATE_SIZE);
+  bytes.writeUInt32LE(layout.components.length, COMPONENT_COUNT);
+  layout.components.forEach((part, index) => {
+    const at = COMPONENTS + index * COMPONENT_SIZE;
+    bytes.writeUInt32LE(part.index, at);
+    bytes.writeUInt32LE(part.offset, at + 4);
+    bytes.writeUInt32LE(part.sizeBytes, at + 8);
+  });
+  xstate.copy(bytes, tail, LEGACY_SIZE);
+  return bytes;
+}
+
+/** Decodes an untrusted payload; `where` names the record for errors. */
+export function decodeCpu(bytes: Buffer, where: string): CpuState {
+  const refuse = (what: string): never => {
+    throw new ImageError('bad-record', `${where}: ${what}.`);
+  };
+  if (bytes.length < COMPONENTS) refuse(`has ${bytes.length} bytes, fewer than the ${COMPONENTS} that it must have`);
+  const xstateSize = bytes.readUInt32LE(XSTATE_SIZE);
+  const componentCount = bytes.readUInt32LE(COMPONENT_COUNT);
+  if (xstateSize < LEGACY_SIZE + 64 || xstateSize > MAX_XSTATE_SIZE) refuse(`xstate size ${xstateSize} is not possible`);
+  if (componentCount > MAX_COMPONENTS) refuse(`${componentCount} xstate components are not possible`);
+  const tail = COMPONENTS + componentCount * COMPONENT_SIZE;
+  if (bytes.length !== tail + xstateSize - LEGACY_SIZE) refuse('its length does not fit its xstate size');
+  const registers = new BigUint64Array(Object.keys(register).length);
+  registerOrder.forEach((name, index) => {
+    registers[register[name]] = bytes.readBigUInt64LE(index * 8);
+  });
+  registers[register.fs_base] = bytes.readBigUInt64LE(FS_BASE);
+  registers[register.gs_base] = bytes.readBigUInt64LE(GS_BASE);
+  const components = Array.from({ length: componentCount }, (_, index) =>
+    decodeComponent(bytes, COMPONENTS + index * COMPONENT_SIZE),
+  );
+  if (components.some((part) => part.index > 62 || part.offset + part.sizeBytes > xstateSize)) {
+    refuse('an xstate component lies outside of the state');
+  }
+  return {
+    registers,
+    debugRegisters: Array.from({ length: DEBUG_REGISTER_COUNT }, (_, index) =>
+      bytes.readBigUInt64LE(DEBUG_REGISTERS + index * 8),
+    ),
+    xstate: Buffer.concat([bytes.subarray(FPU, FPU + LEGACY_SIZE), bytes.subarray(tail)]),
+    layout: { xcr0: bytes.readBigUInt64LE(XCR0), sizeBytes: xstateSize, components },
+  };
+}
+
+function decodeComponent(bytes: Buffer, at: number): XstateComponent {
+  return { index: bytes.readUInt32LE(at), offset: bytes.readUInt32LE(at + 4), sizeBytes: bytes.readUInt32LE(at + 8) };
+}
+
+const TLS_ENTRIES = 3;
+const TLS_ARRAY_SIZE = 24;
+const THREAD_SIZE = 8 + TLS_ARRAY_SIZE;
+
+/** The three thread-local storage slots of the GDT, as processor descriptors of 8 bytes; all zero when empty. */
+export function encodeThread(descriptors: Uint8Array): Buffer {
+  const bytes = Buffer.alloc(THREAD_SIZE);
+  bytes.writeInt16LE(TLS_ENTRIES, 0);
+  bytes.writeInt16LE(TLS_ARRAY_SIZE, 2);
+  bytes.set(descriptors.subarray(0, TLS_ARRAY_SIZE), 8);
+  let used = 0;
+  for (let slot = 0; slot < TLS_ENTRIES; slot++) {
+    if (descriptors.subarray(slot * 8, slot * 8 + 8).some((byte) => byte !== 0)) used++;
+  }
+  bytes.writeInt16LE(used, 4);
+  return bytes;
+}
+
+export function decodeThread(bytes: Buffer, where: string): Uint8Array {
+  const fits = bytes.length === THREAD_SIZE && bytes.readInt16LE(0) === TLS_ENTRIES && bytes.readInt16LE(2) === TLS_ARRAY_SIZE;
+  if (!fits) throw new ImageError('bad-record', `${where}: it is not laid out as a THREAD record.`);
+  return bytes.subarray(8);
+}
+

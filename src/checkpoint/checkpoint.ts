@@ -1,0 +1,274 @@
+/**
+ * The script of a save: freeze -> collect -> write image -> release.
+ *
+ * Everything from freeze to release is synchronous and on one thread, as ptrace(2) demands. Every step on the target has
+ * its undo on the stack before it is made, and whatever happens to us the target goes on (see tracee/stopped-task.ts).
+ */
+import { openSync, closeSync } from 'node:fs';
+import { resolvedHere } from '../arch/x86/interrupted-call.ts';
+import type { HeadState } from '../image/head.ts';
+import type { ImageWriter } from '../image/writer.ts';
+import { SIGNAL } from '../kernel/abi/signal.ts';
+import { xsaveLayout, type XsaveLayout } from '../kernel/cpu.ts';
+import { tryOpenPidfd } from '../kernel/calls/descriptors.ts';
+import { detachIfAlive } from '../kernel/calls/ptrace.ts';
+import { waitForTask } from '../kernel/calls/wait.ts';
+import { sendSignal } from '../kernel/calls/task-attributes.ts';
+import type { NativeMemory } from '../kernel/native-memory.ts';
+import type { OwnedFd } from '../kernel/owned-fd.ts';
+import { PageCrew } from '../pages/page-crew.ts';
+import type { SharedState } from '../pages/shared-state.ts';
+import { readMaps } from '../procfs/smaps.ts';
+import { readStatus } from '../procfs/status.ts';
+import { localFd, type Pid, type Tid } from '../support/brand.ts';
+import { CleanupStack } from '../support/cleanup-stack.ts';
+import { type Problem, QuicksaveError, RefusedError } from '../support/errors.ts';
+import { findHole } from '../tracee/address-space.ts';
+import { Agent, agentSize, type AgentLayout } from '../tracee/agent.ts';
+import { findVdsoSite, installSite, removeSite } from '../tracee/vdso-site.ts';
+import { collectTree, type CollectedTree } from './collect.ts';
+import { type FrozenProcess, freezeProcess } from './freeze.ts';
+import type { Output } from './output.ts';
+import { planPages } from './page-plan.ts';
+import { OutsiderSearch, surveyProcess, type Survey } from './preflight.ts';
+import { refuseUnsavable } from './process-view.ts';
+import { describeHost, imageWriterFor, writeTree } from './write-image.ts';
+
+export interface CheckpointRequest {
+  readonly pid: Pid;
+  readonly output: Output;
+  /** End the target once the image is safe. */
+  readonly kill: boolean;
+  /** zstd level; undefined: pages as they are. */
+  readonly level: number | undefined;
+  /** Called between chunks; may throw to give up. */
+  readonly onPages: (doneBytes: number, totalBytes: number) => void;
+}
+
+export interface CheckpointSummary {
+  readonly pid: number;
+  readonly threads: number;
+  /** Pages that the image carries. */
+  readonly pages: number;
+  readonly imageBytes: number;
+  /** How long the target stood still. Undefined if it was ended. */
+  readonly pauseMs: number;
+  readonly totalMs: number;
+  readonly killed: boolean;
+  readonly remarks: readonly string[];
+}
+
+export function checkpoint(request: CheckpointRequest): CheckpointSummary {
+  const started = performance.now();
+  refuseUnsavable(request.pid);
+  const outsiders = new OutsiderSearch(request.pid);
+  const nothingOfOurs = { ignoreDescriptors: new Set<number>(), ignoreMappings: new Set<number>(), outsiders };
+  refuseIfAny(request.pid, surveyProcess(request.pid, nothingOfOurs).problems);
+  const save = new Save(request, outsiders);
+  try {
+    return save.run(started);
+  } catch (error) {
+    request.output.abandon();
+    throw error;
+  } finally {
+    save.close();
+  }
+}
+
+function refuseIfAny(pid: Pid, problems: readonly Problem[]): void {
+  if (problems.length === 0) return;
+  const reasons = problems.length === 1 ? 'one thing stands' : `${problems.length} things stand`;
+  throw new RefusedError(`Process ${pid} cannot be saved: ${reasons} in the way.`, problems);
+}
+
+interface Saved {
+  readonly frozen: FrozenProcess;
+  readonly tree: CollectedTree;
+  readonly pages: number;
+}
+
+/** One save: what it needs is made before the target stands still. */
+class Save {
+  readonly #request: CheckpointRequest;
+  readonly #outsiders: OutsiderSearch;
+  readonly #layout: XsaveLayout;
+  readonly #head: HeadState;
+  readonly #agentLayout: AgentLayout;
+  readonly #mirror: NativeMemory;
+  readonly #pidfd: OwnedFd;
+  readonly #crew: PageCrew;
+  readonly #release = new CleanupStack();
+  #frozenAt = 0;
+  #pauseMs = 0;
+  #totalBytes = 0;
+
+  constructor(request: CheckpointRequest, outsiders: OutsiderSearch) {
+    const { pid } = request;
+    const pidfd = tryOpenPidfd(pid);
+    if (pidfd === undefined) throw new QuicksaveError('no-such-process', `There is no process ${pid}.`);
+    const status = readStatus(pid);
+    this.#request = request;
+    this.#outsiders = outsiders;
+    this.#pidfd = pidfd;
+    this.#layout = xsaveLayout();
+    this.#head = describeHost(this.#layout);
+    // A few threads may be born until all stand still.
+    this.#agentLayout = { maxCalls: 1024, maxDataBytes: 128 * 1024, blocks: status.threads + 64 };
+    this.#mirror = Agent.prepareMirror(this.#agentLayout);
+    this.#crew = new PageCrew((status.memory?.residentKiB ?? 0) * 1024, (state) =>
+      request.onPages(state.read('doneBytes'), this.#totalBytes),
+    );
+    this.#crew.prepareToSave();
+  }
+
+  run(started: number): CheckpointSummary {
+    const { output, pid, kill } = this.#request;
+    const writer = imageWriterFor(output);
+    let saved: Saved;
+    try {
+      saved = this.#whileFrozen(writer);
+      writer.end();
+      output.commit();
+      if (kill) this.#killTarget(saved.frozen);
+    } finally {
+      this.#releaseTarget();
+    }
+    return {
+      pid,
+      threads: saved.tree.threads.length,
+      pages: saved.pages,
+      imageBytes: writer.position,
+      pauseMs: this.#pauseMs,
+      totalMs: performance.now() - started,
+      killed: kill,
+      remarks: saved.tree.remarks,
+    };
+  }
+
+  /** What has to be done while nothing in the target moves. The target goes on as soon as it is done, unless it is to end. */
+  #whileFrozen(writer: ImageWriter): Saved {
+    const { pid, kill } = this.#request;
+    this.#frozenAt = performance.now();
+    const frozen = freezeProcess(pid);
+    this.#release.push(() => letGo(frozen));
+    const agent = this.#bringAgentIn(frozen);
+    const problems: Problem[] = [];
+    const survey = this.#survey(agent, frozen);
+    problems.push(...survey.problems);
+    refuseIfAny(pid, problems);
+    const options = { frozen, survey, agent, pidfd: this.#pidfd.number, layout: this.#layout, problems };
+    const tree = collectTree(options);
+    refuseIfAny(pid, problems);
+    const pages = this.#writeAll(writer, tree, survey);
+    if (!kill) this.#releaseTarget();
+    return { frozen, tree, pages };
+  }
+
+  #bringAgentIn(frozen: FrozenProcess): Agent {
+    const { pid } = frozen;
+    const leader = frozen.tasks[0];
+    if (leader === undefined) throw new Error('a frozen process has a leader');
+    if (frozen.tasks.length > this.#agentLayout.blocks) {
+      throw new QuicksaveError('too-many-threads', `Process ${pid} makes threads faster than they can be stopped.`, {
+        remedy: 'Try again.',
+      });
+    }
+    const maps = readMaps(pid);
+    const vdso = maps.find((entry) => entry.special === '[vdso]');
+    if (vdso === undefined) throw new QuicksaveError('no-vdso', `Process ${pid} has no vDSO.`);
+    const site = findVdsoSite(pid, vdso);
+    const home = { registers: resolvedHere(leader.registers), signalMask: leader.signalMask };
+    const hole = findHole(maps, agentSize(this.#agentLayout));
+    this.#release.push(() => removeSite(leader.tid, site));
+    installSite(leader.tid, site, home);
+    this.#release.push(() => bringHome(leader));
+    leader.leaveHome(site);
+    const agent = Agent.bringIn({
+      pid,
+      pidfd: this.#pidfd.number,
+      task: leader,
+      site,
+      hole,
+      layout: this.#agentLayout,
+      home,
+      mirror: this.#mirror,
+      undo: (step) => this.#release.push(step),
+    });
+    return agent;
+  }
+
+  #survey(agent: Agent, frozen: FrozenProcess): Survey {
+    return surveyProcess(frozen.pid, {
+      ignoreDescriptors: agent.ownDescriptors,
+      ignoreMappings: new Set([agent.code, agent.mailbox]),
+      outsiders: this.#outsiders,
+    });
+  }
+
+  #writeAll(writer: ImageWriter, tree: CollectedTree, survey: Survey): number {
+    const { output, pid, level } = this.#request;
+    const pagemap = openSync(`/proc/${pid}/pagemap`, 'r');
+    const memory = openSync(`/proc/${pid}/mem`, 'r');
+    try {
+      const plan = planPages(localFd(pagemap), survey.mappings);
+      this.#totalBytes = plan.pages * 4096;
+      writeTree(writer, this.#head, tree, plan);
+      const { fd, positioned } = output;
+      const order = { pid, memory, objref: tree.task.memory, output: fd, positioned, level, chunks: plan.chunks };
+      const start = writer.position;
+      const state = this.#crew.save(order, start);
+      adoptChunks(writer, state);
+      return plan.pages;
+    } finally {
+      closeSync(pagemap);
+      closeSync(memory);
+    }
+  }
+
+  /** Ends the target and waits for it: its parent hears of its end only when the tracer has. */
+  #killTarget(frozen: FrozenProcess): void {
+    sendSignal(frozen.pid, SIGNAL.SIGKILL);
+    for (const task of [...frozen.tasks].reverse()) awaitEnd(task.tid);
+  }
+
+  #releaseTarget(): void {
+    if (this.#frozenAt === 0) return;
+    this.#release.run();
+    this.#pauseMs = performance.now() - this.#frozenAt;
+    this.#frozenAt = 0;
+  }
+
+  close(): void {
+    this.#crew.dismiss();
+    this.#pidfd.close();
+  }
+}
+
+/** The crew has written its records itself; the writer takes them into its account. */
+function adoptChunks(writer: ImageWriter, state: SharedState): void {
+  const written = state.results().sort((a, b) => a.position - b.position);
+  written.forEach(({ position, crc }, index) => {
+    const end = written[index + 1]?.position ?? state.position;
+    writer.noteChecksum(writer.reserve(end - position), crc);
+  });
+}
+
+function awaitEnd(tid: Tid): void {
+  for (;;) {
+    const { kind } = waitForTask(tid);
+    if (kind === 'exited' || kind === 'killed') return;
+  }
+}
+
+/** The leader's own mask and registers. */
+function bringHome(leader: FrozenProcess['tasks'][number]): void {
+  if (leader.isAway) leader.returnHome();
+}
+
+function letGo(frozen: FrozenProcess): void {
+  for (const task of frozen.tasks) {
+    if (task.isAway) task.returnHome();
+    detachIfAlive(task.tid);
+    if (task.heldStopSignal !== 0) sendSignal(frozen.pid, task.heldStopSignal);
+  }
+}

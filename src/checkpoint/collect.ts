@@ -1,0 +1,230 @@
+/** Collect: the state of a frozen process as records, pages excepted. Everything is read; nothing is changed. */
+import { createHash } from 'node:crypto';
+import { resolvedHere } from '../arch/x86/interrupted-call.ts';
+import { type CpuState, DEBUG_REGISTER_COUNT } from '../arch/x86/records.ts';
+import { xcr0Of, type XstateLayout } from '../arch/x86/xstate.ts';
+import type { DescriptionRecord, FilesRecord, MappingState, TaskRecord } from '../image/tree.ts';
+import { DEBUG_REGISTERS_OFFSET } from '../kernel/abi/ptrace.ts';
+import { duplicateFrom } from '../kernel/calls/descriptors.ts';
+import {
+  getSyscallUserDispatch,
+  getThreadAreas,
+  getXstate,
+  hasIoPermissions,
+  peekUser,
+} from '../kernel/calls/ptrace.ts';
+import { collectMappedFile, type MappedFile } from '../resources/mapped-file.ts';
+import { processAspects, threadAspects } from '../resources/registry.ts';
+import type { FileReferences } from '../resources/resource.ts';
+import { wordsToKeep } from '../resources/vm-flags.ts';
+import type { LocalFd, Pid } from '../support/brand.ts';
+import type { Problem } from '../support/errors.ts';
+import { QuicksaveError } from '../support/errors.ts';
+import type { Agent } from '../tracee/agent.ts';
+import { CallBatch } from '../tracee/call-batch.ts';
+import { readRemote } from '../tracee/remote-memory.ts';
+import type { StoppedTask } from '../tracee/stopped-task.ts';
+import { ThreadCalls } from '../tracee/thread-calls.ts';
+import type { FrozenProcess } from './freeze.ts';
+import type { ClassifiedDescriptor, ClassifiedMapping, Survey } from './preflight.ts';
+
+export interface CollectedThread {
+  readonly tid: number;
+  readonly signalMask: bigint;
+  readonly aspects: Record<string, unknown>;
+  readonly cpu: CpuState;
+}
+
+export interface CollectedTree {
+  readonly task: TaskRecord;
+  readonly aspects: Record<string, unknown>;
+  readonly threads: readonly CollectedThread[];
+  readonly mappedFiles: readonly { objref: number; state: MappedFile }[];
+  readonly descriptions: readonly { objref: number; record: DescriptionRecord }[];
+  readonly files: FilesRecord;
+  readonly mappings: readonly Omit<MappingState, 'hasPages'>[];
+  readonly remarks: readonly string[];
+}
+
+/** Gives out object references: 1 is the memory, 2 the descriptor table. */
+class Objects {
+  #next = 3;
+  next(): number {
+    return this.#next++;
+  }
+}
+
+const MEMORY_OBJECT = 1;
+const FILES_OBJECT = 2;
+
+class CollectedFiles implements FileReferences {
+  readonly found: { objref: number; state: MappedFile }[] = [];
+  readonly #objects: Objects;
+  readonly #known = new Map<string, number>();
+  readonly #problems: Problem[];
+
+  constructor(objects: Objects, problems: Problem[]) {
+    this.#objects = objects;
+    this.#problems = problems;
+  }
+
+  reference(link: string, path: string, writable = false): number {
+    const key = `${writable ? 'w' : 'r'} ${path}`;
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    const objref = this.#objects.next();
+    this.#known.set(key, objref);
+    try {
+      this.found.push({ objref, state: collectMappedFile(link, path, writable) });
+    } catch (error) {
+      if (!(error instanceof QuicksaveError)) throw error;
+      const { code, message, remedy } = error;
+      this.#problems.push({ code, path: ['mapped file', path], message, ...(remedy === undefined ? {} : { remedy }) });
+    }
+    return objref;
+  }
+}
+
+export interface CollectOptions {
+  readonly frozen: FrozenProcess;
+  readonly survey: Survey;
+  readonly agent: Agent;
+  readonly pidfd: LocalFd;
+  readonly layout: XstateLayout;
+  /** Found on the way; the caller refuses if there are any. */
+  readonly problems: Problem[];
+}
+
+export function collectTree(options: CollectOptions): CollectedTree {
+  const { frozen, survey, agent, problems } = options;
+  const objects = new Objects();
+  const files = new CollectedFiles(objects, problems);
+  const leader = frozen.tasks[0];
+  if (leader === undefined) throw new Error('a frozen process has a leader');
+  const batch = new CallBatch(agent);
+  const source = { ...survey.process, batch, leader: leader.tid, files };
+  const read = processAspects.map((aspect) => ({ name: aspect.name, finish: aspect.collect(source) }));
+  const leaderAspects = startThread(frozen.pid, leader, batch);
+  batch.run();
+  const aspects = Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
+  const mappings = survey.mappings.map((one) => describeMapping(one, source));
+  const { descriptions, table } = collectDescriptors(survey.descriptors, options, objects);
+  agent.pause();
+  const threads = frozen.tasks.map((task, index) => ({
+    tid: task.tid,
+    signalMask: task.signalMask,
+    aspects: index === 0 ? leaderAspects() : collectOther(frozen.pid, task, agent, index),
+    cpu: collectCpu(task, options, problems),
+  }));
+  return {
+    task: describeTask(frozen, survey),
+    aspects,
+    threads,
+    mappedFiles: files.found,
+    descriptions,
+    files: table,
+    mappings,
+    remarks: survey.descriptors.flatMap((one, index) => remarkOn(one, descriptions[index]?.record.state)),
+  };
+}
+
+function describeTask(frozen: FrozenProcess, survey: Survey): TaskRecord {
+  const vdso = survey.mappings.find(({ mapping }) => mapping.special === '[vdso]')?.mapping;
+  const image = vdso === undefined ? Buffer.alloc(0) : readRemote(frozen.pid, vdso.start, vdso.end - vdso.start);
+  return {
+    pid: frozen.pid,
+    comm: survey.process.stat.comm.slice(0, 64),
+    threads: frozen.tasks.map((task) => task.tid),
+    memory: MEMORY_OBJECT,
+    files: FILES_OBJECT,
+    vdso: { sha256: createHash('sha256').update(elfPart(image)).digest('hex') },
+  };
+}
+
+/** The vDSO without what lies behind its section headers, where our own foothold is. */
+function elfPart(image: Buffer): Buffer {
+  if (image.length < 64) return image;
+  return image.subarray(0, Number(image.readBigUInt64LE(40)) + image.readUInt16LE(58) * image.readUInt16LE(60));
+}
+
+function startThread(pid: Pid, task: StoppedTask, batch: CallBatch): () => Record<string, unknown> {
+  const read = threadAspects.map((aspect) => ({
+    name: aspect.name,
+    finish: aspect.collect({ pid, tid: task.tid, batch }),
+  }));
+  return () => Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
+}
+
+function collectOther(pid: Pid, task: StoppedTask, agent: Agent, blockIndex: number): Record<string, unknown> {
+  const site = agent.siteFor(blockIndex);
+  agent.fillBlock(blockIndex, { registers: resolvedHere(task.registers), signalMask: task.signalMask });
+  task.leaveHome(site);
+  const batch = new CallBatch(new ThreadCalls(agent, task, site));
+  const finish = startThread(pid, task, batch);
+  batch.run();
+  task.standStill(false);
+  task.returnHome();
+  return finish();
+}
+
+function collectCpu(task: StoppedTask, { layout }: CollectOptions, problems: Problem[]): CpuState {
+  const { tid } = task;
+  const path = [`thread ${tid}`];
+  const xstate = getXstate(tid);
+  if (getThreadAreas(tid).some((byte, index) => index % 16 >= 4 && index % 16 < 12 && byte !== 0)) {
+    problems.push({ code: 'thread-areas', path, message: 'It uses thread areas of the GDT, which cannot be saved yet.' });
+  }
+  if (hasIoPermissions(tid)) {
+    problems.push({ code: 'io-permissions', path, message: 'It may use I/O ports (ioperm), which cannot be saved.' });
+  }
+  if ((getSyscallUserDispatch(tid)?.mode ?? 0) !== 0) {
+    problems.push({ code: 'user-dispatch', path, message: 'It uses syscall user dispatch, which cannot be saved yet.' });
+  }
+  return {
+    registers: task.registers,
+    debugRegisters: Array.from({ length: DEBUG_REGISTER_COUNT }, (_, index) =>
+      index === 4 || index === 5 ? 0n : peekUser(tid, DEBUG_REGISTERS_OFFSET + index * 8),
+    ),
+    xstate,
+    layout: { ...layout, xcr0: xcr0Of(xstate), sizeBytes: xstate.length },
+  };
+}
+
+function describeMapping({ mapping, kind }: ClassifiedMapping, source: Parameters<typeof kind.collect>[1]): Omit<MappingState, 'hasPages'> {
+  return {
+    start: mapping.start,
+    end: mapping.end,
+    protection: (mapping.read ? 1 : 0) | (mapping.write ? 2 : 0) | (mapping.execute ? 4 : 0),
+    offset: Number(mapping.offset),
+    flags: wordsToKeep(mapping.vmFlags),
+    kind: kind.kind,
+    state: kind.collect(mapping, source),
+  };
+}
+
+function collectDescriptors(
+  found: readonly ClassifiedDescriptor[],
+  { frozen, pidfd }: CollectOptions,
+  objects: Objects,
+): { descriptions: { objref: number; record: DescriptionRecord }[]; table: FilesRecord } {
+  const entries: FilesRecord['entries'] = [];
+  const descriptions = found.map(({ view, kind, closeOnExec }) => {
+    const objref = objects.next();
+    view.numbers.forEach((fd, index) => {
+      entries.push({ fd, object: objref, closeOnExec: closeOnExec[index] ?? false });
+    });
+    const own = duplicateFrom(pidfd, view.fd, frozen.pid);
+    try {
+      return { objref, record: { kind: kind.kind, state: kind.collect({ ...view, own: own.number }) } };
+    } finally {
+      own.close();
+    }
+  });
+  entries.sort((a, b) => a.fd - b.fd);
+  return { descriptions, table: { entries } };
+}
+
+function remarkOn({ view, kind }: ClassifiedDescriptor, state: unknown): string[] {
+  const remark = kind.remark?.(state, view.fd);
+  return remark === undefined ? [] : [remark];
+}

@@ -1,0 +1,148 @@
+/**
+ * Freeze: every thread of the target stands still, at an instant where its registers are its own. Nothing in the target is
+ * changed by it, and if we die now everything goes on.
+ *
+ * The list of threads is read again until it brings nothing new: a thread that is born while others are being stopped is
+ * caught in the next round, and when all known threads stand still none can be born.
+ */
+import { withoutStopInterruption } from '../arch/x86/interrupted-call.ts';
+import { readRegister, withRegisters, type RegisterFile } from '../arch/x86/registers.ts';
+import { PTRACE } from '../kernel/abi/ptrace.ts';
+import {
+  detachIfAlive,
+  getRegisterFile,
+  getRseqConfiguration,
+  getSignalMask,
+  interruptIfAlive,
+  trySeize,
+} from '../kernel/calls/ptrace.ts';
+import { type TaskEvent, tryWaitForTask } from '../kernel/calls/wait.ts';
+import { unlessMissing } from '../procfs/proc-file.ts';
+import { readTaskStat } from '../procfs/stat.ts';
+import { readTaskStatus } from '../procfs/status.ts';
+import { listTasks } from '../procfs/tasks.ts';
+import { type Pid, remoteAddress, type Tid } from '../support/brand.ts';
+import { QuicksaveError } from '../support/errors.ts';
+import { readRemote } from '../tracee/remote-memory.ts';
+import { StoppedTask, TaskGoneError, waitForInterruptStop } from '../tracee/stopped-task.ts';
+
+/** A task that does not stand still within this time is in an uninterruptible sleep. */
+const STOP_DEADLINE_MS = 10_000;
+const pause = new Int32Array(new SharedArrayBuffer(4));
+
+export interface FrozenProcess {
+  readonly pid: Pid;
+  /** The group leader first. */
+  readonly tasks: readonly StoppedTask[];
+}
+
+/** Stops all threads. On failure everything that was stopped has been let go. */
+export function freezeProcess(pid: Pid): FrozenProcess {
+  const seized = new Set<Tid>();
+  try {
+    const tasks = new Map<Tid, StoppedTask>();
+    while (seizeNew(pid, seized)) {
+      for (const tid of seized) {
+        if (!tasks.has(tid)) stopSeized(pid, tid, seized, tasks);
+      }
+    }
+    const leader = tasks.get(pid as number as Tid);
+    if (leader === undefined) throw new QuicksaveError('target-ended', `Process ${pid} ended before it could be saved.`);
+    return { pid, tasks: [leader, ...[...tasks.values()].filter((task) => task !== leader)] };
+  } catch (error) {
+    for (const tid of seized) detachIfAlive(tid);
+    throw error;
+  }
+}
+
+/** Attaches to threads that are not attached yet; true if there was one. */
+function seizeNew(pid: Pid, seized: Set<Tid>): boolean {
+  const tids = unlessMissing(() => listTasks(pid));
+  if (tids === undefined) throw new QuicksaveError('target-ended', `Process ${pid} ended before it could be saved.`);
+  let found = false;
+  for (const tid of tids) {
+    if (seized.has(tid)) continue;
+    const outcome = trySeize(tid, PTRACE.PTRACE_O_TRACESYSGOOD);
+    if (outcome === 'not-permitted') refuseSeize(pid, tid);
+    if (outcome === 'gone') continue;
+    seized.add(tid);
+    interruptIfAlive(tid);
+    found = true;
+  }
+  return found;
+}
+
+function refuseSeize(pid: Pid, tid: Tid): never {
+  const tracer = readTaskStatus(pid, tid).tracerPid;
+  if (tracer !== 0) {
+    throw new QuicksaveError('already-traced', `Thread ${tid} of process ${pid} is being traced by process ${tracer}.`, {
+      remedy: 'End the debugger or the other save first.',
+    });
+  }
+  throw new QuicksaveError('not-permitted', `You may not trace process ${pid}.`, {
+    remedy: 'Run quicksave as root, or as the user who runs the program.',
+  });
+}
+
+function stopSeized(pid: Pid, tid: Tid, seized: Set<Tid>, tasks: Map<Tid, StoppedTask>): void {
+  try {
+    const { stopSignal } = waitForInterruptStop(tid, (task) => waitWithDeadline(pid, task));
+    if (stopSignal !== 0) {
+      throw new QuicksaveError('stopped-process', `Process ${pid} is stopped by a signal, which cannot be saved yet.`, {
+        remedy: `Let it go on first: kill -CONT ${pid}`,
+      });
+    }
+    tasks.set(tid, readStoppedTask(pid, tid));
+  } catch (error) {
+    if (!(error instanceof TaskGoneError)) throw error;
+    seized.delete(tid);
+  }
+}
+
+function waitWithDeadline(pid: Pid, tid: Tid): TaskEvent {
+  const start = performance.now();
+  for (;;) {
+    const event = tryWaitForTask(tid);
+    if (event !== undefined) return event;
+    const waited = performance.now() - start;
+    if (waited > STOP_DEADLINE_MS) refuseSleeper(pid, tid);
+    // The first half millisecond is worth spinning for: most tasks stop within it, and the target stands still.
+    if (waited > 0.5) Atomics.wait(pause, 0, 0, waited > 20 ? 5 : 0.05);
+  }
+}
+
+function refuseSleeper(pid: Pid, tid: Tid): never {
+  const state = unlessMissing(() => readTaskStat(pid, tid))?.state ?? '?';
+  throw new QuicksaveError(
+    'does-not-stop',
+    `Thread ${tid} of process ${pid} does not stop (state ${state}): it is waiting inside the kernel, for a disk or for a vfork child.`,
+    { remedy: 'Try again when the wait is over.' },
+  );
+}
+
+function readStoppedTask(pid: Pid, tid: Tid): StoppedTask {
+  const mask = getSignalMask(tid);
+  const status = readTaskStatus(pid, tid);
+  const signalWaits = ((status.pendingSignals | status.sharedPendingSignals) & ~mask) !== 0n;
+  const registers = withoutStopInterruption(outOfRseq(pid, tid, getRegisterFile(tid)), signalWaits);
+  return new StoppedTask(tid, registers, mask);
+}
+
+const RSEQ_CS_POINTER = 8;
+const RSEQ_CS_SIZE = 32;
+
+/**
+ * A thread stopped inside a restartable sequence goes on at the abort handler, as the kernel would have it (rseq(2)): the
+ * kernel decides by the registers at the next return to user mode, and those may be the agent's.
+ */
+function outOfRseq(pid: Pid, tid: Tid, registers: RegisterFile): RegisterFile {
+  const rseq = getRseqConfiguration(tid);
+  if (rseq === undefined || rseq.address === 0) return registers;
+  const pointer = readRemote(pid, remoteAddress(rseq.address + RSEQ_CS_POINTER), 8).readBigUInt64LE(0);
+  if (pointer === 0n) return registers;
+  const section = readRemote(pid, remoteAddress(Number(pointer)), RSEQ_CS_SIZE);
+  const start = section.readBigUInt64LE(8);
+  const length = section.readBigUInt64LE(16);
+  const offset = BigInt.asUintN(64, readRegister(registers, 'rip') - start);
+  return offset < length ? withRegisters(registers, { rip: section.readBigUInt64LE(24) }) : registers;
+}

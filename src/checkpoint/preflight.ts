@@ -1,0 +1,189 @@
+/** Everything that stands in the way of saving a process, found from outside: the same list before and after freezing. */
+import { statSync } from 'node:fs';
+import { readFdinfo } from '../procfs/fdinfo.ts';
+import { type Descriptor, listDescriptors } from '../procfs/descriptors.ts';
+import { findHoldersOfEach, type Holder } from '../procfs/holders.ts';
+import { unlessMissing } from '../procfs/proc-file.ts';
+import { type Mapping, readSmaps } from '../procfs/smaps.ts';
+import { compareDescriptions } from '../kernel/calls/descriptors.ts';
+import { descriptorKinds, mappingKinds, processAspects } from '../resources/registry.ts';
+import type {
+  DescriptorKind,
+  DescriptorStat,
+  DescriptorView,
+  MappingKind,
+  ProcessView,
+} from '../resources/resource.ts';
+import { refusedWords } from '../resources/vm-flags.ts';
+import { type Pid, type RemoteFd } from '../support/brand.ts';
+import type { Problem } from '../support/errors.ts';
+import { processObstacles, viewProcess } from './process-view.ts';
+
+/** One mapping and the kind that has it. */
+export interface ClassifiedMapping {
+  readonly mapping: Mapping;
+  readonly kind: MappingKind<unknown>;
+}
+
+/** One open file description and the kind that has it. */
+export interface ClassifiedDescriptor {
+  readonly view: DescriptorView;
+  readonly kind: DescriptorKind<unknown>;
+  readonly closeOnExec: readonly boolean[];
+}
+
+export interface Survey {
+  readonly process: ProcessView;
+  readonly mappings: readonly ClassifiedMapping[];
+  readonly descriptors: readonly ClassifiedDescriptor[];
+  readonly problems: readonly Problem[];
+}
+
+export interface SurveyOptions {
+  /** Descriptors of ours in the target, which are not its own. */
+  readonly ignoreDescriptors: ReadonlySet<number>;
+  /** Mappings of ours in the target: start addresses. */
+  readonly ignoreMappings: ReadonlySet<number>;
+  readonly outsiders: OutsiderSearch;
+}
+
+/** Who else holds a pipe. Found once for each pipe, because every process of the host has to be looked at. */
+export class OutsiderSearch {
+  readonly #pid: Pid;
+  readonly #known = new Map<string, readonly Holder[]>();
+
+  constructor(pid: Pid) {
+    this.#pid = pid;
+  }
+
+  of(targets: ReadonlySet<string>): (target: string) => readonly Holder[] {
+    const unknown = new Set([...targets].filter((target) => !this.#known.has(target)));
+    const found = findHoldersOfEach(unknown, new Set([this.#pid, process.pid]));
+    for (const target of unknown) this.#known.set(target, found.get(target) ?? []);
+    return (target) => this.#known.get(target) ?? [];
+  }
+}
+
+export function surveyProcess(pid: Pid, options: SurveyOptions): Survey {
+  const process = viewProcess(pid);
+  const problems = [...processObstacles(process), ...processAspects.flatMap((aspect) => aspect.obstacles?.(process) ?? [])];
+  const mappings = readSmaps(pid)
+    .filter((mapping) => !options.ignoreMappings.has(mapping.start))
+    .flatMap((mapping) => classifyMapping(pid, mapping, problems));
+  const descriptors = surveyDescriptors(pid, options, problems);
+  return { process, mappings, descriptors, problems };
+}
+
+function classifyMapping(pid: Pid, mapping: Mapping, problems: Problem[]): ClassifiedMapping[] {
+  const path = [`pid ${pid}`, `mapping 0x${mapping.start.toString(16)}`];
+  const kind = mappingKinds.find((candidate) => candidate.recognise(mapping));
+  if (kind === undefined) {
+    const name = mapping.special ?? (mapping.path || 'anonymous');
+    problems.push({
+      code: 'unknown-mapping',
+      path,
+      message: `It has ${mapping.shared ? 'shared' : 'private'} memory of a kind that cannot be saved yet (${name}).`,
+      remedy: 'Save it when the program has unmapped this memory.',
+    });
+    return [];
+  }
+  for (const word of refusedWords(kind.pages === 'none' && mapping.path === '' ? [] : mapping.vmFlags)) {
+    problems.push({ code: 'mapping-flag', path, message: `It has ${word}, which cannot be saved yet.` });
+  }
+  if (mapping.protectionKey !== undefined && mapping.protectionKey !== 0) {
+    problems.push({ code: 'protection-key', path, message: 'It has a protection key, which cannot be saved yet.' });
+  }
+  for (const found of kind.obstacles?.(mapping) ?? []) problems.push({ ...found, path: [...path, ...found.path] });
+  return [{ mapping, kind }];
+}
+
+function surveyDescriptors(pid: Pid, options: SurveyOptions, problems: Problem[]): ClassifiedDescriptor[] {
+  const open = listDescriptors(pid).filter(({ fd }) => !options.ignoreDescriptors.has(fd));
+  const seen = open.flatMap((descriptor) => unlessMissing(() => lookAt(pid, descriptor)) ?? []);
+  const pipes = new Set(seen.filter(({ descriptor }) => descriptor.kind === 'pipe').map((one) => one.descriptor.target));
+  const outsidersOf = options.outsiders.of(pipes);
+  const siblings: DescriptorView[] = [];
+  const groups = groupByDescription(pid, seen).map((members) => {
+    const [first] = members;
+    const view: DescriptorView = {
+      pid,
+      ...first,
+      fd: first.descriptor.fd,
+      numbers: members.map((member) => member.descriptor.fd),
+      outsiders: outsidersOf(first.descriptor.target),
+      siblings,
+    };
+    siblings.push(view);
+    return { view, closeOnExec: members.map((member) => (member.info.flags & O_CLOEXEC) !== 0) };
+  });
+  return groups.flatMap(({ view, closeOnExec }) => classifyDescriptor(view, closeOnExec, problems));
+}
+
+const O_CLOEXEC = 0o2000000;
+
+interface Seen {
+  readonly descriptor: Descriptor;
+  readonly info: ReturnType<typeof readFdinfo>;
+  readonly stat: DescriptorStat;
+}
+
+function lookAt(pid: Pid, descriptor: Descriptor): Seen {
+  const now = statSync(`/proc/${pid}/fd/${descriptor.fd}`, { bigint: true });
+  return {
+    descriptor,
+    info: readFdinfo(pid, descriptor.fd),
+    stat: {
+      mode: Number(now.mode),
+      device: Number(now.dev),
+      inode: now.ino,
+      rawDevice: Number(now.rdev),
+      sizeBytes: now.size,
+      modifiedNs: now.mtimeNs,
+      links: now.nlink,
+    },
+  };
+}
+
+type NonEmpty<T> = [T, ...T[]];
+
+/** Descriptors that share one open file description, in groups; kcmp(2) tells, asked only where all else is equal. */
+function groupByDescription(pid: Pid, seen: readonly Seen[]): NonEmpty<Seen>[] {
+  const alike = new Map<string, NonEmpty<Seen>[]>();
+  const groups: NonEmpty<Seen>[] = [];
+  for (const one of seen) {
+    const key = `${one.descriptor.target} ${one.stat.inode} ${one.info.position} ${one.info.flags & ~O_CLOEXEC}`;
+    const candidates = alike.get(key) ?? [];
+    const same = candidates.find(([first]) => isSame(pid, first.descriptor.fd, one.descriptor.fd));
+    if (same !== undefined) {
+      same.push(one);
+      continue;
+    }
+    const group: NonEmpty<Seen> = [one];
+    candidates.push(group);
+    alike.set(key, candidates);
+    groups.push(group);
+  }
+  return groups;
+}
+
+const isSame = (pid: Pid, a: RemoteFd, b: RemoteFd): boolean => compareDescriptions(pid, a, pid, b) === 0;
+
+function classifyDescriptor(
+  view: DescriptorView,
+  closeOnExec: readonly boolean[],
+  problems: Problem[],
+): ClassifiedDescriptor[] {
+  const kind = descriptorKinds.find((candidate) => candidate.recognise(view));
+  if (kind === undefined) {
+    problems.push({
+      code: 'unknown-descriptor',
+      path: [`pid ${view.pid}`, `fd ${view.fd}`],
+      message: `It is open on ${view.descriptor.target}, which cannot be saved yet.`,
+      remedy: 'Save it when the program has closed it.',
+    });
+    return [];
+  }
+  problems.push(...(kind.obstacles?.(view) ?? []));
+  return [{ view, kind, closeOnExec }];
+}
+

@@ -1,0 +1,87 @@
+/** What can be seen of a process from outside, and whether it is one that can be saved at all. */
+import { listTasks, childrenOf } from '../procfs/tasks.ts';
+import { describeProcess } from '../procfs/cmdline.ts';
+import { readStat } from '../procfs/stat.ts';
+import { readStatus } from '../procfs/status.ts';
+import { asPid, type Pid } from '../support/brand.ts';
+import { QuicksaveError } from '../support/errors.ts';
+import type { Problem } from '../support/errors.ts';
+import type { ProcessView } from '../resources/resource.ts';
+
+/** PF_KTHREAD, include/linux/sched.h. */
+const PF_KTHREAD = 0x00200000;
+
+export function viewProcess(pid: Pid): ProcessView {
+  return { pid, status: readStatus(pid), stat: readStat(pid), tids: listTasks(pid) };
+}
+
+/** Throws for what is no savable process whatever its state. */
+export function refuseUnsavable(pid: Pid): void {
+  const status = readStatus(pid);
+  const stat = readStat(pid);
+  if (pid === process.pid) {
+    throw new QuicksaveError('own-process', 'quicksave cannot save itself.', { remedy: 'Give the pid of another process.' });
+  }
+  if ((stat.flags & PF_KTHREAD) !== 0) {
+    throw new QuicksaveError('kernel-thread', `${pid} (${stat.comm}) is a kernel thread, not a program.`);
+  }
+  if (status.pid !== status.tgid) {
+    throw new QuicksaveError('not-a-process', `${pid} is a thread of process ${status.tgid}.`, {
+      remedy: `Save the process: quicksave checkpoint ${status.tgid}`,
+    });
+  }
+  if (stat.state === 'Z' || stat.state === 'X') {
+    const waiting = describeProcess(stat.ppid);
+    throw new QuicksaveError('dead-process', `Process ${pid} (${stat.comm}) has ended; ${waiting} has not reaped it yet.`);
+  }
+  if (status.tracerPid !== 0) {
+    throw new QuicksaveError(
+      'already-traced',
+      `Process ${pid} is being traced by ${describeProcess(asPid(status.tracerPid))}, and only one tracer is possible.`,
+      { remedy: 'End the debugger or the other save first.' },
+    );
+  }
+  if (isOwnAncestor(pid)) {
+    throw new QuicksaveError('own-ancestor', `Process ${pid} (${stat.comm}) started this command and waits for it.`, {
+      remedy: 'Run quicksave from another terminal.',
+    });
+  }
+}
+
+function isOwnAncestor(pid: Pid): boolean {
+  for (let ancestor = asPid(process.ppid); ancestor > 1; ancestor = readStat(ancestor).ppid) {
+    if (ancestor === pid) return childrenOf(pid).length > 0;
+  }
+  return false;
+}
+
+/** Obstacles that belong to no single resource. */
+export function processObstacles({ pid, stat, status }: ProcessView): Problem[] {
+  const found: Problem[] = [];
+  const path = [`pid ${pid}`];
+  for (const child of childrenOf(pid)) {
+    found.push({
+      code: 'has-children',
+      path: [...path, `child ${describeProcess(child)}`],
+      message: 'It has a child process, and process trees cannot be saved yet.',
+      remedy: 'Save it when the child has ended.',
+    });
+  }
+  if (stat.state === 'T') {
+    found.push({
+      code: 'stopped-process',
+      path,
+      message: 'It is stopped by a signal, which cannot be saved yet.',
+      remedy: `Let it go on first: kill -CONT ${pid}`,
+    });
+  }
+  if ((status.x86ThreadFeatures ?? []).length > 0) {
+    found.push({
+      code: 'shadow-stack',
+      path,
+      message: `It uses ${status.x86ThreadFeatures?.join(', ')}, which cannot be saved yet.`,
+      remedy: 'Start it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off.',
+    });
+  }
+  return found;
+}

@@ -1,0 +1,88 @@
+/** Write: the collected tree as a stream of records, objects before their users, then the pages. */
+import { randomUUID } from 'node:crypto';
+import { release, version } from 'node:os';
+import { encodeCpu, encodeThread } from '../arch/x86/records.ts';
+import { componentName, type XstateLayout } from '../arch/x86/xstate.ts';
+import type { HeadState } from '../image/head.ts';
+import { RECORD } from '../image/record-types.ts';
+import type { MappingState } from '../image/tree.ts';
+import { ImageWriter } from '../image/writer.ts';
+import { readCpuinfo } from '../procfs/cpuinfo.ts';
+import type { CollectedTree } from './collect.ts';
+import type { Output } from './output.ts';
+import type { PagePlan } from './page-plan.ts';
+
+/** Mappings of one VMA record: a program with ten thousand of them must not make one record of megabytes. */
+const MAPPINGS_PER_RECORD = 4096;
+
+export function describeHost(layout: XstateLayout): HeadState {
+  const { vendor, flags } = readCpuinfo();
+  return {
+    imageId: randomUUID(),
+    tool: 'quicksave 0.1.0',
+    createdAt: Date.now(),
+    kernel: { release: release().slice(0, 64), version: version().slice(0, 64), machine: 'x86_64' },
+    pageSize: 4096,
+    cpu: {
+      vendor,
+      features: [...flags],
+      xcr0: layout.xcr0,
+      xstateSize: layout.sizeBytes,
+      components: layout.components.map(({ index, offset, sizeBytes }) => ({
+        index,
+        offset,
+        size: sizeBytes,
+        name: componentName(index),
+      })),
+    },
+  };
+}
+
+/** A writer whose metadata goes to the output at the right place. */
+export function imageWriterFor(output: Output): ImageWriter {
+  let position = 0;
+  return new ImageWriter({
+    write: (bytes) => {
+      output.write(bytes, position);
+      position += bytes.length;
+    },
+    skip: (bytes) => {
+      position += bytes;
+    },
+  });
+}
+
+export function writeTree(writer: ImageWriter, head: HeadState, tree: CollectedTree, plan: PagePlan): void {
+  const { task } = tree;
+  const mappings = withPages(tree.mappings, plan);
+  writer.head(head);
+  writer.record(RECORD.TASK, task.pid, task);
+  for (const { objref, state } of tree.mappedFiles) writer.record(RECORD.FNAME, objref, { state });
+  for (const { objref, record } of tree.descriptions) writer.record(RECORD.FD_DATA, objref, record);
+  writer.record(RECORD.FILES, task.files, tree.files);
+  writer.record(RECORD.MM, task.memory, { mappings: mappings.length, pages: plan.pages });
+  for (let index = 0; index < mappings.length; index += MAPPINGS_PER_RECORD) {
+    writer.record(RECORD.VMA, task.memory, { mappings: mappings.slice(index, index + MAPPINGS_PER_RECORD) });
+  }
+  writer.record(RECORD.TASK_STATE, task.pid, { aspects: tree.aspects });
+  for (const thread of tree.threads) {
+    writer.record(RECORD.THREAD_STATE, thread.tid, { signalMask: thread.signalMask, aspects: thread.aspects });
+    writer.bytes(RECORD.THREAD, thread.tid, encodeThread(new Uint8Array(24)));
+    writer.bytes(RECORD.CPU, thread.tid, encodeCpu(thread.cpu));
+  }
+}
+
+/** Says of each mapping whether the plan has pages of it; both are in ascending order. */
+function withPages(mappings: CollectedTree['mappings'], plan: PagePlan): MappingState[] {
+  const ranges = plan.chunks.flatMap((chunk) => chunk.ranges);
+  let next = 0;
+  return mappings.map((mapping) => {
+    const endOf = (index: number): number => {
+      const range = ranges[index];
+      return range === undefined ? Number.POSITIVE_INFINITY : range.start + range.pages * 4096;
+    };
+    while (endOf(next) <= mapping.start) next++;
+    const range = ranges[next];
+    return { ...mapping, hasPages: range !== undefined && range.start < mapping.end };
+  });
+}

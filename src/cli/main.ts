@@ -1,0 +1,38 @@
+/** Entry of the command: finds the subcommand and loads only that one. */
+import { Command, CommanderError } from 'commander';
+import { printError } from './print-error.ts';
+
+const EXIT_FAILED = 1;
+const EXIT_USAGE = 2;
+
+function program(): Command {
+  const root = new Command('quicksave')
+    .description('Saves running programs and brings them back.')
+    .version('0.1.0')
+    .option('--debug', 'show where in quicksave an error comes from')
+    .exitOverride()
+    .showHelpAfterError('(quicksave --help shows how it is used)');
+  root
+    .command('checkpoint')
+    .description('save a running process; it goes on')
+    .argument('<pid>', 'process to save')
+    .requiredOption('-o, --output <file>', 'where the image goes; - is standard output')
+    .option('--kill', 'end the process once the image is safely on disk')
+    .option('--compress [method]', 'compress pages: none, zstd or zstd:LEVEL', 'none')
+    .exitOverride()
+    .action(async (pid, options) => (await import('./checkpoint.ts')).runCheckpoint(pid, options));
+  return root;
+}
+
+async function main(): Promise<number> {
+  try {
+    await program().parseAsync(process.argv);
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+    printError(error, process.argv.includes('--debug'));
+    return EXIT_FAILED;
+  }
+}
+
+process.exit(await main());

@@ -1,0 +1,209 @@
+/**
+ * The payload of a PGARR record: runs of pages of one memory object, and the data of those that are not zero.
+ *
+ * Everything here is pure, so that worker threads can make and check chunks at places that were planned for them.
+ */
+
+import { isAllZero, paddedLength, putRecordHeader, RECORD_HEADER_SIZE, sealHeader, viewOf } from './frame.ts';
+import { badRecord, misuse } from './image-errors.ts';
+import { RECORD, recordLabel } from './record-types.ts';
+
+export const PAGE_SIZE = 4096;
+export const MAX_RUNS = 65_536;
+export const MAX_RAW_BYTES = 64 * 1024 * 1024;
+/** The fixed part, before the runs. */
+export const CHUNK_PREFIX_SIZE = 32;
+const RUN_SIZE = 16;
+const RUN_END_LIMIT = 2 ** 63;
+export const MAX_CHUNK_PAYLOAD = CHUNK_PREFIX_SIZE + MAX_RUNS * RUN_SIZE + PAGE_SIZE + MAX_RAW_BYTES;
+
+const ENCODING = { raw: 0, zstd: 1 } as const;
+const KIND = { data: 0, zero: 1 } as const;
+
+export type ChunkEncoding = keyof typeof ENCODING;
+
+/** Consecutive pages. `start` is a multiple of 4096, and so is exact as a double up to its limit of 2^63. */
+export interface PageRun {
+  /** An address in a memory object, an offset in a file object. */
+  readonly start: number;
+  readonly pages: number;
+  /** Zero pages have no bytes in the chunk. */
+  readonly kind: keyof typeof KIND;
+}
+
+/** The fixed part of a chunk, checked against its record's length. */
+export interface ChunkPrefix {
+  readonly encoding: ChunkEncoding;
+  readonly runCount: number;
+  /** Bytes of the data runs, uncompressed. */
+  readonly rawBytes: number;
+  /** Bytes of the data in the payload. */
+  readonly storedBytes: number;
+  /** From the payload's start to the data. */
+  readonly dataOffset: number;
+}
+
+/** A chunk whose bytes have a place in the stream, but are not there yet. */
+export interface ChunkPlan {
+  /** Record header (its checksum still zero) and payload up to the data. The data goes right behind it. */
+  readonly headerBytes: Uint8Array;
+  /** Where the data goes: a position in the stream. */
+  readonly dataPosition: number;
+  readonly rawBytes: number;
+  /** What the record takes of the stream, padding included. */
+  readonly totalBytes: number;
+}
+
+export const rawBytesOf = (runs: readonly PageRun[]): number =>
+  runs.reduce((bytes, run) => (run.kind === 'data' ? bytes + run.pages * PAGE_SIZE : bytes), 0);
+
+/** Plans an uncompressed chunk at `streamPosition` so that its data begins at a multiple of the page size. */
+export function planRawChunk(objref: number, runs: readonly PageRun[], streamPosition: number): ChunkPlan {
+  const rawBytes = rawBytesOf(runs);
+  const dataOffset = rawDataOffset(streamPosition, runs.length, rawBytes);
+  const prefix: ChunkPrefix = { encoding: 'raw', runCount: runs.length, rawBytes, storedBytes: rawBytes, dataOffset };
+  return {
+    headerBytes: encodeChunkHeader(objref, prefix, runs),
+    dataPosition: streamPosition + RECORD_HEADER_SIZE + dataOffset,
+    rawBytes,
+    totalBytes: RECORD_HEADER_SIZE + paddedLength(dataOffset + rawBytes),
+  };
+}
+
+/** Computes the checksum of a planned chunk and its data, and writes it into `headerBytes`. */
+export const sealChunkHeader = (headerBytes: Uint8Array, data: Uint8Array | readonly Uint8Array[]): number =>
+  sealHeader(headerBytes, data instanceof Uint8Array ? [data] : data);
+
+/** A whole record around one zstd frame. It may stand at any position. */
+export function encodeZstdChunk(objref: number, runs: readonly PageRun[], frame: Uint8Array): Uint8Array {
+  const storedBytes = frame.length;
+  const dataOffset = runsEnd(runs.length);
+  const prefix: ChunkPrefix = {
+    encoding: 'zstd',
+    runCount: runs.length,
+    rawBytes: rawBytesOf(runs),
+    storedBytes,
+    dataOffset,
+  };
+  const headerBytes = encodeChunkHeader(objref, prefix, runs);
+  sealHeader(headerBytes, [frame]);
+  const record = new Uint8Array(RECORD_HEADER_SIZE + paddedLength(dataOffset + storedBytes));
+  record.set(headerBytes);
+  record.set(frame, headerBytes.length);
+  return record;
+}
+
+const runsEnd = (runCount: number): number => CHUNK_PREFIX_SIZE + runCount * RUN_SIZE;
+
+function rawDataOffset(streamPosition: number, runCount: number, rawBytes: number): number {
+  const earliest = runsEnd(runCount);
+  if (rawBytes === 0) return earliest;
+  const position = streamPosition + RECORD_HEADER_SIZE + earliest;
+  return earliest + (Math.ceil(position / PAGE_SIZE) * PAGE_SIZE - position);
+}
+
+function encodeChunkHeader(objref: number, prefix: ChunkPrefix, runs: readonly PageRun[]): Uint8Array {
+  const bytes = new Uint8Array(RECORD_HEADER_SIZE + prefix.dataOffset);
+  const length = prefix.dataOffset + prefix.storedBytes;
+  putRecordHeader(bytes, { type: RECORD.PGARR, flags: 0, crc: 0, length, objref });
+  const payload = bytes.subarray(RECORD_HEADER_SIZE);
+  const fault = findRunsFault(runs) ?? findPrefixFault(prefix, length);
+  if (fault !== undefined) throw misuse(`a page chunk to write ${fault}`);
+  putPrefix(payload, prefix);
+  runs.forEach((run, index) => {
+    putRun(viewOf(payload), runsEnd(index), run);
+  });
+  return bytes;
+}
+
+function putPrefix(payload: Uint8Array, prefix: ChunkPrefix): void {
+  const view = viewOf(payload);
+  view.setUint32(0, ENCODING[prefix.encoding], true);
+  view.setUint32(4, prefix.runCount, true);
+  view.setBigUint64(8, BigInt(prefix.rawBytes), true);
+  view.setBigUint64(16, BigInt(prefix.storedBytes), true);
+  view.setUint32(24, prefix.dataOffset, true);
+}
+
+function putRun(view: DataView, at: number, run: PageRun): void {
+  view.setBigUint64(at, BigInt(run.start), true);
+  view.setUint32(at + 8, run.pages, true);
+  view.setUint32(at + 12, KIND[run.kind], true);
+}
+
+/** Decodes the first 32 bytes of a payload. `offset` is the record's place in the stream, `length` its payload's. */
+export function decodeChunkPrefix(bytes: Uint8Array, offset: number, length: number): ChunkPrefix {
+  const view = viewOf(bytes);
+  const encoding = view.getUint32(0, true);
+  const prefix: ChunkPrefix = {
+    encoding: encoding === ENCODING.zstd ? 'zstd' : 'raw',
+    runCount: view.getUint32(4, true),
+    rawBytes: Number(view.getBigUint64(8, true)),
+    storedBytes: Number(view.getBigUint64(16, true)),
+    dataOffset: view.getUint32(24, true),
+  };
+  const fault =
+    (encoding > ENCODING.zstd ? `has the unknown encoding ${encoding}` : undefined) ??
+    (view.getUint32(28, true) === 0 ? undefined : 'has a reserved field that is not zero') ??
+    findPrefixFault(prefix, length) ??
+    findDataPlaceFault(prefix, offset);
+  if (fault !== undefined) throw badChunk(offset, fault);
+  return prefix;
+}
+
+function findPrefixFault(prefix: ChunkPrefix, length: number): string | undefined {
+  const { encoding, runCount, rawBytes, storedBytes, dataOffset } = prefix;
+  if (runCount === 0 || runCount > MAX_RUNS) return `has ${runCount} runs (1 to ${MAX_RUNS} are allowed)`;
+  if (rawBytes > MAX_RAW_BYTES) return `claims ${rawBytes} bytes of pages (${MAX_RAW_BYTES} are allowed)`;
+  if (encoding === 'raw' && storedBytes !== rawBytes)
+    return `stores ${storedBytes} bytes for ${rawBytes} bytes of pages`;
+  // Compression that does not pay is not used; so a small limit on what is stored holds for both encodings.
+  if (storedBytes > rawBytes) return `stores ${storedBytes} bytes for ${rawBytes} bytes of pages`;
+  if (encoding === 'zstd' && storedBytes === 0) return 'is compressed but has no data';
+  if (dataOffset + storedBytes !== length) return 'has a length that does not agree with its record';
+  return undefined;
+}
+
+function findDataPlaceFault(prefix: ChunkPrefix, offset: number): string | undefined {
+  const { encoding, runCount, rawBytes, dataOffset } = prefix;
+  const expected = encoding === 'raw' ? rawDataOffset(offset, runCount, rawBytes) : runsEnd(runCount);
+  return dataOffset === expected ? undefined : `has its data at ${dataOffset} (it belongs at ${expected})`;
+}
+
+/** Decodes the runs of `payload`, which reaches from the payload's start to the data. */
+export function decodeChunkRuns(payload: Uint8Array, prefix: ChunkPrefix, offset: number): PageRun[] {
+  const view = viewOf(payload);
+  const runs = Array.from({ length: prefix.runCount }, (_, index) => decodeRun(view, runsEnd(index), offset));
+  const fault = findRunsFault(runs) ?? findSumFault(runs, prefix);
+  if (fault !== undefined) throw badChunk(offset, fault);
+  if (!isAllZero(payload.subarray(runsEnd(runs.length)))) throw badChunk(offset, 'has padding that is not zero');
+  return runs;
+}
+
+function decodeRun(view: DataView, at: number, offset: number): PageRun {
+  const kind = view.getUint32(at + 12, true);
+  if (kind > KIND.zero) throw badChunk(offset, `has a run of the unknown kind ${kind}`);
+  // In halves: 65,536 runs without a bigint each. A start that a double cannot hold is no multiple of 4096 or too far.
+  const start = view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32;
+  if (view.getUint32(at, true) % PAGE_SIZE !== 0) throw badChunk(offset, 'has a run that does not begin at a page');
+  return { start, pages: view.getUint32(at + 8, true), kind: kind === KIND.zero ? 'zero' : 'data' };
+}
+
+const findSumFault = (runs: readonly PageRun[], prefix: ChunkPrefix): string | undefined =>
+  rawBytesOf(runs) === prefix.rawBytes ? undefined : `says ${prefix.rawBytes} bytes of pages, but its runs are other`;
+
+/** Runs ascend and do not overlap: two answers for one page would be one too many. */
+function findRunsFault(runs: readonly PageRun[]): string | undefined {
+  let previousEnd = 0;
+  for (const { start, pages } of runs) {
+    if (start % PAGE_SIZE !== 0) return 'has a run that does not begin at a page';
+    if (!Number.isInteger(pages) || pages <= 0 || pages > 0xffff_ffff) return `has a run of ${pages} pages`;
+    if (start < previousEnd) return 'has runs that overlap or do not ascend';
+    previousEnd = start + pages * PAGE_SIZE;
+    if (previousEnd > RUN_END_LIMIT) return 'has a run that ends beyond 2^63';
+  }
+  return undefined;
+}
+
+const badChunk = (offset: number, fault: string): Error =>
+  badRecord(recordLabel(RECORD.PGARR, offset), `the page chunk ${fault}`, offset);

@@ -1,0 +1,75 @@
+/**
+ * The records that hold the tree together: which process has which threads, memory and descriptors. What each piece of
+ * state means is known to its kind alone; here it is only named.
+ */
+import * as v from 'valibot';
+import { boundedArray, boundedString, count, integerBetween, objectReference, pageAddress, u32, u64 } from './schema.ts';
+
+const MAX_TASK_ID = 1 << 22;
+const taskId = integerBetween(1, MAX_TASK_ID);
+
+/** TASK: one process, before any of its state. The record's objref is its pid. */
+export const TaskRecord = v.strictObject({
+  pid: taskId,
+  comm: boundedString(64),
+  threads: v.pipe(boundedArray(taskId, MAX_TASK_ID), v.minLength(1, 'must have at least one entry')),
+  /** objref of the MM, VMA and PGARR records. */
+  memory: objectReference,
+  /** objref of the FILES record. */
+  files: objectReference,
+  vdso: v.strictObject({ sha256: boundedString(64) }),
+});
+export type TaskRecord = v.InferOutput<typeof TaskRecord>;
+
+/** States by the name of the aspect that they belong to. */
+const states = v.record(boundedString(64), v.unknown());
+
+/** TASK_STATE: what belongs to the process as a whole. The record's objref is its pid. */
+export const TaskStateRecord = v.strictObject({ aspects: states });
+export type TaskStateRecord = v.InferOutput<typeof TaskStateRecord>;
+
+/** THREAD_STATE: one thread. The record's objref is its tid; its THREAD and CPU records follow. */
+export const ThreadStateRecord = v.strictObject({ signalMask: u64, aspects: states });
+export type ThreadStateRecord = v.InferOutput<typeof ThreadStateRecord>;
+
+/** FNAME: a file that mappings refer to; `state` belongs to the kind. */
+export const FileRecord = v.strictObject({ state: v.unknown() });
+
+/** FD_DATA: an open file description. */
+export const DescriptionRecord = v.strictObject({ kind: boundedString(64), state: v.unknown() });
+export type DescriptionRecord = v.InferOutput<typeof DescriptionRecord>;
+
+const MAX_DESCRIPTOR = 2 ** 30;
+
+/** FILES: a descriptor table. */
+export const FilesRecord = v.strictObject({
+  entries: boundedArray(
+    v.strictObject({ fd: integerBetween(0, MAX_DESCRIPTOR), object: objectReference, closeOnExec: v.boolean() }),
+    MAX_DESCRIPTOR,
+  ),
+});
+export type FilesRecord = v.InferOutput<typeof FilesRecord>;
+
+const MAX_MAPPINGS = 1 << 24;
+
+/** One mapping. `protection` is PROT_READ 1, PROT_WRITE 2, PROT_EXEC 4 of mmap(2). */
+export const MappingState = v.strictObject({
+  start: pageAddress,
+  end: pageAddress,
+  protection: integerBetween(0, 7),
+  offset: count,
+  /** Words of the VmFlags line that have to be set again. */
+  flags: boundedArray(boundedString(2), 32),
+  kind: boundedString(64),
+  state: v.unknown(),
+  /** The image carries pages of it. */
+  hasPages: v.boolean(),
+});
+export type MappingState = v.InferOutput<typeof MappingState>;
+
+/** VMA: mappings of one memory, ascending. A large memory has several of these records. */
+export const VmaRecord = v.strictObject({ mappings: boundedArray(MappingState, MAX_MAPPINGS) });
+
+/** MM: what is known of one memory before its mappings. */
+export const MemoryRecord = v.strictObject({ mappings: u32, pages: count });
+export type MemoryRecord = v.InferOutput<typeof MemoryRecord>;

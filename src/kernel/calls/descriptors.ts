@@ -1,0 +1,140 @@
+/** Descriptors: our own, and duplicates of a target's. A duplicate is the same open file description, not a new one. */
+import type { LocalFd, Pid, RemoteFd } from '../../support/brand.ts';
+import { ERRNO } from '../abi/errno.ts';
+import { FCNTL, OPEN } from '../abi/fcntl.ts';
+import { SOCKET } from '../abi/socket.ts';
+import { SYS } from '../abi/syscall.ts';
+import { check, isFailure } from '../errors.ts';
+import { rawSyscall } from '../ffi.ts';
+import { OwnedFd } from '../owned-fd.ts';
+import { cString, newCall, scratch } from '../scratch.ts';
+
+/** pidfd_open(2). Undefined if there is no such process. */
+export function tryOpenPidfd(pid: Pid): OwnedFd | undefined {
+  const fd = rawSyscall(SYS.pidfd_open, pid, 0);
+  if (fd === -ERRNO.ESRCH) return undefined;
+  return new OwnedFd(check('pidfd_open', fd, { doing: 'open a handle', pid }));
+}
+
+/** pidfd_getfd(2), Linux 5.6: our duplicate of a target's descriptor, close-on-exec. */
+export function duplicateFrom(pidfd: LocalFd, fd: RemoteFd, pid: Pid): OwnedFd {
+  const own = rawSyscall(SYS.pidfd_getfd, pidfd, fd, 0);
+  return new OwnedFd(check('pidfd_getfd', own, { doing: `take a duplicate of descriptor ${fd}`, pid }));
+}
+
+/** A connected pair of unix sockets that keep message borders, close-on-exec. */
+export function newDoorbell(): { ours: OwnedFd; theirs: OwnedFd } {
+  newCall();
+  const pair = scratch(8);
+  const type = SOCKET.SOCK_SEQPACKET | SOCKET.SOCK_CLOEXEC;
+  check('socketpair', rawSyscall(SYS.socketpair, SOCKET.AF_UNIX, type, 0, pair.address), { doing: 'make a doorbell' });
+  return { ours: new OwnedFd(pair.view.getInt32(0, true)), theirs: new OwnedFd(pair.view.getInt32(4, true)) };
+}
+
+/** open(2) with the caller's rights. */
+export function openFile(path: string, flags: number, mode = 0): OwnedFd {
+  newCall();
+  const name = cString(path);
+  const fd = rawSyscall(SYS.openat, FCNTL.AT_FDCWD, name.address, flags | OPEN.O_CLOEXEC, mode);
+  return new OwnedFd(check('openat', fd, { doing: `open ${path}` }));
+}
+
+/** A duplicate of our own descriptor, close-on-exec. */
+export function duplicate(fd: LocalFd): OwnedFd {
+  return new OwnedFd(fcntl(fd, FCNTL.F_DUPFD_CLOEXEC, 0, `duplicate descriptor ${fd}`));
+}
+
+/** fcntl(2) with an integer argument. */
+export function fcntl(fd: LocalFd, command: number, argument: number, doing: string): number {
+  return check('fcntl', rawSyscall(SYS.fcntl, fd, command, argument), { doing });
+}
+
+/** lseek(2). Offsets are below 2^53 on every file system. Undefined where the object cannot seek. */
+export function trySeek(fd: LocalFd, offset: number, whence: number): number | undefined {
+  const result = rawSyscall(SYS.lseek, fd, offset, whence);
+  return isFailure(result) ? undefined : result;
+}
+
+/** kcmp(2): do two descriptors name one open file description? Undefined where the kernel lacks it. */
+export function sameDescription(pid: Pid, a: RemoteFd, b: RemoteFd): boolean | undefined {
+  const KCMP_FILE = 0;
+  const result = rawSyscall(SYS.kcmp, pid, pid, KCMP_FILE, a, b);
+  return isFailure(result) ? undefined : result === 0;
+}
+
+/** The order of two open file descriptions in the kernel: 0 same, 1 less, 2 greater (kcmp(2)). */
+export function compareDescriptions(pidA: Pid, a: RemoteFd, pidB: Pid, b: RemoteFd): number {
+  const KCMP_FILE = 0;
+  return check('kcmp', rawSyscall(SYS.kcmp, pidA, pidB, KCMP_FILE, a, b), {
+    doing: 'compare open files',
+    pid: pidA,
+  });
+}
+
+/** Bytes that can be read at once from a pipe, terminal or socket (ioctl FIONREAD). */
+export function bytesQueued(fd: LocalFd, FIONREAD: number): number {
+  newCall();
+  const count = scratch(4);
+  check('ioctl', rawSyscall(SYS.ioctl, fd, FIONREAD, count.address), { doing: 'ask how many bytes are queued' });
+  return count.view.getInt32(0, true);
+}
+
+/** poll(2) for input on one descriptor; false when the time is over. Hang-up counts as input. */
+export function waitReadable(fd: LocalFd, timeoutMs: number): boolean {
+  newCall();
+  const entry = scratch(8);
+  entry.view.setInt32(0, fd, true);
+  entry.view.setInt16(4, 1, true);
+  const result = rawSyscall(SYS.poll, entry.address, 1, timeoutMs);
+  if (result === -ERRNO.EINTR) return false;
+  return check('poll', result, { doing: 'wait for an answer' }) > 0;
+}
+
+/** Sends one byte; false if the other end is gone. */
+export function ring(fd: LocalFd): boolean {
+  newCall();
+  const byte = scratch(8);
+  const result = rawSyscall(SYS.sendto, fd, byte.address, 1, SOCKET.MSG_NOSIGNAL, 0, 0);
+  if (result === -ERRNO.EPIPE || result === -ERRNO.ECONNRESET) return false;
+  check('sendto', result, { doing: 'ring the agent' });
+  return true;
+}
+
+/** Receives one byte without waiting: `end` when the other end is gone. */
+export function takeRing(fd: LocalFd): 'rung' | 'nothing' | 'end' {
+  newCall();
+  const byte = scratch(8);
+  const result = rawSyscall(SYS.recvfrom, fd, byte.address, 8, SOCKET.MSG_DONTWAIT, 0, 0);
+  if (result === -ERRNO.EAGAIN || result === -ERRNO.EINTR) return 'nothing';
+  if (result === 0 || result === -ERRNO.ECONNRESET) return 'end';
+  check('recvfrom', result, { doing: 'hear the agent' });
+  return 'rung';
+}
+
+/** SCM_MAX_FD of net/scm.h: descriptors in one message. */
+export const MAX_DESCRIPTORS_PER_MESSAGE = 253;
+
+/** Hands descriptors over in one message (unix(7), SCM_RIGHTS). */
+export function sendDescriptors(socket: LocalFd, fds: readonly LocalFd[]): void {
+  newCall();
+  const byte = scratch(8);
+  const iov = scratch(16);
+  iov.view.setBigUint64(0, BigInt(byte.address), true);
+  iov.view.setBigUint64(8, 1n, true);
+  const controlSize = 16 + fds.length * 4;
+  const control = scratch((controlSize + 7) & ~7);
+  control.view.setBigUint64(0, BigInt(controlSize), true);
+  control.view.setInt32(8, SOCKET.SOL_SOCKET, true);
+  control.view.setInt32(12, SOCKET.SCM_RIGHTS, true);
+  fds.forEach((fd, index) => {
+    control.view.setInt32(16 + index * 4, fd, true);
+  });
+  const message = scratch(56);
+  message.view.setBigUint64(16, BigInt(iov.address), true);
+  message.view.setBigUint64(24, 1n, true);
+  message.view.setBigUint64(32, BigInt(control.address), true);
+  message.view.setBigUint64(40, BigInt(controlSize), true);
+  check('sendmsg', rawSyscall(SYS.sendmsg, socket, message.address, SOCKET.MSG_NOSIGNAL), {
+    doing: 'hand descriptors over',
+  });
+}

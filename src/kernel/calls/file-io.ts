@@ -1,0 +1,82 @@
+/** Writing native memory to files and pipes, whole or with an error. */
+import type { LocalAddress, LocalFd } from '../../support/brand.ts';
+import { ERRNO } from '../abi/errno.ts';
+import { FCNTL } from '../abi/fcntl.ts';
+import { SYS } from '../abi/syscall.ts';
+import { check } from '../errors.ts';
+import { rawSyscall } from '../ffi.ts';
+import { cString, newCall, scratch } from '../scratch.ts';
+
+export interface LocalRange {
+  readonly address: LocalAddress;
+  readonly sizeBytes: number;
+}
+
+const MAX_PARTS = 1024;
+
+/**
+ * Writes the parts one behind the other: at `position`, or where a stream stands when it is undefined. A short write (a
+ * full disk, a slow pipe) goes on where it ended until the kernel names an error.
+ */
+export function writeAll(fd: LocalFd, position: number | undefined, parts: readonly LocalRange[]): void {
+  let left = parts.filter((part) => part.sizeBytes > 0);
+  let at = position;
+  while (left.length > 0) {
+    const written = writeSome(fd, at, left.slice(0, MAX_PARTS));
+    if (at !== undefined) at += written;
+    left = behind(left, written);
+  }
+}
+
+function writeSome(fd: LocalFd, at: number | undefined, parts: readonly LocalRange[]): number {
+  newCall();
+  const vector = scratch(parts.length * 16);
+  parts.forEach((part, index) => {
+    vector.view.setBigUint64(index * 16, BigInt(part.address), true);
+    vector.view.setBigUint64(index * 16 + 8, BigInt(part.sizeBytes), true);
+  });
+  for (;;) {
+    const written =
+      at === undefined
+        ? rawSyscall(SYS.writev, fd, vector.address, parts.length)
+        : rawSyscall(SYS.pwritev, fd, vector.address, parts.length, at, 0);
+    if (written === -ERRNO.EINTR) continue;
+    return check(at === undefined ? 'writev' : 'pwritev', written, { doing: 'write the image' });
+  }
+}
+
+/** What is left of the parts after their first `bytes` bytes. */
+function behind(parts: readonly LocalRange[], bytes: number): LocalRange[] {
+  let done = bytes;
+  return parts.flatMap((part): LocalRange[] => {
+    const taken = Math.min(done, part.sizeBytes);
+    done -= taken;
+    if (taken === part.sizeBytes) return [];
+    return [{ address: (part.address + taken) as LocalAddress, sizeBytes: part.sizeBytes - taken }];
+  });
+}
+
+/** pread(2) of exactly `sizeBytes` bytes into native memory; for /proc/PID/mem, where offsets are addresses. */
+export function readAt(fd: LocalFd, into: LocalAddress, sizeBytes: number, position: number, doing: string): void {
+  for (let done = 0; done < sizeBytes; ) {
+    const count = rawSyscall(SYS.pread64, fd, into + done, sizeBytes - done, position + done);
+    if (check('pread64', count, { doing }) === 0) throw new Error(`${doing}: it ended too early`);
+    done += count;
+  }
+}
+
+/** Gives a file that was opened with O_TMPFILE a name (open(2), linkat(2) with AT_SYMLINK_FOLLOW). */
+export function nameUnnamedFile(fd: LocalFd, path: string): void {
+  newCall();
+  const own = cString(`/proc/self/fd/${fd}`);
+  const name = cString(path);
+  const result = rawSyscall(
+    SYS.linkat,
+    FCNTL.AT_FDCWD,
+    own.address,
+    FCNTL.AT_FDCWD,
+    name.address,
+    FCNTL.AT_SYMLINK_FOLLOW,
+  );
+  check('linkat', result, { doing: `give the image its name ${path}` });
+}

@@ -1,0 +1,70 @@
+/** Which pages a target has: ioctl PAGEMAP_SCAN (Linux 6.7) on /proc/PID/pagemap. */
+import type { LocalFd } from '../../support/brand.ts';
+import { ERRNO } from '../abi/errno.ts';
+import { FS } from '../abi/fs.ts';
+import { SYS } from '../abi/syscall.ts';
+import { check } from '../errors.ts';
+import { rawSyscall } from '../ffi.ts';
+import { NativeMemory } from '../native-memory.ts';
+import { newCall, scratch } from '../scratch.ts';
+
+/** Pages `start`..`end` (end exclusive) that have `categories` in common, as bits PAGE_IS_*. */
+export interface PageRegion {
+  readonly start: number;
+  readonly end: number;
+  readonly categories: number;
+}
+
+export interface PageQuery {
+  /** A page matches when it has all of these (after `inverted`)... */
+  readonly all: number;
+  /** ...and at least one of these, if any are given. */
+  readonly any: number;
+  /** Categories whose meaning is turned round before matching. */
+  readonly inverted: number;
+  /** Which categories the answer tells apart. */
+  readonly tell: number;
+}
+
+const SCAN_ARG_SIZE = 96;
+const REGION_SIZE = 24;
+const REGIONS_PER_CALL = 8192;
+
+let regions: NativeMemory | undefined;
+
+/** All matching regions of `start`..`end`, ascending. Undefined where the kernel has no PAGEMAP_SCAN. */
+export function tryScanPages(pagemap: LocalFd, start: number, end: number, query: PageQuery): PageRegion[] | undefined {
+  regions ??= NativeMemory.allocate(REGIONS_PER_CALL * REGION_SIZE);
+  const found: PageRegion[] = [];
+  let from = start;
+  while (from < end) {
+    newCall();
+    const arg = scratch(SCAN_ARG_SIZE);
+    const { view } = arg;
+    view.setBigUint64(0, BigInt(SCAN_ARG_SIZE), true);
+    view.setBigUint64(16, BigInt(from), true);
+    view.setBigUint64(24, BigInt(end), true);
+    view.setBigUint64(40, BigInt(regions.address), true);
+    view.setBigUint64(48, BigInt(REGIONS_PER_CALL), true);
+    view.setBigUint64(64, BigInt(query.inverted), true);
+    view.setBigUint64(72, BigInt(query.all), true);
+    view.setBigUint64(80, BigInt(query.any), true);
+    view.setBigUint64(88, BigInt(query.tell), true);
+    const count = rawSyscall(SYS.ioctl, pagemap, FS.PAGEMAP_SCAN, arg.address);
+    if (count === -ERRNO.ENOTTY || count === -ERRNO.EINVAL) return undefined;
+    check('ioctl(PAGEMAP_SCAN)', count, { doing: 'find the pages in use' });
+    for (let i = 0; i < count; i++) found.push(regionAt(regions.view, i * REGION_SIZE));
+    const walkEnd = Number(view.getBigUint64(32, true));
+    if (walkEnd <= from) throw new Error('PAGEMAP_SCAN made no progress');
+    from = walkEnd;
+  }
+  return found;
+}
+
+function regionAt(view: DataView, offset: number): PageRegion {
+  return {
+    start: Number(view.getBigUint64(offset, true)),
+    end: Number(view.getBigUint64(offset + 8, true)),
+    categories: Number(view.getBigUint64(offset + 16, true)),
+  };
+}

@@ -1,0 +1,55 @@
+/**
+ * A new process with a chosen pid. clone3(2) with `set_tid` (Linux 5.5; CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN) as vfork
+ * does it: the child borrows our memory until it has executed another program, so nothing of the engine runs in it. That
+ * needs machine code, because the child must not return into JavaScript.
+ */
+import { asPid, type LocalFd, type Pid } from '../../support/brand.ts';
+import { CLONE } from '../abi/sched.ts';
+import { SIGNAL } from '../abi/signal.ts';
+import { SYS } from '../abi/syscall.ts';
+import { check } from '../errors.ts';
+import { callable, rawSyscall, type Thunk } from '../ffi.ts';
+import { cString, newCall, scratch } from '../scratch.ts';
+
+const CLONE_ARGS_SIZE = 88;
+const ALL_SIGNALS = 0xffffffffffffffffn;
+
+/*
+ * mov r9,rcx; mov eax,435 (clone3); syscall; test rax,rax; jnz out
+ * child: mov rdi,rdx; mov rsi,r9; mov rdx,r8; mov eax,59 (execve); syscall; mov edi,127; mov eax,231; syscall
+ * out: ret
+ *
+ * The child shares our stack and returns from nothing; rdx, r8 and r9 survive the system call.
+ */
+const cloneAndExecute = Buffer.from(
+  '4989c9b8b30100000f054885c0751c4889d74c89ce4c89c2b83b0000000f05bf7f000000b8e70000000f05c3',
+  'hex',
+);
+
+let thunk: Thunk | undefined;
+
+/**
+ * Starts the program in `executable` (a descriptor) with this pid, as our child. Its signal mask is full: whoever takes it
+ * over sets the real one. Throws KernelError EEXIST when the pid is taken, EPERM without the capability.
+ */
+export function spawnWithPid(executable: LocalFd, pid: Pid): Pid {
+  thunk ??= callable(cloneAndExecute);
+  newCall();
+  const path = cString(`/proc/self/fd/${executable}`);
+  const pointers = scratch(24);
+  pointers.view.setBigUint64(0, BigInt(path.address), true);
+  const tids = scratch(4);
+  tids.view.setInt32(0, pid, true);
+  const args = scratch(CLONE_ARGS_SIZE);
+  args.view.setBigUint64(0, BigInt(CLONE.CLONE_VM | CLONE.CLONE_VFORK), true);
+  args.view.setBigUint64(32, BigInt(SIGNAL.SIGCHLD), true);
+  args.view.setBigUint64(64, BigInt(tids.address), true);
+  args.view.setBigUint64(72, 1n, true);
+  const masks = scratch(16);
+  masks.view.setBigUint64(0, ALL_SIGNALS, true);
+  // A handler must not run in the child while it shares our memory.
+  rawSyscall(SYS.rt_sigprocmask, SIGNAL.SIG_SETMASK, masks.address, masks.address + 8, 8);
+  const result = Number(thunk(args.address, CLONE_ARGS_SIZE, path.address, pointers.address, pointers.address + 8, 0, 0));
+  rawSyscall(SYS.rt_sigprocmask, SIGNAL.SIG_SETMASK, masks.address + 8, 0, 8);
+  return asPid(check('clone3', result, { doing: `make a process with pid ${pid}` }));
+}

@@ -1,0 +1,48 @@
+/** wait4(2) for traced tasks and for our own children. Always for one named task: never one that somebody else waits for. */
+import { asTid, type Tid } from '../../support/brand.ts';
+import { ERRNO } from '../abi/errno.ts';
+import { SYS } from '../abi/syscall.ts';
+import { WAIT } from '../abi/wait.ts';
+import { check } from '../errors.ts';
+import { rawSyscall } from '../ffi.ts';
+import { newCall, scratch } from '../scratch.ts';
+
+/** What waitpid(2) tells of a task. */
+export type TaskEvent =
+  | { readonly kind: 'exited'; readonly status: number }
+  | { readonly kind: 'killed'; readonly signal: number }
+  /** A ptrace stop. `event` is a PTRACE_EVENT number, 0 for a signal or system call stop. */
+  | { readonly kind: 'stopped'; readonly signal: number; readonly event: number }
+  | { readonly kind: 'continued' };
+
+export function decodeWaitStatus(status: number): TaskEvent {
+  const low = status & 0x7f;
+  if (status === 0xffff) return { kind: 'continued' };
+  if (low === 0) return { kind: 'exited', status: (status >> 8) & 0xff };
+  if ((status & 0xff) === 0x7f) return { kind: 'stopped', signal: (status >> 8) & 0xff, event: status >> 16 };
+  return { kind: 'killed', signal: low };
+}
+
+function wait(tid: Tid, flags: number): { tid: number; event: TaskEvent } | undefined {
+  for (;;) {
+    newCall();
+    const status = scratch(4);
+    const result = rawSyscall(SYS.wait4, tid, status.address, flags, 0);
+    if (result === -ERRNO.EINTR) continue;
+    if (result === 0) return undefined;
+    check('wait4', result, { doing: 'wait for a task', pid: tid });
+    return { tid: asTid(result), event: decodeWaitStatus(status.view.getInt32(0, true)) };
+  }
+}
+
+/** Blocks until something happens to the task. */
+export function waitForTask(tid: Tid): TaskEvent {
+  const seen = wait(tid, WAIT.__WALL);
+  if (seen === undefined) throw new Error('wait4 without WNOHANG returned 0');
+  return seen.event;
+}
+
+/** What has happened to the task already, if anything. */
+export function tryWaitForTask(tid: Tid): TaskEvent | undefined {
+  return wait(tid, WAIT.__WALL | WAIT.WNOHANG)?.event;
+}

@@ -1,0 +1,40 @@
+/** Every errno becomes one class that carries call, errno name, pid and what was being done for the user. */
+import { QuicksaveError } from '../support/errors.ts';
+import { errnoName, errnoSentence } from './abi/errno.ts';
+
+export interface CallContext {
+  /** What was being done, as an infinitive: `read the registers`. */
+  readonly doing: string;
+  readonly pid?: number;
+}
+
+export class KernelError extends QuicksaveError {
+  override readonly name: string = 'KernelError';
+  readonly call: string;
+  readonly errno: number;
+  readonly errnoName: string;
+  readonly pid: number | undefined;
+
+  constructor(call: string, errno: number, context: CallContext) {
+    const whose = context.pid === undefined ? '' : ` of process ${context.pid}`;
+    super(
+      'kernel-call',
+      `Could not ${context.doing}${whose}: ${errnoSentence(errno)} (${call}: ${errnoName(errno)}).`,
+    );
+    this.call = call;
+    this.errno = errno;
+    this.errnoName = errnoName(errno);
+    this.pid = context.pid;
+  }
+}
+
+/** True for the kernel's encoding of a failure, -4095..-1. */
+export function isFailure(result: number): boolean {
+  return result < 0 && result >= -4095;
+}
+
+/** Passes a result through, or throws for a negative errno. */
+export function check(call: string, result: number, context: CallContext): number {
+  if (isFailure(result)) throw new KernelError(call, -result, context);
+  return result;
+}

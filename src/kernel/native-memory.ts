@@ -1,0 +1,48 @@
+/** Memory outside the JavaScript heap: its address can be given to the kernel and does not move. */
+import { type LocalAddress, localAddress } from '../support/brand.ts';
+import { MAP, PROT } from './abi/mman.ts';
+import { SYS } from './abi/syscall.ts';
+import { check } from './errors.ts';
+import { rawSyscall, viewOf } from './ffi.ts';
+
+export class NativeMemory {
+  readonly address: LocalAddress;
+  readonly sizeBytes: number;
+  readonly bytes: Buffer;
+  readonly view: DataView;
+
+  private constructor(address: LocalAddress, sizeBytes: number) {
+    this.address = address;
+    this.sizeBytes = sizeBytes;
+    const window = viewOf(address, sizeBytes);
+    this.bytes = Buffer.from(window);
+    this.view = new DataView(window);
+  }
+
+  /**
+   * Anonymous private memory, zero-filled. With `populate` its pages are touched at once, so that no page fault happens
+   * later, while a target stands still.
+   */
+  static allocate(sizeBytes: number, options: { populate?: boolean } = {}): NativeMemory {
+    const flags = MAP.MAP_PRIVATE | MAP.MAP_ANONYMOUS | (options.populate ? MAP.MAP_POPULATE : 0);
+    const address = rawSyscall(SYS.mmap, 0, sizeBytes, PROT.PROT_READ | PROT.PROT_WRITE, flags, -1, 0);
+    check('mmap', address, { doing: `get ${sizeBytes} bytes of memory` });
+    return new NativeMemory(localAddress(address), sizeBytes);
+  }
+
+  /** A file's bytes, read-only, shared with the page cache. */
+  static mapFile(fd: number, sizeBytes: number): NativeMemory {
+    const address = rawSyscall(SYS.mmap, 0, sizeBytes, PROT.PROT_READ, MAP.MAP_SHARED, fd, 0);
+    check('mmap', address, { doing: 'map the image file' });
+    return new NativeMemory(localAddress(address), sizeBytes);
+  }
+
+  /** Gives the memory back. Every view of it is invalid afterwards. */
+  free(): void {
+    rawSyscall(SYS.munmap, this.address, this.sizeBytes);
+  }
+}
+
+/** A window onto memory of ours that somebody else keeps mapped. */
+export const bytesAt = (address: LocalAddress, sizeBytes: number): Buffer =>
+  sizeBytes === 0 ? Buffer.alloc(0) : Buffer.from(viewOf(address, sizeBytes));

@@ -1,0 +1,75 @@
+/** The threads that move pages: this one, and workers beside it. */
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { type LoadChunk, type LoadJob, runLoadJob } from './load-job.ts';
+import { runSaveJob, SaveBuffers, type SaveJob } from './save-job.ts';
+import { SharedState } from './shared-state.ts';
+
+const MAX_WORKERS = 3;
+/** Below this a worker costs more than it saves. */
+const WORTH_A_WORKER_BYTES = 24 * 1024 * 1024;
+
+export type SaveOrder = Omit<SaveJob, 'kind' | 'shared'>;
+
+export class PageCrew {
+  readonly #workers: Worker[] = [];
+  readonly #afterChunk: (state: SharedState) => void;
+  #buffers: SaveBuffers | undefined;
+
+  /** Starts workers for about `expectedBytes` of pages; `afterChunk` is called on this thread and may throw to end the work. */
+  constructor(expectedBytes: number, afterChunk: (state: SharedState) => void) {
+    this.#afterChunk = afterChunk;
+    if (expectedBytes < WORTH_A_WORKER_BYTES) return;
+    const count = Math.min(MAX_WORKERS, availableParallelism() - 1);
+    for (let index = 0; index < count; index++) {
+      const worker = new Worker(new URL('./page-worker.js', import.meta.url));
+      worker.unref();
+      this.#workers.push(worker);
+    }
+  }
+
+  /** Touches the buffers for saving, so that no time is lost for it while the target stands still. */
+  prepareToSave(): void {
+    this.#buffers ??= new SaveBuffers();
+  }
+
+  /** Writes all chunks; the stream begins at `position`. Returns what TAIL and the summary need. */
+  save(order: SaveOrder, position: number): SharedState {
+    this.prepareToSave();
+    const state = SharedState.forChunks(order.chunks.length, position);
+    const job: SaveJob = { ...order, kind: 'save', shared: state.buffer };
+    this.#send(job);
+    const buffers = this.#buffers;
+    if (buffers !== undefined) runSaveJob(job, state, buffers, () => this.#afterChunk(state));
+    state.awaitOthers();
+    state.throwIfFailed();
+    return state;
+  }
+
+  verify(image: number, chunks: readonly LoadChunk[]): void {
+    this.#load({ kind: 'verify', pid: 0, image, chunks });
+  }
+
+  load(pid: number, image: number, chunks: readonly LoadChunk[]): void {
+    this.#load({ kind: 'load', pid, image, chunks });
+  }
+
+  #load(order: Omit<LoadJob, 'shared'>): void {
+    const state = SharedState.forChunks(0, 0);
+    const job: LoadJob = { ...order, shared: state.buffer };
+    this.#send(job);
+    runLoadJob(job, state, () => this.#afterChunk(state));
+    state.awaitOthers();
+    state.throwIfFailed();
+  }
+
+  #send(job: SaveJob | LoadJob): void {
+    if (job.chunks.length < 2) return;
+    for (const worker of this.#workers) worker.postMessage(job);
+  }
+
+  /** Ends the workers. Only when no job is running. */
+  dismiss(): void {
+    for (const worker of this.#workers) void worker.terminate();
+  }
+}

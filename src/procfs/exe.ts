@@ -1,0 +1,18 @@
+/** /proc/PID/exe, cwd and root: proc_pid_exe(5), proc_pid_cwd(5), proc_pid_root(5). */
+import type { Pid } from '../support/brand.ts';
+import { type DeletablePath, splitDeletedLink } from './deleted-suffix.ts';
+import { readProcLink, unlessMissing } from './proc-file.ts';
+
+/** Undefined for a kernel thread and a zombie. */
+export const readExecutable = (pid: Pid): DeletablePath | undefined => readLink(pid, 'exe');
+
+/** Undefined for a zombie. A path that our root does not reach is given from the root of its own mount. */
+export const readWorkingDirectory = (pid: Pid): DeletablePath | undefined => readLink(pid, 'cwd');
+
+/** Undefined for a zombie. */
+export const readRootDirectory = (pid: Pid): DeletablePath | undefined => readLink(pid, 'root');
+
+function readLink(pid: Pid, name: 'exe' | 'cwd' | 'root'): DeletablePath | undefined {
+  const text = unlessMissing(() => readProcLink(pid, name), ['no-proc-file']);
+  return text === undefined ? undefined : splitDeletedLink(`/proc/${pid}/${name}`, text);
+}

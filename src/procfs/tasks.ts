@@ -1,0 +1,33 @@
+/**
+ * /proc/PID/task, /proc/PID/task/TID/children, /proc/PID/comm: proc_pid_task(5), proc_tid_children(5),
+ * proc_pid_comm(5).
+ */
+import { asPid, asTid, type Pid, type Tid } from '../support/brand.ts';
+import { listProcNumbers, readProcText, unlessMissing } from './proc-file.ts';
+import { parseDecimals } from './proc-text.ts';
+
+/** The threads of a process, ascending. */
+export const listTasks = (pid: Pid): Tid[] => listProcNumbers(pid, 'task').map(asTid);
+
+/**
+ * The children of a process, of all its threads, ascending. Complete only while the process and its children are
+ * frozen: a child that exits in mid-read may hide another (proc_tid_children(5)). Needs CONFIG_PROC_CHILDREN.
+ */
+export function childrenOf(pid: Pid): Pid[] {
+  // The process's own file decides whether there is such a process and such a file; a thread may have ended since.
+  const leader = readChildren(pid, asTid(pid));
+  const others = listTasks(pid).filter((tid) => tid !== asTid(pid));
+  return [leader, ...others.map((tid) => unlessMissing(() => readChildren(pid, tid)) ?? [])]
+    .flat()
+    .sort((a, b) => a - b);
+}
+
+export const parseChildren = (text: string): Pid[] => parseDecimals('children', 'a list of pids', text).map(asPid);
+
+const readChildren = (pid: Pid, tid: Tid): Pid[] => parseChildren(readProcText(pid, `task/${tid}/children`));
+
+/**
+ * The name of a task, which may be empty and may hold any character but NUL: a person sees it through
+ * `describeProcess`.
+ */
+export const commOf = (task: Pid | Tid): string => readProcText(asPid(task), 'comm').replace(/\n$/, '');

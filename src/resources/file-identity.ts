@@ -1,0 +1,59 @@
+/**
+ * Which file it was: path, size and time of the last change, for files that stay outside of the image. Used by every kind
+ * that refers to a file by its name.
+ */
+import { statSync } from 'node:fs';
+import * as v from 'valibot';
+import { boundedString, u64 } from '../image/schema.ts';
+import type { Problem } from '../support/errors.ts';
+
+export const fileIdentity = v.strictObject({
+  path: boundedString(4096),
+  device: u64,
+  inode: u64,
+  sizeBytes: u64,
+  modifiedNs: u64,
+});
+export type FileIdentity = v.InferOutput<typeof fileIdentity>;
+
+export type FileComparison = 'same' | 'missing' | 'not-regular' | 'appended' | 'changed';
+
+/** How the file of that name looks now. `appended`: the same file, grown. */
+export function compareFile(saved: FileIdentity): FileComparison {
+  const now = statSync(saved.path, { bigint: true, throwIfNoEntry: false });
+  if (now === undefined) return 'missing';
+  if (!now.isFile()) return 'not-regular';
+  if (now.size === saved.sizeBytes && now.mtimeNs === saved.modifiedNs) return 'same';
+  const sameFile = now.ino === saved.inode && now.dev === saved.device;
+  return sameFile && now.size > saved.sizeBytes ? 'appended' : 'changed';
+}
+
+/** The sentence for a comparison that stands in the way. */
+export function fileProblem(saved: FileIdentity, found: FileComparison, path: readonly string[]): Problem {
+  if (found === 'missing') {
+    return {
+      code: 'missing-file',
+      path,
+      message: `The file ${saved.path} does not exist here.`,
+      remedy: 'Put the file back as it was when the image was made.',
+    };
+  }
+  if (found === 'not-regular') {
+    return {
+      code: 'missing-file',
+      path,
+      message: `${saved.path} is not a regular file any more.`,
+      remedy: 'Put the file back as it was when the image was made.',
+    };
+  }
+  return {
+    code: 'changed-file',
+    path,
+    message: `The file ${saved.path} has changed since the image was made (it had ${saved.sizeBytes} bytes, last changed ${timeOf(saved)}).`,
+    remedy: 'Put the old file back, or restart with --files accept-changed if the change does no harm.',
+  };
+}
+
+function timeOf(saved: FileIdentity): string {
+  return new Date(Number(saved.modifiedNs / 1_000_000n)).toISOString();
+}

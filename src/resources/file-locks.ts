@@ -1,0 +1,82 @@
+/**
+ * Locks on files: flock(2), fcntl(2) record locks and open file description locks. Read from the `lock:` lines of fdinfo
+ * (Linux 4.1). flock and OFD locks belong to the open file description, so they are taken again on our own duplicate; a
+ * POSIX lock belongs to the process and is taken again inside it. A lease is refused.
+ */
+import * as v from 'valibot';
+import { u64 } from '../image/schema.ts';
+import { FCNTL } from '../kernel/abi/fcntl.ts';
+import { SYS } from '../kernel/abi/syscall.ts';
+import { check } from '../kernel/errors.ts';
+import { rawSyscall } from '../kernel/ffi.ts';
+import { newCall, scratch } from '../kernel/scratch.ts';
+import type { FileLock } from '../procfs/fdinfo.ts';
+import type { LocalFd, RemoteFd } from '../support/brand.ts';
+import type { Problem } from '../support/errors.ts';
+import type { RebuiltProcess } from './resource.ts';
+
+const FLOCK_SIZE = 32;
+
+export const lock = v.strictObject({
+  kind: v.picklist(['POSIX', 'FLOCK', 'OFDLCK']),
+  exclusive: v.boolean(),
+  start: u64,
+  /** Bytes; 0 means to the end of the file, however far it grows. */
+  length: u64,
+});
+export type Lock = v.InferOutput<typeof lock>;
+export const locks = v.pipe(v.array(lock), v.maxLength(65536));
+
+export function locksOf(found: readonly FileLock[]): Lock[] {
+  return found.flatMap((entry): Lock[] => {
+    if (entry.kind !== 'POSIX' && entry.kind !== 'FLOCK' && entry.kind !== 'OFDLCK') return [];
+    const start = BigInt(entry.start);
+    const length = entry.end === 'EOF' ? 0n : BigInt(entry.end) - start;
+    return [{ kind: entry.kind, exclusive: entry.type === 'WRITE', start, length }];
+  });
+}
+
+export function lockObstacles(found: readonly FileLock[], path: readonly string[]): Problem[] {
+  if (!found.some((entry) => entry.kind === 'LEASE' || entry.kind === 'DELEG')) return [];
+  return [
+    {
+      code: 'lease',
+      path,
+      message: 'It holds a lease on the file (fcntl F_SETLEASE), which cannot be saved yet.',
+      remedy: 'Save it when the lease has been given up.',
+    },
+  ];
+}
+
+/** Takes again what belongs to the open file description. */
+export function takeDescriptionLocks(fd: LocalFd, wanted: readonly Lock[], path: string): void {
+  for (const entry of wanted) {
+    if (entry.kind === 'FLOCK') {
+      const operation = (entry.exclusive ? FCNTL.LOCK_EX : FCNTL.LOCK_SH) | FCNTL.LOCK_NB;
+      check('flock', rawSyscall(SYS.flock, fd, operation), { doing: `lock ${path} again` });
+    } else if (entry.kind === 'OFDLCK') {
+      newCall();
+      const block = scratch(FLOCK_SIZE);
+      block.bytes.set(encodeFlock(entry));
+      check('fcntl', rawSyscall(SYS.fcntl, fd, FCNTL.F_OFD_SETLK, block.address), { doing: `lock ${path} again` });
+    }
+  }
+}
+
+/** Adds the calls that take again what belongs to the process. */
+export function takeProcessLocks(fd: RemoteFd, wanted: readonly Lock[], path: string, process: RebuiltProcess): void {
+  for (const entry of wanted) {
+    if (entry.kind !== 'POSIX') continue;
+    const block = process.batch.bytes(encodeFlock(entry));
+    process.batch.call(`lock ${path} again`, SYS.fcntl, fd, FCNTL.F_SETLK, block.address);
+  }
+}
+
+/** struct flock on x86-64: s16 type, s16 whence (SEEK_SET), s64 start, s64 length, s32 pid. */
+function encodeFlock(entry: Lock): Buffer {
+  const bytes = Buffer.alloc(FLOCK_SIZE);
+  bytes.writeInt16LE(entry.exclusive ? FCNTL.F_WRLCK : FCNTL.F_RDLCK, 0);
+  bytes.writeBigInt64LE(entry.start, 8);
+  bytes.writeBigInt64LE(entry.length, 16);
+  return bytes;
+}

@@ -1,0 +1,72 @@
+/**
+ * A stream to the world outside of the saved process: a terminal, or a pipe that somebody else holds. It cannot come back
+ * by itself, so it is attached to the standard stream of the same number of the restart command, and the summary says so.
+ * Only what is (or is the same thing as) descriptor 0, 1 or 2 is taken; anything else is refused with the peer's name.
+ */
+import * as v from 'valibot';
+import { boundedString, u32 } from '../../image/schema.ts';
+import { OPEN } from '../../kernel/abi/fcntl.ts';
+import { STAT } from '../../kernel/abi/stat.ts';
+import { duplicate } from '../../kernel/calls/descriptors.ts';
+import type { Holder } from '../../procfs/holders.ts';
+import type { Problem } from '../../support/errors.ts';
+import type { DescriptorKind, DescriptorView } from '../resource.ts';
+
+const schema = v.strictObject({
+  stream: v.picklist([0, 1, 2]),
+  flags: u32,
+  was: boundedString(4200),
+});
+type ExternalStream = v.InferOutput<typeof schema>;
+
+const streamNames = ['standard input', 'standard output', 'standard error'] as const;
+/** Majors of terminals: virtual and serial 4, /dev/tty and console 5, Unix98 pseudo-terminals 136-143. */
+const isTerminalMajor = (major: number): boolean => major === 4 || major === 5 || (major >= 136 && major <= 143);
+
+const isTerminal = ({ stat }: DescriptorView): boolean =>
+  (stat.mode & STAT.S_IFMT) === STAT.S_IFCHR && isTerminalMajor((stat.rawDevice >> 8) & 0xfff);
+
+export const externalStream: DescriptorKind<ExternalStream> = {
+  kind: 'external-stream',
+  schema,
+  recognise: (view) => isTerminal(view) || (view.descriptor.kind === 'pipe' && view.outsiders.length > 0),
+  obstacles: (view) => (standardStreamOf(view) === undefined ? [notStandard(view)] : []),
+  collect: (view) => ({
+    stream: standardStreamOf(view) ?? 0,
+    flags: (view.info.flags & ~OPEN.O_CLOEXEC) >>> 0,
+    was: view.descriptor.target,
+  }),
+  restore: (state, world) => duplicate(world.standardStream(state.stream)),
+  remark: (state, fd) =>
+    `descriptor ${fd}, which was ${state.was}, is ${streamNames[state.stream]} of the restart`,
+};
+
+/** The number of the standard stream that this is: its own, or that of a descriptor for the same terminal or pipe. */
+function standardStreamOf(view: DescriptorView): 0 | 1 | 2 | undefined {
+  const same = [view, ...view.siblings].filter((other) => other.descriptor.target === view.descriptor.target);
+  const numbers = same.flatMap((other) => other.numbers).filter((fd) => fd <= 2);
+  const own = view.numbers.find((fd) => fd <= 2);
+  return (own ?? numbers.sort((a, b) => a - b)[0]) as 0 | 1 | 2 | undefined;
+}
+
+function notStandard(view: DescriptorView): Problem {
+  const path = [`pid ${view.pid}`, `fd ${view.fd}`, view.descriptor.target];
+  if (isTerminal(view)) {
+    return {
+      code: 'terminal',
+      path,
+      message: `It has the terminal ${view.descriptor.target} open, not as a standard stream.`,
+      remedy: 'Save it when the program has closed the terminal.',
+    };
+  }
+  return {
+    code: 'pipe-to-outside',
+    path,
+    message: `It has a pipe open that ${describeHolders(view.outsiders)} holds too, outside of what is saved.`,
+    remedy: 'Close the pipe, or end the other process first.',
+  };
+}
+
+function describeHolders(holders: readonly Holder[]): string {
+  return holders.map((holder) => `${holder.pid} (${holder.comm}, fd ${holder.fd})`).join(', ');
+}

@@ -1,0 +1,57 @@
+/** The character devices without state: /dev/null, zero, full, random and urandom (null(4), full(4), random(4)). */
+import { statSync } from 'node:fs';
+import * as v from 'valibot';
+import { boundedString, u32 } from '../../image/schema.ts';
+import { OPEN } from '../../kernel/abi/fcntl.ts';
+import { STAT } from '../../kernel/abi/stat.ts';
+import { openFile } from '../../kernel/calls/descriptors.ts';
+import type { DescriptorKind } from '../resource.ts';
+
+/** Major number 1, Documentation/admin-guide/devices.txt. */
+const MEMORY_MAJOR = 1;
+const devices: ReadonlyMap<number, string> = new Map([
+  [3, 'null'],
+  [5, 'zero'],
+  [7, 'full'],
+  [8, 'random'],
+  [9, 'urandom'],
+]);
+
+const schema = v.strictObject({
+  path: boundedString(4096),
+  minor: v.picklist([...devices.keys()]),
+  flags: u32,
+});
+type MemoryDevice = v.InferOutput<typeof schema>;
+
+/** makedev(3): 8 bits of each number are enough here; larger ones do not match any entry. */
+const majorOf = (device: number): number => (device >> 8) & 0xfff;
+const minorOf = (device: number): number => (device & 0xff) | ((device >> 12) & 0xfff00);
+
+export const memoryDevice: DescriptorKind<MemoryDevice> = {
+  kind: 'memory-device',
+  schema,
+  recognise: ({ stat, info }) =>
+    (stat.mode & STAT.S_IFMT) === STAT.S_IFCHR &&
+    majorOf(stat.rawDevice) === MEMORY_MAJOR &&
+    devices.has(minorOf(stat.rawDevice)) &&
+    (info.flags & OPEN.O_PATH) === 0,
+  collect: ({ descriptor, stat, info }) => ({
+    path: descriptor.name,
+    minor: minorOf(stat.rawDevice),
+    flags: (info.flags & ~OPEN.O_CLOEXEC) >>> 0,
+  }),
+  plan: (state, _host, path) => {
+    const now = statSync(state.path, { throwIfNoEntry: false });
+    if (now?.isCharacterDevice() && majorOf(now.rdev) === MEMORY_MAJOR && minorOf(now.rdev) === state.minor) return [];
+    return [
+      {
+        code: 'missing-device',
+        path,
+        message: `${state.path} is not the device /dev/${devices.get(state.minor)} here.`,
+        remedy: `Make it: mknod ${state.path} c ${MEMORY_MAJOR} ${state.minor}`,
+      },
+    ];
+  },
+  restore: (state) => openFile(state.path, state.flags & ~(OPEN.O_CLOEXEC | OPEN.O_CREAT | OPEN.O_TRUNC)),
+};

@@ -1,0 +1,75 @@
+/**
+ * An open regular file that has a name: open(2). Read from the link in /proc/PID/fd, from fdinfo (position, flags, locks)
+ * and stat(2). The content stays outside: the file of that name must be there at the restart, unchanged or only grown.
+ * Lost: F_SETLEASE (refused), F_SET_RW_HINT (not told by /proc).
+ */
+import * as v from 'valibot';
+import { u32, u64 } from '../../image/schema.ts';
+import { FCNTL, OPEN } from '../../kernel/abi/fcntl.ts';
+import { STAT } from '../../kernel/abi/stat.ts';
+import { openFile, trySeek } from '../../kernel/calls/descriptors.ts';
+import type { Problem } from '../../support/errors.ts';
+import type { DescriptorKind, DescriptorView } from '../resource.ts';
+import { compareFile, fileIdentity, fileProblem } from '../file-identity.ts';
+import { lockObstacles, locks, locksOf, takeDescriptionLocks, takeProcessLocks } from '../file-locks.ts';
+
+const schema = v.strictObject({ file: fileIdentity, flags: u32, position: u64, locks });
+type RegularFile = v.InferOutput<typeof schema>;
+
+/** Flags that act once, when a file is opened, and O_CLOEXEC, which is the descriptor's. */
+const OPENING_FLAGS = OPEN.O_CREAT | OPEN.O_EXCL | OPEN.O_TRUNC | OPEN.O_NOCTTY | OPEN.O_CLOEXEC;
+
+export const regularFile: DescriptorKind<RegularFile> = {
+  kind: 'regular-file',
+  schema,
+  recognise: ({ descriptor, stat, info }) =>
+    descriptor.kind === 'path' && (stat.mode & STAT.S_IFMT) === STAT.S_IFREG && (info.flags & OPEN.O_PATH) === 0,
+  obstacles,
+  collect: ({ descriptor, stat, info }) => ({
+    file: {
+      path: descriptor.name,
+      device: BigInt(stat.device),
+      inode: stat.inode,
+      sizeBytes: stat.sizeBytes,
+      modifiedNs: stat.modifiedNs,
+    },
+    flags: (info.flags & ~OPENING_FLAGS) >>> 0,
+    position: BigInt(info.position),
+    locks: locksOf(info.locks),
+  }),
+  plan: (state, host, path) => {
+    const found = compareFile(state.file);
+    if (found === 'same' || found === 'appended') return [];
+    return found === 'changed' && host.acceptChangedFiles ? [] : [fileProblem(state.file, found, path)];
+  },
+  restore: (state) => {
+    const fd = openFile(state.file.path, state.flags & ~OPENING_FLAGS);
+    trySeek(fd.number, Number(state.position), FCNTL.SEEK_SET);
+    takeDescriptionLocks(fd.number, state.locks, state.file.path);
+    return fd;
+  },
+  finish: (state, process, fd) => takeProcessLocks(fd, state.locks, state.file.path, process),
+};
+
+function obstacles(view: DescriptorView): Problem[] {
+  const { pid, fd, descriptor, info, stat } = view;
+  const path = [`pid ${pid}`, `fd ${fd}`, descriptor.name];
+  const found = lockObstacles(info.locks, path);
+  if (descriptor.deleted || stat.links === 0n) {
+    found.push({
+      code: 'deleted-file',
+      path,
+      message: `It has the deleted file ${descriptor.name} open, whose content would be lost.`,
+      remedy: 'Save it when the program has closed the file.',
+    });
+  }
+  if ((info.flags & OPEN.O_ASYNC) !== 0) {
+    found.push({
+      code: 'async-file',
+      path,
+      message: 'It gets a signal when the file is ready (O_ASYNC), which cannot be saved yet.',
+      remedy: 'Save it when the program has switched O_ASYNC off.',
+    });
+  }
+  return found;
+}

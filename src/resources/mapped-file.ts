@@ -1,0 +1,54 @@
+/**
+ * A file that mappings or /proc/PID/exe refer to. The content stays outside; at the restart it must be the same file: by
+ * its GNU build id where it is an ELF image that has one (an unchanged package reinstalled is the same program), by size
+ * and time of change otherwise.
+ */
+import { statSync } from 'node:fs';
+import * as v from 'valibot';
+import { boundedString } from '../image/schema.ts';
+import { OPEN } from '../kernel/abi/fcntl.ts';
+import { openFile } from '../kernel/calls/descriptors.ts';
+import type { OwnedFd } from '../kernel/owned-fd.ts';
+import { readBuildId } from '../support/elf-build-id.ts';
+import type { Problem } from '../support/errors.ts';
+import { QuicksaveError } from '../support/errors.ts';
+import type { HostView } from './resource.ts';
+import { compareFile, fileIdentity, fileProblem } from './file-identity.ts';
+
+export const mappedFileSchema = v.strictObject({
+  file: fileIdentity,
+  /** Hexadecimal; empty where there is none. */
+  buildId: boundedString(128),
+  /** Opened for writing too: a shared mapping of it may be written. */
+  writable: v.boolean(),
+});
+export type MappedFile = v.InferOutput<typeof mappedFileSchema>;
+
+/** `link` is what the kernel holds open (in /proc); `path` is its name. Both must be one file. */
+export function collectMappedFile(link: string, path: string, writable: boolean): MappedFile {
+  const held = statSync(link, { bigint: true });
+  const named = statSync(path, { bigint: true, throwIfNoEntry: false });
+  if (named === undefined || named.ino !== held.ino || named.dev !== held.dev) {
+    throw new QuicksaveError('replaced-file', `The file ${path} has been replaced since the program opened it.`, {
+      remedy: 'Put the old file back under its name, or restart the program so that it uses the new one.',
+    });
+  }
+  return {
+    file: { path, device: held.dev, inode: held.ino, sizeBytes: held.size, modifiedNs: held.mtimeNs },
+    buildId: readBuildId(path) ?? '',
+    writable,
+  };
+}
+
+export function planMappedFile(saved: MappedFile, host: HostView): Problem[] {
+  const found = compareFile(saved.file);
+  const path = ['mapped file', saved.file.path];
+  if (found === 'same') return [];
+  if (found === 'missing' || found === 'not-regular') return [fileProblem(saved.file, found, path)];
+  if (saved.buildId !== '' && readBuildId(saved.file.path) === saved.buildId) return [];
+  return host.acceptChangedFiles ? [] : [fileProblem(saved.file, 'changed', path)];
+}
+
+export function openMappedFile(saved: MappedFile): OwnedFd {
+  return openFile(saved.file.path, saved.writable ? OPEN.O_RDWR : OPEN.O_RDONLY);
+}

@@ -1,0 +1,31 @@
+/**
+ * Session and process group: setsid(2), setpgid(2), credentials(7). A session or group that the process leads is made
+ * again. One that somebody else led has no leader now, so the process joins the session and group of the restart.
+ */
+import * as v from 'valibot';
+import { u32 } from '../../image/schema.ts';
+import { SYS } from '../../kernel/abi/syscall.ts';
+import type { ProcessAspect } from '../resource.ts';
+
+const schema = v.strictObject({ leadsSession: v.boolean(), leadsGroup: v.boolean(), controllingTerminal: u32 });
+type Session = v.InferOutput<typeof schema>;
+
+export const session: ProcessAspect<Session> = {
+  name: 'session',
+  schema,
+  stage: 'early',
+  collect: ({ pid, stat }) => () => ({
+    leadsSession: stat.session === pid,
+    leadsGroup: stat.processGroup === pid,
+    controllingTerminal: stat.ttyNumber >>> 0,
+  }),
+  restore: (state, { batch }) => {
+    if (state.leadsSession) batch.call('begin a session', SYS.setsid);
+    else if (state.leadsGroup) batch.call('begin a process group', SYS.setpgid, 0, 0);
+  },
+  remark: (state) => {
+    if (state.leadsSession && state.controllingTerminal !== 0) return 'its session has no controlling terminal any more';
+    if (!state.leadsGroup) return 'it is in the process group of this command';
+    return undefined;
+  },
+};

@@ -1,0 +1,75 @@
+/**
+ * Settings of the whole process that prctl(2) and personality(2) know, by table: each is one call to read, one to set.
+ */
+import * as v from 'valibot';
+import { signed32 } from '../../image/schema.ts';
+import { PR } from '../../kernel/abi/prctl.ts';
+import { SYS } from '../../kernel/abi/syscall.ts';
+import type { CallBatch, PendingCall } from '../../tracee/call-batch.ts';
+import type { ProcessAspect } from '../resource.ts';
+
+interface Setting {
+  readonly read: (batch: CallBatch) => () => number;
+  readonly set: (batch: CallBatch, value: number) => void;
+}
+
+const ASK_PERSONALITY = 0xffffffff;
+
+/** A value that prctl returns as its result. */
+const returned = (what: string, get: number, set: number): Setting => ({
+  read: (batch) => {
+    const call = batch.call(`read ${what}`, SYS.prctl, get);
+    return () => call.result;
+  },
+  set: (batch, value) => void batch.call(`set ${what}`, SYS.prctl, set, value),
+});
+
+/** A value that prctl stores through a pointer. */
+const stored = (what: string, get: number, set: number): Setting => ({
+  read: (batch) => {
+    const data = batch.data(8);
+    batch.call(`read ${what}`, SYS.prctl, get, data.address);
+    return () => data.bytes.readInt32LE(0);
+  },
+  set: (batch, value) => void batch.call(`set ${what}`, SYS.prctl, set, value),
+});
+
+const settings = {
+  personality: {
+    read: (batch: CallBatch) => {
+      const call: PendingCall = batch.call('read the personality', SYS.personality, ASK_PERSONALITY);
+      return () => call.result;
+    },
+    set: (batch: CallBatch, value: number) => void batch.call('set the personality', SYS.personality, value >>> 0),
+  },
+  childSubreaper: stored('the subreaper flag', PR.PR_GET_CHILD_SUBREAPER, PR.PR_SET_CHILD_SUBREAPER),
+  thpDisable: returned('the huge page setting', PR.PR_GET_THP_DISABLE, PR.PR_SET_THP_DISABLE),
+  dumpable: {
+    read: (batch: CallBatch) => {
+      const call: PendingCall = batch.call('read the dumpable flag', SYS.prctl, PR.PR_GET_DUMPABLE);
+      return () => call.result;
+    },
+    // 2 (readable by root only) is what the kernel itself sets; nobody may ask for it. 0 is as strict towards others.
+    set: (batch: CallBatch, value: number) =>
+      void batch.call('set the dumpable flag', SYS.prctl, PR.PR_SET_DUMPABLE, value === 1 ? 1 : 0),
+  },
+} satisfies Record<string, Setting>;
+
+type SettingName = keyof typeof settings;
+const names = Object.keys(settings) as SettingName[];
+const schema = v.strictObject(
+  Object.fromEntries(names.map((name) => [name, signed32])) as Record<SettingName, typeof signed32>,
+);
+
+export const processSettings: ProcessAspect<Record<SettingName, number>> = {
+  name: 'settings',
+  schema,
+  stage: 'late',
+  collect: ({ batch }) => {
+    const readers = names.map((name) => ({ name, read: settings[name].read(batch) }));
+    return () => Object.fromEntries(readers.map(({ name, read }) => [name, read()])) as Record<SettingName, number>;
+  },
+  restore: (state, { batch }) => {
+    for (const name of names) settings[name].set(batch, state[name]);
+  },
+};

@@ -1,0 +1,21 @@
+/** Signals sent to the process as a whole that no thread has taken yet: signal(7). */
+import { SYS } from '../../kernel/abi/syscall.ts';
+import { peekSignals } from '../../kernel/calls/ptrace.ts';
+import { type SignalQueue, signalNumber, signalQueue } from '../pending-signals.ts';
+import type { ProcessAspect } from '../resource.ts';
+
+export const sharedPendingSignals: ProcessAspect<SignalQueue> = {
+  name: 'sharedPendingSignals',
+  schema: signalQueue,
+  stage: 'late',
+  collect: ({ leader }) => {
+    const queued = peekSignals(leader, 'shared');
+    return () => queued;
+  },
+  restore: (state, { pid, batch }) => {
+    for (const info of state) {
+      const signal = signalNumber(info);
+      batch.call(`queue signal ${signal} again`, SYS.rt_sigqueueinfo, pid, signal, batch.bytes(info).address);
+    }
+  },
+};

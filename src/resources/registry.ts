@@ -1,0 +1,78 @@
+/**
+ * Everything that is saved and restored, in order. The order within one list is the order of restoring; the first
+ * descriptor or mapping kind that recognises something has it.
+ */
+import { directory } from './files/directory.ts';
+import { externalStream } from './files/external-stream.ts';
+import { memoryDevice } from './files/memory-device.ts';
+import { pipe } from './files/pipe.ts';
+import { regularFile } from './files/regular-file.ts';
+import { privateFile, sharedFile } from './memory/file-mappings.ts';
+import { kernelMapping } from './memory/kernel-mappings.ts';
+import { privateAnonymous } from './memory/private-anonymous.ts';
+import { credentials } from './process/credentials.ts';
+import { fileSystemContext } from './process/file-system-context.ts';
+import { intervalTimers } from './process/interval-timers.ts';
+import { limits } from './process/limits.ts';
+import { memoryMapFields } from './process/memory-map-fields.ts';
+import { namespaces } from './process/namespaces.ts';
+import { procFiles } from './process/proc-files.ts';
+import { session } from './process/session.ts';
+import { processSettings } from './process/settings.ts';
+import { sharedPendingSignals } from './process/shared-pending-signals.ts';
+import { signalActions } from './process/signal-actions.ts';
+import type { DescriptorKind, MappingKind, ProcessAspect, ThreadAspect } from './resource.ts';
+import { threadName } from './thread/name.ts';
+import { ownPendingSignals } from './thread/own-pending-signals.ts';
+import { scheduling } from './thread/scheduling.ts';
+import { threadSettings } from './thread/settings.ts';
+import { signalStack } from './thread/signal-stack.ts';
+import { threadPointers } from './thread/thread-pointers.ts';
+
+/**
+ * A kind whose state type is forgotten. What `collect` of a kind returns is only ever given to the same kind's schema and
+ * `restore`, so the types fit although the list cannot say so.
+ */
+type Erased<Kind> = Kind;
+
+function erase<Kind>(kind: unknown): Erased<Kind> {
+  return kind as Erased<Kind>;
+}
+
+export const processAspects: readonly ProcessAspect<unknown>[] = [
+  namespaces,
+  credentials,
+  session,
+  fileSystemContext,
+  procFiles,
+  memoryMapFields,
+  signalActions,
+  processSettings,
+  intervalTimers,
+  sharedPendingSignals,
+  limits,
+].map((aspect) => erase<ProcessAspect<unknown>>(aspect));
+
+export const threadAspects: readonly ThreadAspect<unknown>[] = [
+  threadName,
+  scheduling,
+  signalStack,
+  threadSettings,
+  ownPendingSignals,
+  threadPointers,
+].map((aspect) => erase<ThreadAspect<unknown>>(aspect));
+
+export const descriptorKinds: readonly DescriptorKind<unknown>[] = [
+  regularFile,
+  directory,
+  memoryDevice,
+  externalStream,
+  pipe,
+].map((kind) => erase<DescriptorKind<unknown>>(kind));
+
+export const mappingKinds: readonly MappingKind<unknown>[] = [
+  kernelMapping,
+  privateAnonymous,
+  privateFile,
+  sharedFile,
+].map((kind) => erase<MappingKind<unknown>>(kind));

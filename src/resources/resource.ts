@@ -1,0 +1,183 @@
+/**
+ * The contract of everything that is saved and restored. A kind is one file that says what its state is (schema), how it
+ * is read from a stopped process (collect) and how it is made again (restore). `registry.ts` lists all kinds; the pipelines
+ * know none of them by name.
+ *
+ * collect has two steps, so that the calls of many kinds share one round trip to the agent: the function adds its calls to
+ * the batch, and what it returns reads the answers once the batch has run.
+ */
+import type { GenericSchema } from 'valibot';
+import type { OwnedFd } from '../kernel/owned-fd.ts';
+import type { Descriptor } from '../procfs/descriptors.ts';
+import type { Fdinfo } from '../procfs/fdinfo.ts';
+import type { Holder } from '../procfs/holders.ts';
+import type { Mapping } from '../procfs/smaps.ts';
+import type { ProcessStat } from '../procfs/stat.ts';
+import type { ProcessStatus } from '../procfs/status.ts';
+import type { LocalFd, Pid, RemoteFd, Tid } from '../support/brand.ts';
+import type { Problem } from '../support/errors.ts';
+import type { CallBatch } from '../tracee/call-batch.ts';
+
+/** A schema whose parsed form is `State`. */
+export type StateSchema<State> = GenericSchema<unknown, State>;
+
+// ---------------------------------------------------------------------------------------------------------- saving
+
+/** What can be seen of a process from outside, running or stopped. */
+export interface ProcessView {
+  readonly pid: Pid;
+  readonly status: ProcessStatus;
+  readonly stat: ProcessStat;
+  readonly tids: readonly Tid[];
+}
+
+/** A stopped process with the agent in it. */
+export interface CollectedProcess extends ProcessView {
+  readonly batch: CallBatch;
+  readonly leader: Tid;
+  readonly files: FileReferences;
+}
+
+/** Files that mappings and the executable link name: each is one object of the image. */
+export interface FileReferences {
+  /** The object for the file behind `link` (a link in /proc, such as /proc/PID/exe). */
+  reference(link: string, path: string, writable?: boolean): number;
+}
+
+export interface CollectedThread {
+  readonly pid: Pid;
+  readonly tid: Tid;
+  readonly batch: CallBatch;
+}
+
+/** Two steps: called with the batch still open; the result is called when it has run. */
+export type Collector<Source, State> = (source: Source) => () => State;
+
+// -------------------------------------------------------------------------------------------------------- restoring
+
+/** What the plan may ask of this host. Only questions: nothing is changed. */
+export interface HostView {
+  readonly ownPid: Pid;
+  readonly status: ProcessStatus;
+  readonly acceptChangedFiles: boolean;
+}
+
+export interface RebuiltProcess {
+  readonly pid: Pid;
+  readonly batch: CallBatch;
+  /** The descriptor, in the process being rebuilt, of a file object of the image. */
+  remoteFile(objref: number): number;
+}
+
+export interface RebuiltThread {
+  readonly pid: Pid;
+  readonly tid: Tid;
+  readonly batch: CallBatch;
+}
+
+// ------------------------------------------------------------------------------------------------------------ kinds
+
+/** One piece of the state of a process. */
+export interface ProcessAspect<State> {
+  /** Key in the image, and name in messages. */
+  readonly name: string;
+  readonly schema: StateSchema<State>;
+  /** What stands in the way of saving it, seen from outside. */
+  readonly obstacles?: (process: ProcessView) => Problem[];
+  readonly collect: Collector<CollectedProcess, NoInfer<State>>;
+  /** What stands in the way of restoring it on this host. */
+  readonly plan?: (state: NoInfer<State>, host: HostView, pid: Pid) => Problem[];
+  /** `early`: before memory and descriptors are made. `late`: when all else stands, just before the agent leaves. */
+  readonly stage: 'early' | 'late';
+  readonly restore: (state: NoInfer<State>, process: RebuiltProcess) => void;
+  /** A sentence for the summary, where something comes back otherwise than it was. */
+  readonly remark?: (state: NoInfer<State>, pid: Pid) => string | undefined;
+}
+
+/** One piece of the state of a thread. Registers are not an aspect: they have records of their own. */
+export interface ThreadAspect<State> {
+  readonly name: string;
+  readonly schema: StateSchema<State>;
+  readonly collect: Collector<CollectedThread, NoInfer<State>>;
+  readonly plan?: (state: NoInfer<State>, host: HostView, tid: Tid) => Problem[];
+  readonly restore: (state: NoInfer<State>, thread: RebuiltThread) => void;
+}
+
+/** What a descriptor kind sees of one open file description. */
+export interface DescriptorView {
+  readonly pid: Pid;
+  readonly fd: RemoteFd;
+  readonly descriptor: Descriptor;
+  readonly info: Fdinfo;
+  /** File type bits and device numbers, as stat(2) gives them. */
+  readonly stat: DescriptorStat;
+  /** All descriptor numbers of the process that share this open file description, ascending. */
+  readonly numbers: readonly RemoteFd[];
+  /** All open file descriptions of the process: to find the other end of something. */
+  readonly siblings: readonly DescriptorView[];
+  /** For pipes: processes outside of the saved tree that have it open too. */
+  readonly outsiders: readonly Holder[];
+}
+
+export interface DescriptorStat {
+  readonly mode: number;
+  readonly device: number;
+  readonly inode: bigint;
+  readonly rawDevice: number;
+  readonly sizeBytes: bigint;
+  readonly modifiedNs: bigint;
+  readonly links: bigint;
+}
+
+/** The duplicate of a target's descriptor: the same open file description, in our table. */
+export interface OpenDescriptor extends DescriptorView {
+  readonly own: LocalFd;
+}
+
+export interface RestoredDescriptors {
+  /** Something that several objects of the image are made from: made for the first that asks. */
+  shared<T>(key: string, make: () => T): T;
+  /** One of the standard streams of the restart command. */
+  standardStream(number: 0 | 1 | 2): LocalFd;
+}
+
+/** One kind of open file description. */
+export interface DescriptorKind<State> {
+  readonly kind: string;
+  readonly schema: StateSchema<State>;
+  readonly recognise: (view: DescriptorView) => boolean;
+  /** Reasons why this one, although of this kind, cannot be saved. */
+  readonly obstacles?: (view: DescriptorView) => Problem[];
+  readonly collect: (open: OpenDescriptor) => NoInfer<State>;
+  readonly plan?: (state: NoInfer<State>, host: HostView, path: readonly string[]) => Problem[];
+  /** Makes the object in our table, to be handed over. */
+  readonly restore: (state: NoInfer<State>, world: RestoredDescriptors) => OwnedFd;
+  /** Calls inside the process, once the descriptor stands at `fd`: what belongs to the process, not to the object. */
+  readonly finish?: (state: NoInfer<State>, process: RebuiltProcess, fd: RemoteFd) => void;
+  /** A sentence for the summary, where the object comes back as something else than it was. */
+  readonly remark?: (state: NoInfer<State>, fd: RemoteFd) => string | undefined;
+}
+
+/** Which pages of a mapping the image carries. */
+export type PagePolicy = 'none' | 'all-present' | 'differing-from-file';
+
+/** How the mapping is made again: the arguments of mmap(2) that the kind decides. */
+export interface MappingPlan {
+  readonly flags: number;
+  /** The file object behind it, 0 for none. */
+  readonly file: number;
+  /** A name for PR_SET_VMA, '' for none. */
+  readonly name: string;
+}
+
+/** One kind of mapping. Its state is in the `backing` of the VMA record. */
+export interface MappingKind<State> {
+  readonly kind: string;
+  readonly schema: StateSchema<State>;
+  readonly recognise: (mapping: Mapping) => boolean;
+  readonly obstacles?: (mapping: Mapping) => Problem[];
+  readonly pages: PagePolicy;
+  readonly collect: (mapping: Mapping, process: CollectedProcess) => NoInfer<State>;
+  /** Undefined: not made by mmap, but moved to its place (vDSO) or always there (vsyscall). */
+  readonly mapping: (state: NoInfer<State>) => MappingPlan | undefined;
+}

@@ -1,0 +1,20 @@
+/** Signals sent to one thread that it has not taken yet: tgkill(2), pthread_sigqueue(3). */
+import { SYS } from '../../kernel/abi/syscall.ts';
+import { peekSignals } from '../../kernel/calls/ptrace.ts';
+import { type SignalQueue, signalNumber, signalQueue } from '../pending-signals.ts';
+import type { ThreadAspect } from '../resource.ts';
+
+export const ownPendingSignals: ThreadAspect<SignalQueue> = {
+  name: 'ownPendingSignals',
+  schema: signalQueue,
+  collect: ({ tid }) => {
+    const queued = peekSignals(tid, 'own');
+    return () => queued;
+  },
+  restore: (state, { pid, tid, batch }) => {
+    for (const info of state) {
+      const signal = signalNumber(info);
+      batch.call(`queue signal ${signal} again`, SYS.rt_tgsigqueueinfo, pid, tid, signal, batch.bytes(info).address);
+    }
+  },
+};

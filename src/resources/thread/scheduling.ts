@@ -1,0 +1,75 @@
+/**
+ * Policy, priority, nice value, CPU affinity, I/O priority and timer slack: sched(7), ioprio_get(2), PR_SET_TIMERSLACK.
+ * The affinity is narrowed to the CPUs that this host has; if none is left, the restart is refused.
+ */
+import * as v from 'valibot';
+import { byteString, integerBetween, u32, u64 } from '../../image/schema.ts';
+import { PR } from '../../kernel/abi/prctl.ts';
+import { SYS } from '../../kernel/abi/syscall.ts';
+import {
+  getAffinity,
+  getIoPriority,
+  getScheduling,
+  setAffinity,
+  setIoPriority,
+  setScheduling,
+} from '../../kernel/calls/task-attributes.ts';
+import type { Problem } from '../../support/errors.ts';
+import type { HostView, ThreadAspect } from '../resource.ts';
+
+const schema = v.strictObject({
+  policy: u32,
+  flags: u64,
+  nice: integerBetween(-20, 19),
+  priority: integerBetween(0, 99),
+  runtime: u64,
+  deadline: u64,
+  period: u64,
+  affinity: v.pipe(byteString(1024), v.minLength(1)),
+  ioPriority: u32,
+  timerSlack: u64,
+});
+type Scheduling = v.InferOutput<typeof schema>;
+
+export const scheduling: ThreadAspect<Scheduling> = {
+  name: 'scheduling',
+  schema,
+  collect: ({ tid, batch }) => {
+    const { policy, flags, nice, priority, runtime, deadline, period } = getScheduling(tid);
+    const affinity = getAffinity(tid);
+    const ioPriority = getIoPriority(tid);
+    const slack = batch.call('read the timer slack', SYS.prctl, PR.PR_GET_TIMERSLACK);
+    return () => ({
+      policy,
+      flags,
+      nice,
+      priority,
+      runtime,
+      deadline,
+      period,
+      affinity,
+      ioPriority,
+      timerSlack: BigInt(slack.result),
+    });
+  },
+  plan: (state, host, tid) => (usableCpus(state, host).some((byte) => byte !== 0) ? [] : [noCpuLeft(tid)]),
+  restore: (state, { tid, batch }) => {
+    setScheduling(tid, { ...state, utilMin: 0, utilMax: 0 });
+    setAffinity(tid, state.affinity);
+    if (state.ioPriority !== 0) setIoPriority(tid, state.ioPriority);
+    batch.call('set the timer slack', SYS.prctl, PR.PR_SET_TIMERSLACK, state.timerSlack);
+  },
+};
+
+function usableCpus(state: Scheduling, host: HostView): number[] {
+  return [...state.affinity].map((byte, index) => byte & Number((host.status.cpusAllowed >> BigInt(index * 8)) & 0xffn));
+}
+
+function noCpuLeft(tid: number): Problem {
+  return {
+    code: 'no-cpu-left',
+    path: [`thread ${tid}`, 'affinity'],
+    message: 'None of the CPUs that it was bound to may be used here.',
+    remedy: 'Restart it on a host, or in a cpuset, with at least one of those CPUs.',
+  };
+}

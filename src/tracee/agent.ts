@@ -1,0 +1,323 @@
+/**
+ * The agent: a few hundred bytes of code in a task, which runs batches of system calls for us. It needs no stack, touches
+ * no register state but the general registers, and when its doorbell ends (we are dead) it sends the task home.
+ *
+ * Bringing it in takes four single calls at a {@link CallSite}: two mappings in a hole of the address space, a socketpair
+ * for the doorbell, of which we take one end with pidfd_getfd(2), and the closing of that end in the task. Calls go through
+ * memory that we write and read with process_vm_writev(2) and process_vm_readv(2); the doorbell only says when.
+ */
+import {
+  machineCode,
+  remoteCallSize,
+  routines,
+  stateBlock,
+  stateBlockSize,
+} from '../arch/x86/machine-code.ts';
+import { NO_SYSCALL, type RegisterFile, withRegisters } from '../arch/x86/registers.ts';
+import { MAP, PROT } from '../kernel/abi/mman.ts';
+import { SOCKET } from '../kernel/abi/socket.ts';
+import { SYS } from '../kernel/abi/syscall.ts';
+import { duplicateFrom, ring, sendDescriptors, takeRing, waitReadable } from '../kernel/calls/descriptors.ts';
+import { readMemory, writeMemory } from '../kernel/calls/process-memory.ts';
+import { pokeBytes, resume } from '../kernel/calls/ptrace.ts';
+import { check } from '../kernel/errors.ts';
+import { NativeMemory } from '../kernel/native-memory.ts';
+import type { OwnedFd } from '../kernel/owned-fd.ts';
+import { type LocalFd, localAddress, type Pid, type RemoteAddress, remoteAddress, remoteFd } from '../support/brand.ts';
+import { QuicksaveError } from '../support/errors.ts';
+import type { BatchRunner } from './call-batch.ts';
+import { readRemote, writeRemote } from './remote-memory.ts';
+import { encodeStateBlock, type WayHome } from './state-block.ts';
+import type { CallSite, StoppedTask } from './stopped-task.ts';
+
+const PAGE = 4096;
+/** How long an answer may take before we look whether something else has happened to the task. */
+const LOOK_AROUND_MS = 5;
+
+export interface AgentLayout {
+  readonly maxCalls: number;
+  readonly maxDataBytes: number;
+  /** State blocks: one for the agent's own task, more for other threads of the process. */
+  readonly blocks: number;
+}
+
+/** Bytes of address space that an agent needs: its code page and its mailbox. */
+export function agentSize(layout: AgentLayout): number {
+  return PAGE + mailboxSize(layout);
+}
+
+function mailboxSize(layout: AgentLayout): number {
+  const bytes = layout.blocks * stateBlockSize + layout.maxCalls * remoteCallSize + layout.maxDataBytes;
+  return Math.ceil(bytes / PAGE) * PAGE;
+}
+
+export class Agent implements BatchRunner {
+  readonly pid: Pid;
+  readonly task: StoppedTask;
+  readonly code: RemoteAddress;
+  readonly mailbox: RemoteAddress;
+  readonly layout: AgentLayout;
+  readonly callsAddress: RemoteAddress;
+  readonly dataAddress: RemoteAddress;
+  readonly calls: Buffer;
+  readonly data: Buffer;
+  readonly #mirror: NativeMemory;
+  #doorbell: OwnedFd | undefined;
+  #remoteDoorbell = -1;
+  /** Our end of the doorbell in the task, until the agent has closed it there. */
+  #remoteToolEnd = -1;
+  #running = false;
+
+  private constructor(pid: Pid, task: StoppedTask, hole: RemoteAddress, layout: AgentLayout, mirror: NativeMemory) {
+    this.pid = pid;
+    this.task = task;
+    this.layout = layout;
+    this.code = hole;
+    this.mailbox = remoteAddress(hole + PAGE);
+    this.callsAddress = remoteAddress(this.mailbox + layout.blocks * stateBlockSize);
+    this.dataAddress = remoteAddress(this.callsAddress + layout.maxCalls * remoteCallSize);
+    this.#mirror = mirror;
+    const callsOffset = layout.blocks * stateBlockSize;
+    const dataOffset = callsOffset + layout.maxCalls * remoteCallSize;
+    this.calls = mirror.bytes.subarray(callsOffset, dataOffset);
+    this.data = mirror.bytes.subarray(dataOffset, dataOffset + layout.maxDataBytes);
+  }
+
+  get maxCalls(): number {
+    return this.layout.maxCalls;
+  }
+
+  get maxDataBytes(): number {
+    return this.layout.maxDataBytes;
+  }
+
+  /** Memory for {@link bringIn}, to be had before the target stands still. */
+  static prepareMirror(layout: AgentLayout): NativeMemory {
+    return NativeMemory.allocate(mailboxSize(layout), { populate: true });
+  }
+
+  /**
+   * Maps the agent at `hole` (free in the target, {@link agentSize} bytes) and starts it in `task`, which has left home
+   * through `site`. `home` is where it leads the task when we die.
+   */
+  static bringIn(options: {
+    pid: Pid;
+    pidfd: LocalFd;
+    task: StoppedTask;
+    site: CallSite;
+    hole: RemoteAddress;
+    layout: AgentLayout;
+    home: WayHome;
+    mirror: NativeMemory;
+    /** Takes the step that undoes it all, before anything is done. */
+    undo: (step: () => void) => void;
+  }): Agent {
+    const { pid, task, site, hole, layout, home, mirror } = options;
+    const agent = new Agent(pid, task, hole, layout, mirror);
+    options.undo(() => agent.unload(site));
+    const flags = MAP.MAP_PRIVATE | MAP.MAP_ANONYMOUS | MAP.MAP_FIXED_NOREPLACE;
+    const doing = { doing: 'make room for the agent', pid };
+    const readWrite = PROT.PROT_READ | PROT.PROT_WRITE;
+    const readExecute = PROT.PROT_READ | PROT.PROT_EXEC;
+    task.call(site, doing, SYS.mmap, agent.mailbox, mailboxSize(layout), readWrite, flags, -1, 0);
+    task.call(site, doing, SYS.mmap, agent.code, PAGE, readExecute, flags, -1, 0);
+    pokeBytes(task.tid, agent.code, machineCode);
+    writeRemote(pid, agent.block(0), encodeStateBlock(home, agent.callsAddress));
+    agent.#makeDoorbell(options.pidfd);
+    task.standStill(false);
+    return agent;
+  }
+
+  #makeDoorbell(pidfd: LocalFd): void {
+    const type = SOCKET.SOCK_SEQPACKET | SOCKET.SOCK_CLOEXEC;
+    const pair = remoteAddress(this.block(0) + stateBlock.doorbell);
+    const entry = remoteAddress(this.code + routines.call_close_home);
+    const made = this.task.tryCallAt(entry, this.block(0), SYS.socketpair, SOCKET.AF_UNIX, type, 0, pair);
+    check('socketpair', made, { doing: 'make the doorbell', pid: this.pid });
+    const ends = readRemote(this.pid, pair, 8);
+    this.#remoteDoorbell = ends.readInt32LE(0);
+    this.#remoteToolEnd = ends.readInt32LE(4);
+    this.#doorbell = duplicateFrom(pidfd, remoteFd(this.#remoteToolEnd), this.pid);
+  }
+
+  /** Our descriptors in the task, to be left out when its table is read. */
+  get ownDescriptors(): ReadonlySet<number> {
+    return new Set([this.#remoteDoorbell, this.#remoteToolEnd]);
+  }
+
+  /** State block `index`; block 0 is the agent's own. */
+  block(index: number): RemoteAddress {
+    return remoteAddress(this.mailbox + index * stateBlockSize);
+  }
+
+  /** A call site for another thread of the process, whose block has been written with {@link fillBlock}. */
+  siteFor(index: number): CallSite {
+    return {
+      callOnce: remoteAddress(this.code + routines.call_once),
+      goHome: remoteAddress(this.code + routines.go_home),
+      block: this.block(index),
+    };
+  }
+
+  fillBlock(index: number, home: WayHome): void {
+    writeRemote(this.pid, this.block(index), encodeStateBlock(home, this.callsAddress));
+  }
+
+  /** The task stands still between batches until one is run, and again after {@link pause}. */
+  #start(): void {
+    if (this.#running) return;
+    this.task.enter(remoteAddress(this.code + routines.agent), this.block(0));
+    this.#running = true;
+    this.#remoteToolEnd = -1;
+  }
+
+  /** Stops the agent between two batches, so that ptrace works on its task; the next batch lets it go on. */
+  pause(): void {
+    if (!this.#running) return;
+    this.task.standStill(true);
+    this.#running = false;
+  }
+
+  runBatch(callCount: number, dataBytes: number): void {
+    this.#writeBatch(callCount, dataBytes);
+    this.#start();
+    this.#ring();
+    this.#awaitAnswer();
+    this.#readBatch(callCount, dataBytes);
+  }
+
+  /**
+   * A batch that receives descriptors: they are sent behind the ring, so that the agent's recvmsg(2) calls find them on
+   * the doorbell in order.
+   */
+  runBatchWithDescriptors(callCount: number, dataBytes: number, messages: readonly (readonly LocalFd[])[]): void {
+    this.#writeBatch(callCount, dataBytes);
+    this.#start();
+    this.#ring();
+    for (const fds of messages) sendDescriptors(this.#bell(), fds);
+    this.#awaitAnswer();
+    this.#readBatch(callCount, dataBytes);
+  }
+
+  /** Has another thread of a process that dies with us run a batch; the thread traps when it is done. */
+  runBatchIn(task: StoppedTask, blockIndex: number, callCount: number, dataBytes: number): void {
+    this.#writeBatch(callCount, dataBytes, blockIndex);
+    task.enter(remoteAddress(this.code + routines.batch_then_trap), this.block(blockIndex));
+    for (;;) {
+      const event = task.poll();
+      if (event?.kind === 'stopped') {
+        if (event.event === 0 && event.signal === 5) break;
+        throw new QuicksaveError('thread-trapped', `Thread ${task.tid} stopped with signal ${event.signal} while it was set up.`);
+      }
+    }
+    this.#readBatch(callCount, dataBytes);
+  }
+
+  /** Writes the data of a batch that somebody else carries out, or reads it back. */
+  moveData(direction: 'write' | 'read', dataBytes: number): void {
+    this.#transfer(direction === 'write' ? writeMemory : readMemory, 0, dataBytes);
+  }
+
+  #bell(): LocalFd {
+    if (this.#doorbell === undefined) throw new Error('the agent is not there any more');
+    return this.#doorbell.number;
+  }
+
+  #writeBatch(callCount: number, dataBytes: number, blockIndex = 0): void {
+    const block = this.#mirror.bytes.subarray(blockIndex * stateBlockSize + stateBlock.callCount);
+    block.writeUInt32LE(callCount, 0);
+    const from = this.#mirror.address + blockIndex * stateBlockSize + stateBlock.callCount;
+    writeMemory(this.pid, localAddress(from), [
+      { start: remoteAddress(this.block(blockIndex) + stateBlock.callCount), sizeBytes: 4 },
+    ]);
+    this.#transfer(writeMemory, callCount, dataBytes);
+  }
+
+  #readBatch(callCount: number, dataBytes: number): void {
+    this.#transfer(readMemory, callCount, dataBytes);
+  }
+
+  #transfer(move: typeof writeMemory, callCount: number, dataBytes: number): void {
+    const callsOffset = this.layout.blocks * stateBlockSize;
+    if (callCount > 0) {
+      move(this.pid, localAddress(this.#mirror.address + callsOffset), [
+        { start: this.callsAddress, sizeBytes: callCount * remoteCallSize },
+      ]);
+    }
+    if (dataBytes === 0) return;
+    const dataOffset = callsOffset + this.layout.maxCalls * remoteCallSize;
+    move(this.pid, localAddress(this.#mirror.address + dataOffset), [{ start: this.dataAddress, sizeBytes: dataBytes }]);
+  }
+
+  #ring(): void {
+    if (!ring(this.#bell())) this.#agentEnded();
+  }
+
+  #awaitAnswer(): void {
+    for (;;) {
+      if (waitReadable(this.#bell(), LOOK_AROUND_MS)) {
+        const heard = takeRing(this.#bell());
+        if (heard === 'rung') return;
+        if (heard === 'end') this.#agentEnded();
+      }
+      const event = this.task.poll();
+      if (event === undefined) continue;
+      this.task.noteStop(event);
+      this.#refuseFault(event);
+      resume(this.task.tid);
+    }
+  }
+
+  #refuseFault(event: NonNullable<ReturnType<StoppedTask['poll']>>): void {
+    const harmless = event.kind !== 'stopped' || event.event !== 0 || this.task.heldStopSignal === event.signal;
+    if (harmless) return;
+    throw new QuicksaveError(
+      'agent-fault',
+      `The agent in process ${this.pid} got signal ${event.signal}; this is a fault of quicksave.`,
+    );
+  }
+
+  #agentEnded(): never {
+    this.task.poll();
+    throw new QuicksaveError('agent-ended', `The agent in process ${this.pid} does not answer any more.`);
+  }
+
+  /** Moves the doorbell to a descriptor number of our choice, by a batch that the caller has run. */
+  doorbellMoved(fd: number): void {
+    this.#remoteDoorbell = fd;
+    const bytes = Buffer.alloc(4);
+    bytes.writeInt32LE(fd);
+    writeRemote(this.pid, remoteAddress(this.block(0) + stateBlock.doorbell), bytes);
+  }
+
+  /**
+   * Takes everything of ours out again, through a site outside of the agent, however far it had been brought in. The task
+   * stands still afterwards, away.
+   */
+  unload(site: CallSite): void {
+    try {
+      this.pause();
+      for (const fd of [this.#remoteDoorbell, this.#remoteToolEnd]) {
+        if (fd >= 0) this.task.tryCall(site, SYS.close, fd);
+      }
+      const unmapped = this.task.tryCall(site, SYS.munmap, this.code, agentSize(this.layout));
+      check('munmap', unmapped, { doing: 'take the agent out', pid: this.pid });
+      this.task.standStill(false);
+    } finally {
+      this.forget();
+    }
+  }
+
+  /** Our side only: for a target that is dead, or that our end of file sends home. */
+  forget(): void {
+    this.#doorbell?.close();
+    this.#doorbell = undefined;
+    this.#mirror.free();
+  }
+}
+
+/** Registers that send a half-made process to its end when the doorbell ends. */
+export function leaveRegisters(code: RemoteAddress, current: RegisterFile): RegisterFile {
+  return withRegisters(current, { rip: code + routines.leave, orig_rax: NO_SYSCALL });
+}
+

@@ -1,0 +1,170 @@
+/**
+ * One traced task that stands still.
+ *
+ * The rule that keeps the target safe: at every instant the registers of every task are such that it goes on correctly
+ * if we die now, because a dead tracer's tasks run on from where they are. So registers are never set to anything but the
+ * task's own, or to a routine that leads home by itself (`machine-code.S`). Single stepping is not used: a tracer's death
+ * leaves the trap flag set, and the next trap kills the task. PTRACE_SYSCALL stops vanish with the tracer.
+ */
+
+import { callResult, NO_SYSCALL, type RegisterFile, withRegisters } from '../arch/x86/registers.ts';
+import { EVENT, PTRACE_SYSGOOD_SIGNAL } from '../kernel/abi/ptrace.ts';
+import { SIGNAL } from '../kernel/abi/signal.ts';
+import {
+  getRegisterFile,
+  interruptIfAlive,
+  resume,
+  resumeToSyscall,
+  setRegisterFile,
+  setSignalMask,
+} from '../kernel/calls/ptrace.ts';
+import { type TaskEvent, tryWaitForTask, waitForTask } from '../kernel/calls/wait.ts';
+import { type CallContext, check } from '../kernel/errors.ts';
+import type { RemoteAddress, Tid } from '../support/brand.ts';
+import { QuicksaveError } from '../support/errors.ts';
+
+const ALL_SIGNALS = 0xffffffffffffffffn;
+const STOP_SIGNALS: ReadonlySet<number> = new Set([SIGNAL.SIGSTOP, SIGNAL.SIGTSTP, SIGNAL.SIGTTIN, SIGNAL.SIGTTOU]);
+
+/** Where a task can be sent to make one call: a `syscall` instruction with the way home behind it, and its state block. */
+export interface CallSite {
+  readonly callOnce: RemoteAddress;
+  readonly goHome: RemoteAddress;
+  readonly block: RemoteAddress;
+}
+
+export class TaskGoneError extends QuicksaveError {
+  override readonly name: string = 'TaskGoneError';
+  readonly event: TaskEvent;
+  constructor(tid: Tid, event: TaskEvent) {
+    super('target-ended', `Process or thread ${tid} ended while it was being worked on (${describeEvent(event)}).`);
+    this.event = event;
+  }
+}
+
+function describeEvent(event: TaskEvent): string {
+  if (event.kind === 'exited') return `it exited with status ${event.status}`;
+  if (event.kind === 'killed') return `it was killed by signal ${event.signal}`;
+  return event.kind;
+}
+
+/** Waits until the task is in a PTRACE_EVENT_STOP; signals on their way in are delivered first, as they would have been. */
+export function waitForInterruptStop(tid: Tid, next: (tid: Tid) => TaskEvent = waitForTask): { stopSignal: number } {
+  for (;;) {
+    const event = next(tid);
+    if (event.kind === 'exited' || event.kind === 'killed') throw new TaskGoneError(tid, event);
+    if (event.kind !== 'stopped') continue;
+    if (event.event === EVENT.PTRACE_EVENT_STOP) {
+      return { stopSignal: STOP_SIGNALS.has(event.signal) ? event.signal : 0 };
+    }
+    const isSignal = event.event === 0 && event.signal !== PTRACE_SYSGOOD_SIGNAL;
+    resume(tid, isSignal ? event.signal : 0);
+  }
+}
+
+export class StoppedTask {
+  readonly tid: Tid;
+  /** The registers it was stopped with, which it will have again. */
+  registers: RegisterFile;
+  readonly signalMask: bigint;
+  /** A stop signal that arrived while it worked for us: it is sent again when the task is let go. */
+  heldStopSignal = 0;
+  #away = false;
+
+  constructor(tid: Tid, registers: RegisterFile, signalMask: bigint) {
+    this.tid = tid;
+    this.registers = registers;
+    this.signalMask = signalMask;
+  }
+
+  get isAway(): boolean {
+    return this.#away;
+  }
+
+  /** From now on the task leads home through `site` instead of just going on. The site's block must be filled already. */
+  leaveHome(site: CallSite): void {
+    setRegisterFile(this.tid, this.#routed(site.goHome, site.block));
+    this.#away = true;
+    setSignalMask(this.tid, ALL_SIGNALS);
+  }
+
+  /** Registers that enter a routine of ours with rbx at the state block. */
+  #routed(entry: RemoteAddress, block: RemoteAddress): RegisterFile {
+    return withRegisters(this.registers, { rip: entry, rbx: block, orig_rax: NO_SYSCALL });
+  }
+
+  /** Sends the stopped task into a routine, without waiting for anything. */
+  enter(entry: RemoteAddress, block: RemoteAddress): void {
+    setRegisterFile(this.tid, this.#routed(entry, block));
+    resume(this.tid);
+  }
+
+  /** Makes one system call in the task, at a call site. Two stops; use a batch for more than a few. */
+  call(site: CallSite, context: CallContext, number: number, ...args: (number | bigint)[]): number {
+    return check(`syscall ${number}`, this.tryCall(site, number, ...args), { pid: this.tid, ...context });
+  }
+
+  /** As {@link call}; a failure is a negative errno. */
+  tryCall(site: CallSite, number: number, ...args: (number | bigint)[]): number {
+    return this.tryCallAt(site.callOnce, site.block, number, ...args);
+  }
+
+  /** As {@link tryCall}, at another routine that begins with a `syscall` instruction. */
+  tryCallAt(entry: RemoteAddress, block: RemoteAddress, number: number, ...args: (number | bigint)[]): number {
+    const [rdi = 0, rsi = 0, rdx = 0, r10 = 0, r8 = 0, r9 = 0] = args;
+    setRegisterFile(
+      this.tid,
+      withRegisters(this.#routed(entry, block), { rax: number, rdi, rsi, rdx, r10, r8, r9 }),
+    );
+    this.#runToSyscallStop();
+    this.#runToSyscallStop();
+    return callResult(getRegisterFile(this.tid));
+  }
+
+  #runToSyscallStop(): void {
+    for (;;) {
+      resumeToSyscall(this.tid);
+      const event = waitForTask(this.tid);
+      if (event.kind === 'exited' || event.kind === 'killed') throw new TaskGoneError(this.tid, event);
+      if (event.kind === 'stopped' && event.signal === PTRACE_SYSGOOD_SIGNAL) return;
+      this.noteStop(event);
+    }
+  }
+
+  /** A stop that nobody asked for, while the task works for us: only SIGSTOP gets through the full signal mask. */
+  noteStop(event: TaskEvent): void {
+    if (event.kind === 'stopped' && event.event === 0 && STOP_SIGNALS.has(event.signal)) {
+      this.heldStopSignal = event.signal;
+    }
+  }
+
+  /**
+   * Brings a running or call-stopped task into a PTRACE_EVENT_STOP: the only kind of stop from which the kernel still
+   * decides about restarting the task's own system call.
+   */
+  standStill(running: boolean): void {
+    if (!interruptIfAlive(this.tid)) throw new TaskGoneError(this.tid, { kind: 'killed', signal: SIGNAL.SIGKILL });
+    if (!running) resume(this.tid);
+    for (;;) {
+      const event = waitForTask(this.tid);
+      if (event.kind === 'exited' || event.kind === 'killed') throw new TaskGoneError(this.tid, event);
+      if (event.kind === 'stopped' && event.event === EVENT.PTRACE_EVENT_STOP) return;
+      this.noteStop(event);
+      resume(this.tid);
+    }
+  }
+
+  /** Puts mask and registers back. The mask first: until the registers are the task's own, its way home sets the mask too. */
+  returnHome(): void {
+    setSignalMask(this.tid, this.signalMask);
+    setRegisterFile(this.tid, this.registers);
+    this.#away = false;
+  }
+
+  /** What has happened to the task since, without waiting. Throws if it is gone. */
+  poll(): TaskEvent | undefined {
+    const event = tryWaitForTask(this.tid);
+    if (event?.kind === 'exited' || event?.kind === 'killed') throw new TaskGoneError(this.tid, event);
+    return event;
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * The first foothold in a task: the unused end of its vDSO's last page. Code put there runs without touching anything of
+ * the program's, and stays harmless if we die: the page is a private copy, and nobody jumps there.
+ *
+ * The vDSO is an ELF image that ends with its section headers; behind them its page is zero. It is written as a debugger
+ * writes a breakpoint (ptrace(2), PTRACE_POKEDATA), which gives this process its own copy of the page. That copy stays.
+ */
+import { homeCode, routines, stateBlock } from '../arch/x86/machine-code.ts';
+import { pokeBytes } from '../kernel/calls/ptrace.ts';
+import { type Pid, type RemoteAddress, remoteAddress, type Tid } from '../support/brand.ts';
+import { QuicksaveError } from '../support/errors.ts';
+import { readRemote } from './remote-memory.ts';
+import { encodeStateBlock, type WayHome } from './state-block.ts';
+import type { CallSite } from './stopped-task.ts';
+
+export interface AddressRange {
+  readonly start: RemoteAddress;
+  readonly end: RemoteAddress;
+}
+
+/** The block without the fields behind the signal mask: the doorbell is not used from here. */
+const BLOCK_BYTES = stateBlock.doorbell;
+const CODE_BYTES = (homeCode.length + 15) & ~15;
+const SITE_BYTES = CODE_BYTES + BLOCK_BYTES;
+
+export interface VdsoSite extends CallSite {
+  readonly pid: Pid;
+  readonly start: RemoteAddress;
+}
+
+/** Where in the vDSO there is room. Pure reading: the target is not changed. */
+export function findVdsoSite(pid: Pid, vdso: AddressRange): VdsoSite {
+  const image = readRemote(pid, vdso.start, vdso.end - vdso.start);
+  const offset = (endOfElf(image) + 15) & ~15;
+  const room = image.subarray(offset, offset + SITE_BYTES);
+  if (room.length < SITE_BYTES || room.some((byte) => byte !== 0)) {
+    throw new QuicksaveError('no-foothold', `The vDSO of process ${pid} has no unused room of ${SITE_BYTES} bytes.`, {
+      remedy: 'If another tool has patched it, end that tool; otherwise this kernel needs support that is not there yet.',
+    });
+  }
+  const start = remoteAddress(vdso.start + offset);
+  return {
+    pid,
+    start,
+    callOnce: remoteAddress(start + routines.call_once),
+    goHome: remoteAddress(start + routines.go_home),
+    block: remoteAddress(start + CODE_BYTES),
+  };
+}
+
+/** The end of a 64-bit ELF image: its section headers or its last segment, whichever is later (elf(5)). */
+function endOfElf(image: Buffer): number {
+  if (image.length < 64 || image.readUInt32BE(0) !== 0x7f454c46) {
+    throw new QuicksaveError('no-foothold', 'The vDSO of the target is not an ELF image.');
+  }
+  const sections = Number(image.readBigUInt64LE(40)) + image.readUInt16LE(58) * image.readUInt16LE(60);
+  const programHeaders = Number(image.readBigUInt64LE(32));
+  let end = sections;
+  for (let index = 0; index < image.readUInt16LE(56); index++) {
+    const header = programHeaders + index * image.readUInt16LE(54);
+    if (header + 56 > image.length) break;
+    end = Math.max(end, Number(image.readBigUInt64LE(header + 8)) + Number(image.readBigUInt64LE(header + 32)));
+  }
+  return end;
+}
+
+export function installSite(tid: Tid, site: VdsoSite, home: WayHome): void {
+  const bytes = Buffer.alloc(SITE_BYTES);
+  bytes.set(homeCode, 0);
+  bytes.set(encodeStateBlock(home).subarray(0, BLOCK_BYTES), CODE_BYTES);
+  pokeBytes(tid, site.start, bytes);
+}
+
+export function removeSite(tid: Tid, site: VdsoSite): void {
+  pokeBytes(tid, site.start, new Uint8Array(SITE_BYTES));
+}
+

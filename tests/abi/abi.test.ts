@@ -1,0 +1,91 @@
+/** Every constant, size and offset of src/kernel/abi against the headers of this system. */
+import { readdirSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import type { AbiModule } from '../../src/kernel/abi/define-abi.ts';
+import { elfAbi } from '../../src/kernel/abi/elf.ts';
+import { errnoAbi } from '../../src/kernel/abi/errno.ts';
+import { fcntlAbi } from '../../src/kernel/abi/fcntl.ts';
+import { fsAbi } from '../../src/kernel/abi/fs.ts';
+import { futexAbi } from '../../src/kernel/abi/futex.ts';
+import { ioctlAbi } from '../../src/kernel/abi/ioctl.ts';
+import { itimerAbi } from '../../src/kernel/abi/itimer.ts';
+import { mmanAbi } from '../../src/kernel/abi/mman.ts';
+import { pollAbi } from '../../src/kernel/abi/poll.ts';
+import { prctlAbi } from '../../src/kernel/abi/prctl.ts';
+import { ptraceAbi } from '../../src/kernel/abi/ptrace.ts';
+import { resourceAbi } from '../../src/kernel/abi/resource.ts';
+import { rseqAbi } from '../../src/kernel/abi/rseq.ts';
+import { schedAbi } from '../../src/kernel/abi/sched.ts';
+import { signalAbi } from '../../src/kernel/abi/signal.ts';
+import { socketAbi } from '../../src/kernel/abi/socket.ts';
+import { statAbi } from '../../src/kernel/abi/stat.ts';
+import { syscallAbi } from '../../src/kernel/abi/syscall.ts';
+import { syscallI386Abi } from '../../src/kernel/abi/syscall-i386.ts';
+import { userfaultfdAbi } from '../../src/kernel/abi/userfaultfd.ts';
+import { waitAbi } from '../../src/kernel/abi/wait.ts';
+import { expectedFacts, factsOfHeaders, hasCompiler } from './c-program.ts';
+
+const MODULES: Record<string, AbiModule> = {
+  'elf.ts': elfAbi,
+  'errno.ts': errnoAbi,
+  'fcntl.ts': fcntlAbi,
+  'fs.ts': fsAbi,
+  'futex.ts': futexAbi,
+  'ioctl.ts': ioctlAbi,
+  'itimer.ts': itimerAbi,
+  'mman.ts': mmanAbi,
+  'poll.ts': pollAbi,
+  'prctl.ts': prctlAbi,
+  'ptrace.ts': ptraceAbi,
+  'resource.ts': resourceAbi,
+  'rseq.ts': rseqAbi,
+  'sched.ts': schedAbi,
+  'signal.ts': signalAbi,
+  'socket.ts': socketAbi,
+  'stat.ts': statAbi,
+  'syscall-i386.ts': syscallI386Abi,
+  'syscall.ts': syscallAbi,
+  'userfaultfd.ts': userfaultfdAbi,
+  'wait.ts': waitAbi,
+};
+
+/** `NAME: ours, the header's` for each difference. */
+function differences(module: AbiModule): string[] {
+  const ours = expectedFacts(module);
+  const theirs = factsOfHeaders(module);
+  const found: string[] = [];
+  for (const [expression, value] of ours) {
+    const real = theirs.get(expression);
+    if (real === undefined && module.unlisted !== undefined && expression in module.unlisted) continue;
+    if (real !== value) found.push(`${expression}: ${value}, but ${real} in the headers`);
+  }
+  return found;
+}
+
+describe('the kernel interface', () => {
+  it.for(Object.entries(MODULES))('%s agrees with the headers of this system', ([, module], context) => {
+    if (!hasCompiler()) context.skip('gcc is not installed');
+    expect(differences(module)).toEqual([]);
+  });
+
+  it.each(Object.entries(MODULES))('%s has checks', (_, module) => {
+    const unlisted = Object.keys(module.unlisted ?? {}).length;
+    expect(expectedFacts(module).size - unlisted).toBeGreaterThan(0);
+    expect(Object.keys(module.constants)).toEqual(expect.arrayContaining(Object.keys(module.unlisted ?? {})));
+  });
+
+  it('is checked in every file of its folder', () => {
+    const files = readdirSync(new URL('../../src/kernel/abi/', import.meta.url));
+    expect(files.filter((file) => file !== 'define-abi.ts').sort()).toEqual(Object.keys(MODULES).sort());
+  });
+
+  it('notices a wrong constant, a wrong size and a wrong offset', (context) => {
+    if (!hasCompiler()) context.skip('gcc is not installed');
+    const wrong: AbiModule = {
+      headers: ['sys/resource.h'],
+      constants: { RLIMIT_CPU: 1 },
+      structs: { rlimit: { size: 24, fields: { rlim_max: [4, 'u32'] } } },
+    };
+    expect(differences(wrong)).toHaveLength(4);
+  });
+});
