@@ -68,11 +68,14 @@ export function surveyProcess(pid: Pid, options: SurveyOptions): Survey {
   const process = viewProcess(pid);
   const problems = [...processObstacles(process), ...processAspects.flatMap((aspect) => aspect.obstacles?.(process) ?? [])];
   const mappings = readSmaps(pid)
-    .filter((mapping) => !options.ignoreMappings.has(mapping.start))
+    .filter((mapping) => mapping.special !== VSYSCALL && !options.ignoreMappings.has(mapping.start))
     .flatMap((mapping) => classifyMapping(pid, mapping, problems));
   const descriptors = surveyDescriptors(pid, options, problems);
   return { process, mappings, descriptors, problems };
 }
+
+/** In every process at the same address above user space, and no mapping that could be unmapped or made. */
+const VSYSCALL = '[vsyscall]';
 
 function classifyMapping(pid: Pid, mapping: Mapping, problems: Problem[]): ClassifiedMapping[] {
   const path = [`pid ${pid}`, `mapping 0x${mapping.start.toString(16)}`];

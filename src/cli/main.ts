@@ -21,6 +21,15 @@ function program(): Command {
     .option('--compress [method]', 'compress pages: none, zstd or zstd:LEVEL', 'none')
     .exitOverride()
     .action(async (pid, options) => (await import('./checkpoint.ts')).runCheckpoint(pid, options));
+  root
+    .command('restart')
+    .description('bring a saved process back')
+    .argument('<image>', 'image file; - is standard input')
+    .option('--detach', 'return when it runs, and print its pid')
+    .option('--pid-file <file>', 'write its pid into this file')
+    .option('--files <policy>', 'files that have changed since: refuse or accept-changed', 'refuse')
+    .exitOverride()
+    .action(async (image, options) => (await import('./restart.ts')).runRestart(image, options));
   return root;
 }
 

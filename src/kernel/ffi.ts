@@ -78,3 +78,14 @@ export function rawSyscall(
 export function viewOf(address: LocalAddress, sizeBytes: number): ArrayBuffer {
   return koffi.view(BigInt(address), sizeBytes);
 }
+
+/** The same on a thread of the pool, for calls that may block for long. Not for ptrace, nor for anything per thread. */
+export function rawSyscallAsync(number: number, a: Argument, b: Argument, c: Argument, d: Argument): Promise<number> {
+  const { async } = syscallThunk as unknown as { async: (...args: unknown[]) => void };
+  return new Promise((resolve, reject) => {
+    async(number, a, b, c, d, 0, 0, (error: Error | null, result: number | bigint) => {
+      if (error) reject(error);
+      else resolve(Number(result));
+    });
+  });
+}

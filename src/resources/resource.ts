@@ -87,8 +87,11 @@ export interface ProcessAspect<State> {
   readonly collect: Collector<CollectedProcess, NoInfer<State>>;
   /** What stands in the way of restoring it on this host. */
   readonly plan?: (state: NoInfer<State>, host: HostView, pid: Pid) => Problem[];
-  /** `early`: before memory and descriptors are made. `late`: when all else stands, just before the agent leaves. */
-  readonly stage: 'early' | 'late';
+  /**
+   * `early`: before memory and descriptors are made. `memory`: when the mappings stand and their files are still open.
+   * `late`: when all else stands, just before the agent leaves.
+   */
+  readonly stage: 'early' | 'memory' | 'late';
   readonly restore: (state: NoInfer<State>, process: RebuiltProcess) => void;
   /** A sentence for the summary, where something comes back otherwise than it was. */
   readonly remark?: (state: NoInfer<State>, pid: Pid) => string | undefined;

@@ -44,6 +44,20 @@ export function duplicate(fd: LocalFd): OwnedFd {
   return new OwnedFd(fcntl(fd, FCNTL.F_DUPFD_CLOEXEC, 0, `duplicate descriptor ${fd}`));
 }
 
+/** A memfd that holds a program (memfd_create(2)). Not sealed: only we have it. */
+export function executableFromBytes(name: string, bytes: Uint8Array): OwnedFd {
+  newCall();
+  const label = cString(name);
+  const MFD_CLOEXEC = 1;
+  const result = rawSyscall(SYS.memfd_create, label.address, MFD_CLOEXEC);
+  const fd = new OwnedFd(check('memfd_create', result, { doing: 'make a program' }));
+  newCall();
+  const copy = scratch(bytes.length);
+  copy.bytes.set(bytes);
+  check('write', rawSyscall(SYS.write, fd.number, copy.address, bytes.length), { doing: 'write a program' });
+  return fd;
+}
+
 /** fcntl(2) with an integer argument. */
 export function fcntl(fd: LocalFd, command: number, argument: number, doing: string): number {
   return check('fcntl', rawSyscall(SYS.fcntl, fd, command, argument), { doing });

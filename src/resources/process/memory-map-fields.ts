@@ -46,7 +46,7 @@ type MemoryMapFields = v.InferOutput<typeof schema>;
 export const memoryMapFields: ProcessAspect<MemoryMapFields> = {
   name: 'memoryMapFields',
   schema,
-  stage: 'late',
+  stage: 'memory',
   obstacles,
   collect: ({ pid, stat, batch, files }) => {
     const executable = files.reference(`/proc/${pid}/exe`, readExecutable(pid)?.path ?? '');

@@ -1,0 +1,140 @@
+/** Reading an image: a file is mapped and checked whole before anything is made; a stream is read as it comes. */
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { headerChecksum, RECORD_HEADER_SIZE } from '../image/frame.ts';
+import { type ImageModel, ModelBuilder } from '../image/model.ts';
+import { type ChunkRecord, ImageReader, unpackChunk } from '../image/reader.ts';
+import { bytesAt, NativeMemory } from '../kernel/native-memory.ts';
+import { localAddress } from '../support/brand.ts';
+import { type LoadChunk, putPages } from '../pages/load-job.ts';
+import type { PageCrew } from '../pages/page-crew.ts';
+import { QuicksaveError } from '../support/errors.ts';
+
+export interface ImageInput {
+  readonly model: ImageModel;
+  readonly pageBytes: number;
+  /** Puts all pages into the process; throws ImageError if the rest of the image turns out to be damaged. */
+  loadPages(pid: number, crew: PageCrew): void;
+  close(): void;
+}
+
+export type OpenedInput = { readonly fd: number; readonly sizeBytes: number | undefined; close(): void };
+
+/** Opens an image by name; `-` is standard input. */
+export function openInput(source: string): OpenedInput {
+  if (source === '-') return { fd: 0, sizeBytes: undefined, close: () => {} };
+  let fd: number;
+  try {
+    fd = openSync(source, 'r');
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    const why = code === 'ENOENT' ? 'it does not exist' : code;
+    throw new QuicksaveError('cannot-read', `The image ${source} cannot be opened: ${why}.`, { cause: error });
+  }
+  const stat = fstatSync(fd);
+  if (stat.isDirectory()) {
+    closeSync(fd);
+    throw new QuicksaveError('cannot-read', `${source} is a folder, not an image.`);
+  }
+  return { fd, sizeBytes: stat.isFile() ? stat.size : undefined, close: () => closeSync(fd) };
+}
+
+/** An image in a file: all of it is checked before this returns. */
+export function readImageFile(fd: number, sizeBytes: number, crew: PageCrew): ImageInput {
+  if (sizeBytes === 0) throw new QuicksaveError('not-an-image', 'This is not a quicksave image: the file is empty.');
+  const image = NativeMemory.mapFile(fd, sizeBytes);
+  try {
+    let position = 0;
+    const reader = new ImageReader(
+      {
+        read: (into) => {
+          const length = Math.min(into.length, sizeBytes - position);
+          if (length > 0) into.set(bytesAt(localAddress(image.address + position), length));
+          position += length;
+          return length;
+        },
+        skip: (bytes) => {
+          const length = Math.min(bytes, sizeBytes - position);
+          position += length;
+          return length;
+        },
+      },
+      { pageData: 'skip' },
+    );
+    const builder = new ModelBuilder();
+    const chunks: LoadChunk[] = [];
+    for (let record = reader.next(); record !== undefined; record = reader.next()) {
+      if (record.kind === 'metadata') builder.add(record);
+      else {
+        builder.addChunk(record);
+        chunks.push(describeChunk(record));
+      }
+    }
+    crew.verify(image.address, chunks);
+    const model = builder.finish();
+    builder.finishPages();
+    return {
+      model,
+      pageBytes: chunks.reduce((sum, chunk) => sum + chunk.rawBytes, 0),
+      loadPages: (pid, workers) => workers.load(pid, image.address, chunks),
+      close: () => image.free(),
+    };
+  } catch (error) {
+    image.free();
+    throw error;
+  }
+}
+
+function describeChunk(chunk: ChunkRecord): LoadChunk {
+  const payloadPosition = chunk.offset + RECORD_HEADER_SIZE;
+  return {
+    offset: chunk.offset,
+    payloadPosition,
+    payloadBytes: chunk.dataPosition - payloadPosition + chunk.storedBytes,
+    headerCrc: headerChecksum(chunk.headerBytes),
+    crc: chunk.crc,
+    encoding: chunk.encoding,
+    dataPosition: chunk.dataPosition,
+    storedBytes: chunk.storedBytes,
+    rawBytes: chunk.rawBytes,
+    runs: chunk.runs,
+  };
+}
+
+/** An image from a stream: its metadata is read and checked; pages and TAIL come when they are loaded. */
+export function readImageStream(fd: number): ImageInput {
+  const reader = new ImageReader({ read: (into) => readSync(fd, into) });
+  const builder = new ModelBuilder();
+  let record = reader.next();
+  for (; record !== undefined && record.kind === 'metadata'; record = reader.next()) builder.add(record);
+  const model = builder.finish();
+  return {
+    model,
+    pageBytes: 0,
+    loadPages: (pid) => {
+      for (; record !== undefined; record = reader.next()) {
+        if (record.kind === 'metadata') {
+          builder.add(record);
+          continue;
+        }
+        builder.addChunk(record);
+        // Where the pages go is checked before they are put there, not only at the end.
+        builder.finishPages();
+        loadFromHeap(pid, record);
+      }
+    },
+    close: () => {
+      // The stream is the caller's.
+    },
+  };
+}
+
+function loadFromHeap(pid: number, chunk: ChunkRecord): void {
+  const pages = unpackChunk(chunk);
+  const copy = NativeMemory.allocate(Math.max(pages.length, 4096));
+  try {
+    copy.bytes.set(pages);
+    putPages(pid, copy.address, chunk.runs);
+  } finally {
+    copy.free();
+  }
+}

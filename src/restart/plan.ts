@@ -1,0 +1,259 @@
+/**
+ * Plan: everything that stands in the way of bringing an image back on this host, found before any process is made. Only
+ * questions are asked; the result can be printed.
+ */
+import { existsSync } from 'node:fs';
+import { decodeCpu, decodeThread, type CpuState } from '../arch/x86/records.ts';
+import { debugRegisterFaults, registerFaults } from '../arch/x86/register-sanity.ts';
+import { componentName, missingComponents, xstateFault } from '../arch/x86/xstate.ts';
+import type { ImageModel, ThreadModel } from '../image/model.ts';
+import { parseState } from '../image/schema.ts';
+import type { MappingState } from '../image/tree.ts';
+import { MAP } from '../kernel/abi/mman.ts';
+import { describeProcess } from '../procfs/cmdline.ts';
+import { unlessMissing } from '../procfs/proc-file.ts';
+import { readStat } from '../procfs/stat.ts';
+import { mappedFileSchema, type MappedFile, planMappedFile } from '../resources/mapped-file.ts';
+import { descriptorKinds, mappingKinds, processAspects, threadAspects } from '../resources/registry.ts';
+import type {
+  DescriptorKind,
+  MappingPlan,
+  ProcessAspect,
+  StateSchema,
+  ThreadAspect,
+} from '../resources/resource.ts';
+import { adviceOf, type Locking, lockingOf, mmapFlagsOf, refusedWords } from '../resources/vm-flags.ts';
+import { asPid, asTid, type Tid } from '../support/brand.ts';
+import { ImageError, type Problem, RefusedError } from '../support/errors.ts';
+import type { RestartHost } from './host.ts';
+
+export interface PlannedMapping {
+  readonly state: MappingState;
+  /** Undefined: made by the kernel, to be moved here. */
+  readonly made: (MappingPlan & { readonly flags: number }) | undefined;
+  readonly specialName: string;
+  readonly advice: readonly number[];
+  readonly locking: Locking;
+}
+
+export interface PlannedThread {
+  readonly tid: Tid;
+  readonly signalMask: bigint;
+  readonly cpu: CpuState;
+  readonly aspects: readonly { aspect: ThreadAspect<unknown>; state: unknown }[];
+}
+
+export interface PlannedDescription {
+  readonly objref: number;
+  readonly kind: DescriptorKind<unknown>;
+  readonly state: unknown;
+}
+
+export interface RestartPlan {
+  readonly pid: ReturnType<typeof asPid>;
+  readonly aspects: readonly { aspect: ProcessAspect<unknown>; state: unknown }[];
+  readonly threads: readonly PlannedThread[];
+  readonly mappedFiles: ReadonlyMap<number, MappedFile>;
+  readonly mappings: readonly PlannedMapping[];
+  readonly descriptions: readonly PlannedDescription[];
+  readonly entries: ImageModel['files']['entries'];
+  readonly remarks: readonly string[];
+}
+
+/** MXCSR bits that every processor with SSE2 and DAZ has; the kernel refuses the others. */
+const MXCSR_MASK = 0xffff;
+
+/** Throws RefusedError with every reason, or ImageError for an image that no save makes. */
+export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
+  const problems: Problem[] = [...hostProblems(model, host)];
+  const pid = asPid(model.task.pid);
+  const plan: RestartPlan = {
+    pid,
+    aspects: planProcess(model, host, problems),
+    threads: model.threads.map((thread) => planThread(thread, host, problems)),
+    mappedFiles: planFiles(model, host, problems),
+    mappings: model.mappings.map((state) => planMapping(state, model, host, problems)),
+    descriptions: planDescriptions(model, host, problems),
+    entries: model.files.entries,
+    remarks: [],
+  };
+  if (problems.length > 0) {
+    const reasons = problems.length === 1 ? 'one thing stands' : `${problems.length} things stand`;
+    throw new RefusedError(`The image of process ${pid} cannot be restarted here: ${reasons} in the way.`, problems);
+  }
+  return { ...plan, remarks: remarksOf(plan) };
+}
+
+function hostProblems(model: ImageModel, host: RestartHost): Problem[] {
+  const problems = model.task.threads.flatMap((tid) => takenPid(tid));
+  if (!host.mayChoosePids) {
+    problems.push({
+      code: 'not-enough-rights',
+      path: ['host'],
+      message: 'You may not choose the pids of new processes.',
+      remedy: 'Run the restart as root, or give it CAP_CHECKPOINT_RESTORE.',
+    });
+  }
+  if (model.head.state.kernel.machine !== 'x86_64') {
+    problems.push({ code: 'other-machine', path: ['host'], message: `The image is of a ${model.head.state.kernel.machine} machine.` });
+  }
+  if (model.task.vdso.sha256 !== host.vdsoSha256) {
+    problems.push({
+      code: 'other-vdso',
+      path: ['host'],
+      message: `The image was made on kernel ${model.head.state.kernel.release}, whose vDSO is not the one of this kernel.`,
+      remedy: 'Restart it on a host with the same kernel.',
+    });
+  }
+  const missing = model.head.state.cpu.features.filter((name) => isProgramFeature(name) && !host.cpuFeatures.has(name));
+  if (missing.length > 0) {
+    problems.push({
+      code: 'missing-cpu-feature',
+      path: ['host'],
+      message: `This processor lacks ${missing.join(', ')}, which the program may have chosen to use.`,
+      remedy: 'Restart it on a host whose processor has them.',
+    });
+  }
+  return problems;
+}
+
+/** Instruction sets, as /proc/cpuinfo calls them: what programs look for when they choose their code. */
+const isProgramFeature = (name: string): boolean =>
+  /^(sse|ssse3|avx|fma|bmi|adx|sha|aes|vaes|vpclmul|pclmul|gfni|popcnt|abm|movbe|f16c|rdrand|rdseed|xsave$|fsgsbase|clwb|clflushopt|erms|fsrm|cx16|lahf|rdtscp|rdpid|amx|pku|ospke|tbm|3dnow|mmx)/.test(
+    name,
+  );
+
+function takenPid(tid: number): Problem[] {
+  if (!existsSync(`/proc/${tid}`)) return [];
+  const state = unlessMissing(() => readStat(asPid(tid)))?.state;
+  const dead = state === 'Z' || state === 'X';
+  const parent = unlessMissing(() => readStat(asPid(tid)).ppid);
+  return [
+    {
+      code: 'pid-in-use',
+      path: [`pid ${tid}`],
+      message: dead
+        ? `The number is still taken by process ${describeProcess(asPid(tid))}, which has ended but has not been reaped by ${describeProcess(asPid(parent ?? 1))}.`
+        : `The number is in use by ${describeProcess(asPid(tid))}.`,
+      remedy: dead ? 'Wait until its parent reaps it, or end the parent.' : 'End that process, or restart on another host.',
+    },
+  ];
+}
+
+function parse<State>(schema: StateSchema<State>, state: unknown, where: string): State {
+  return parseState(schema, state, where) as State;
+}
+
+function planProcess(model: ImageModel, host: RestartHost, problems: Problem[]): RestartPlan['aspects'] {
+  refuseUnknown(Object.keys(model.aspects), processAspects, 'process');
+  const pid = asPid(model.task.pid);
+  return processAspects.map((aspect) => {
+    const state = parse(aspect.schema, model.aspects[aspect.name], `TASK_STATE record: ${aspect.name}`);
+    problems.push(...(aspect.plan?.(state, host, pid) ?? []));
+    return { aspect, state };
+  });
+}
+
+function refuseUnknown(names: readonly string[], known: readonly { name: string }[], what: string): void {
+  const unknown = names.find((name) => !known.some((one) => one.name === name));
+  if (unknown === undefined) return;
+  throw new ImageError('bad-record', `The image has a state of the ${what} that this quicksave does not know: ${unknown.slice(0, 64)}.`);
+}
+
+function planThread(thread: ThreadModel, host: RestartHost, problems: Problem[]): PlannedThread {
+  const tid = asTid(thread.tid);
+  refuseUnknown(Object.keys(thread.state.aspects), threadAspects, 'thread');
+  const areas = decodeThread(thread.thread, `THREAD record of thread ${tid}`);
+  if (areas.some((byte) => byte !== 0)) {
+    throw new ImageError('bad-record', `THREAD record of thread ${tid}: thread areas cannot be restored yet.`);
+  }
+  const cpu = decodeCpu(thread.cpu, `CPU record of thread ${tid}`);
+  refuseRegisters(cpu, tid);
+  for (const index of missingComponents(cpu.xstate, host.layout)) {
+    problems.push({
+      code: 'missing-cpu-feature',
+      path: [`thread ${tid}`, 'registers'],
+      message: `It uses ${componentName(index)}, which this processor does not have.`,
+      remedy: 'Restart it on a host whose processor has it.',
+    });
+  }
+  const aspects = threadAspects.map((aspect) => {
+    const state = parse(aspect.schema, thread.state.aspects[aspect.name], `THREAD_STATE record of thread ${tid}: ${aspect.name}`);
+    problems.push(...(aspect.plan?.(state, host, tid) ?? []));
+    return { aspect, state };
+  });
+  return { tid, signalMask: thread.state.signalMask, cpu, aspects };
+}
+
+function refuseRegisters(cpu: CpuState, tid: number): void {
+  const faults = [...registerFaults(cpu.registers), ...debugRegisterFaults(cpu.debugRegisters)];
+  const fault = xstateFault(cpu.xstate, cpu.layout, MXCSR_MASK);
+  if (fault !== undefined) faults.push(fault);
+  if (faults.length > 0) throw new ImageError('bad-register', `CPU record of thread ${tid}: ${faults.join('; ')}.`);
+}
+
+function planFiles(model: ImageModel, host: RestartHost, problems: Problem[]): Map<number, MappedFile> {
+  const files = new Map<number, MappedFile>();
+  for (const [objref, saved] of model.mappedFiles) {
+    const state = parseState(mappedFileSchema, saved, `FNAME record of object ${objref}`);
+    files.set(objref, state);
+    problems.push(...planMappedFile(state, host));
+  }
+  return files;
+}
+
+function planMapping(state: MappingState, model: ImageModel, host: RestartHost, problems: Problem[]): PlannedMapping {
+  const where = `VMA record: mapping 0x${state.start.toString(16)}`;
+  const kind = mappingKinds.find((candidate) => candidate.kind === state.kind);
+  if (kind === undefined) throw new ImageError('bad-record', `${where}: its kind ${state.kind} is not known.`);
+  const own = parse(kind.schema, state.state, where);
+  const made = kind.mapping(own);
+  const [refused] = made === undefined ? [] : refusedWords(state.flags);
+  if (refused !== undefined) throw new ImageError('bad-record', `${where}: it has ${refused}.`);
+  if (made !== undefined && made.file !== 0 && !model.mappedFiles.has(made.file)) {
+    throw new ImageError('bad-record', `${where}: its file is object ${made.file}, which is not there.`);
+  }
+  const specialName = made === undefined ? (own as { name: string }).name : '';
+  if (made === undefined) problems.push(...kernelMappingProblems(specialName, state, host));
+  const flags = made === undefined ? 0 : made.flags | mmapFlagsOf(state.flags) | MAP.MAP_FIXED_NOREPLACE;
+  return {
+    state,
+    made: made === undefined ? undefined : { ...made, flags },
+    specialName,
+    advice: adviceOf(state.flags),
+    locking: lockingOf(state.flags),
+  };
+}
+
+function kernelMappingProblems(name: string, state: MappingState, host: RestartHost): Problem[] {
+  if (host.kernelMappings.get(name) === state.end - state.start) return [];
+  return [
+    {
+      code: 'other-kernel-mapping',
+      path: [`mapping 0x${state.start.toString(16)}`],
+      message: `This kernel has no mapping ${name} of ${state.end - state.start} bytes.`,
+      remedy: 'Restart it on a host with the same kernel.',
+    },
+  ];
+}
+
+function planDescriptions(model: ImageModel, host: RestartHost, problems: Problem[]): PlannedDescription[] {
+  return [...model.descriptions].map(([objref, record]) => {
+    const kind = descriptorKinds.find((candidate) => candidate.kind === record.kind);
+    if (kind === undefined) {
+      throw new ImageError('bad-record', `FD_DATA record of object ${objref}: its kind ${record.kind} is not known.`);
+    }
+    const state = parse(kind.schema, record.state, `FD_DATA record of object ${objref}`);
+    const fd = model.files.entries.find((entry) => entry.object === objref)?.fd;
+    problems.push(...(kind.plan?.(state, host, [`pid ${model.task.pid}`, `fd ${fd ?? '?'}`]) ?? []));
+    return { objref, kind, state };
+  });
+}
+
+function remarksOf(plan: RestartPlan): string[] {
+  const fdOf = (objref: number): number => plan.entries.find((entry) => entry.object === objref)?.fd ?? -1;
+  return [
+    ...plan.aspects.map(({ aspect, state }) => aspect.remark?.(state, plan.pid)),
+    ...plan.descriptions.map(({ objref, kind, state }) => kind.remark?.(state, fdOf(objref) as never)),
+  ].filter((remark) => remark !== undefined);
+}

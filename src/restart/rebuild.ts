@@ -1,0 +1,455 @@
+/**
+ * Rebuild: from nothing to a process that stands still with everything in place but its registers. It dies with us at any
+ * instant until it is resumed (PTRACE_O_EXITKILL), so that no half-made process is ever left behind.
+ */
+import { stubProgram } from '../arch/x86/stub-elf.ts';
+import { FCNTL, OPEN } from '../kernel/abi/fcntl.ts';
+import { MLOCK, MREMAP, PROT } from '../kernel/abi/mman.ts';
+import { PR } from '../kernel/abi/prctl.ts';
+import { PTRACE } from '../kernel/abi/ptrace.ts';
+import { RLIMIT } from '../kernel/abi/resource.ts';
+import { CLONE } from '../kernel/abi/sched.ts';
+import { SIGNAL } from '../kernel/abi/signal.ts';
+import { SYS } from '../kernel/abi/syscall.ts';
+import { executableFromBytes, MAX_DESCRIPTORS_PER_MESSAGE, tryOpenPidfd } from '../kernel/calls/descriptors.ts';
+import { getRegisterFile, interruptIfAlive, trySeize } from '../kernel/calls/ptrace.ts';
+import { spawnWithPid } from '../kernel/calls/spawn.ts';
+import { sendSignal } from '../kernel/calls/task-attributes.ts';
+import { waitForTask } from '../kernel/calls/wait.ts';
+import { check } from '../kernel/errors.ts';
+import type { OwnedFd } from '../kernel/owned-fd.ts';
+import { readMaps } from '../procfs/smaps.ts';
+import { openMappedFile } from '../resources/mapped-file.ts';
+import type { RebuiltProcess, RestoredDescriptors } from '../resources/resource.ts';
+import { asTid, type LocalFd, localFd, type Pid, type RemoteAddress, remoteAddress, remoteFd, type Tid } from '../support/brand.ts';
+import { CleanupStack } from '../support/cleanup-stack.ts';
+import { QuicksaveError } from '../support/errors.ts';
+import { findHole } from '../tracee/address-space.ts';
+import { Agent, agentSize, type AgentLayout, leaveRegisters } from '../tracee/agent.ts';
+import { type BatchRunner, CallBatch } from '../tracee/call-batch.ts';
+import { type CallSite, StoppedTask, waitForInterruptStop } from '../tracee/stopped-task.ts';
+import type { PlannedMapping, RestartPlan } from './plan.ts';
+
+const PAGE = 4096;
+/** Room beside the agent where the kernel's own mappings wait for their place. */
+const WAITING_ROOM = 256 * PAGE;
+const VSYSCALL = '[vsyscall]';
+const ALL_SIGNALS = 0xffffffffffffffffn;
+const OPTIONS = PTRACE.PTRACE_O_EXITKILL | PTRACE.PTRACE_O_TRACESYSGOOD | PTRACE.PTRACE_O_TRACECLONE;
+
+export interface RebuiltTree {
+  readonly pid: Pid;
+  /** In the order of the plan's threads; all of them stand still, away. */
+  readonly tasks: readonly StoppedTask[];
+  /** What is ours in the process: one stretch of address space. */
+  readonly ours: { readonly start: RemoteAddress; readonly sizeBytes: number };
+  readonly agent: Agent;
+}
+
+export class Rebuild {
+  readonly #plan: RestartPlan;
+  readonly #cleanup = new CleanupStack();
+  readonly #layout: AgentLayout;
+  readonly #hole: RemoteAddress;
+  readonly #room: RemoteAddress;
+  readonly #sizeBytes: number;
+  #agent: Agent | undefined;
+  #site: CallSite | undefined;
+  #fileNumbers = new Map<number, number>();
+
+  constructor(plan: RestartPlan) {
+    this.#plan = plan;
+    this.#layout = { maxCalls: 4096, maxDataBytes: 512 * 1024, blocks: plan.threads.length };
+    this.#sizeBytes = PAGE + WAITING_ROOM + agentSize(this.#layout);
+    this.#hole = findHole(
+      plan.mappings.map(({ state }) => state),
+      this.#sizeBytes,
+    );
+    this.#room = remoteAddress(this.#hole + PAGE);
+  }
+
+  get #live(): Agent {
+    if (this.#agent === undefined) throw new Error('the agent is not there yet');
+    return this.#agent;
+  }
+
+  /** A process with the right pid, its memory map complete but for the pages. */
+  buildSkeleton(): Pid {
+    this.#begin();
+    this.#takeDescriptors();
+    this.#aspects('early');
+    this.#clearAddressSpace();
+    this.#receiveMappedFiles();
+    this.#makeMappings();
+    return this.#plan.pid;
+  }
+
+  #begin(): void {
+    const { pid } = this.#plan;
+    const stub = stubProgram(this.#hole, process.pid);
+    const executable = executableFromBytes('quicksave', stub.image);
+    try {
+      spawnWithPid(executable.number, pid);
+    } finally {
+      executable.close();
+    }
+    this.#cleanup.push(() => killAndReap(pid));
+    const tid = asTid(pid);
+    if (trySeize(tid, OPTIONS) !== 'seized') throw new QuicksaveError('not-permitted', `Process ${pid} could not be taken over.`);
+    interruptIfAlive(tid);
+    waitForInterruptStop(tid);
+    const task = new StoppedTask(tid, getRegisterFile(tid), ALL_SIGNALS);
+    const site = { callOnce: remoteAddress(stub.callOnce), goHome: remoteAddress(stub.callOnce), block: this.#hole };
+    const pidfd = tryOpenPidfd(pid);
+    if (pidfd === undefined) throw new QuicksaveError('target-ended', `Process ${pid} ended while it was being made.`);
+    const code = remoteAddress(this.#room + WAITING_ROOM);
+    try {
+      this.#agent = Agent.bringIn({
+        pid,
+        pidfd: pidfd.number,
+        task,
+        site,
+        hole: code,
+        layout: this.#layout,
+        home: { registers: leaveRegisters(code, task.registers), signalMask: ALL_SIGNALS },
+        mirror: Agent.prepareMirror(this.#layout),
+        undo: () => {
+          // The process is killed whole.
+        },
+      });
+    } finally {
+      pidfd.close();
+    }
+    this.#site = this.#agent.siteFor(0);
+  }
+
+  /** Leaves the process with no descriptor but the doorbell, above all that the image has. */
+  #takeDescriptors(): void {
+    const agent = this.#live;
+    const highest = this.#plan.entries.at(-1)?.fd ?? 0;
+    const batch = new CallBatch(agent);
+    const limit = batch.data(16);
+    batch.call('read the descriptor limit', SYS.prlimit64, 0, RLIMIT.RLIMIT_NOFILE, 0, limit.address);
+    batch.run();
+    limit.bytes.copy(limit.bytes, 0, 8, 16);
+    batch.call('raise the descriptor limit', SYS.prlimit64, 0, RLIMIT.RLIMIT_NOFILE, batch.bytes(limit.bytes).address, 0);
+    const least = Math.max(highest, this.#plan.entries.length, this.#plan.mappedFiles.size) + 1;
+    const doorbell = [...agent.ownDescriptors].find((fd) => fd >= 0) ?? -1;
+    const moved = batch.call('move the doorbell', SYS.fcntl, doorbell, FCNTL.F_DUPFD_CLOEXEC, least);
+    batch.run();
+    agent.doorbellMoved(moved.result);
+    batch.call('close what was inherited', SYS.close_range, 0, moved.result - 1, 0);
+    batch.call('close what was inherited', SYS.close_range, moved.result + 1, 0xffffffff, 0);
+    batch.run();
+  }
+
+  #aspects(stage: 'early' | 'memory' | 'late'): void {
+    const agent = this.#live;
+    const batch = new CallBatch(agent);
+    const target = this.#target(batch);
+    for (const { aspect, state } of this.#plan.aspects) {
+      if (aspect.stage !== stage) continue;
+      aspect.restore(state, target);
+      batch.run();
+    }
+  }
+
+  #target(batch: CallBatch): RebuiltProcess {
+    return {
+      pid: this.#plan.pid,
+      batch,
+      remoteFile: (objref) => {
+        const fd = this.#fileNumbers.get(objref);
+        if (fd === undefined) throw new QuicksaveError('bad-record', `The image has no file object ${objref}.`);
+        return fd;
+      },
+    };
+  }
+
+  /** Unmaps what the stub began with; the kernel's own mappings go to the waiting room and from there to their places. */
+  #clearAddressSpace(): void {
+    const batch = new CallBatch(this.#live);
+    const end = this.#hole + this.#sizeBytes;
+    const wanted = new Map(
+      this.#plan.mappings.filter(({ made }) => made === undefined).map((one) => [one.specialName, one.state]),
+    );
+    let waiting: number = this.#room;
+    const moves: { from: number; to: number; sizeBytes: number; name: string }[] = [];
+    for (const { start, end: stop, special = '' } of readMaps(this.#plan.pid)) {
+      // The stub's own page goes too: the executable can only be set when nothing of the old one is mapped.
+      if ((start >= this.#room && start < end) || special === VSYSCALL) continue;
+      const place = wanted.get(special);
+      const sizeBytes = stop - start;
+      if (place === undefined) {
+        batch.call('clear the address space', SYS.munmap, start, sizeBytes);
+        continue;
+      }
+      this.#move(batch, start, waiting, sizeBytes, special);
+      moves.push({ from: waiting, to: place.start, sizeBytes, name: special });
+      waiting += sizeBytes;
+    }
+    for (const { from, to, sizeBytes, name } of moves) this.#move(batch, from, to, sizeBytes, name);
+    batch.run();
+  }
+
+  #move(batch: CallBatch, from: number, to: number, sizeBytes: number, name: string): void {
+    const flags = MREMAP.MREMAP_MAYMOVE | MREMAP.MREMAP_FIXED;
+    batch.call(`move ${name}`, SYS.mremap, from, sizeBytes, sizeBytes, flags, to);
+  }
+
+  #receiveMappedFiles(): void {
+    const objrefs = [...this.#plan.mappedFiles.keys()];
+    const opened: OwnedFd[] = [];
+    try {
+      for (const objref of objrefs) {
+        const file = this.#plan.mappedFiles.get(objref);
+        if (file !== undefined) opened.push(openMappedFile(file));
+      }
+      const numbers = this.#handOver(opened.map((file) => file.number));
+      this.#fileNumbers = new Map(objrefs.map((objref, index) => [objref, numbers[index] ?? -1]));
+    } finally {
+      for (const file of opened) file.close();
+    }
+  }
+
+  /** Sends descriptors of ours; the result are their numbers in the process, the lowest free ones in order. */
+  #handOver(fds: readonly LocalFd[]): number[] {
+    const agent = this.#live;
+    const numbers: number[] = [];
+    for (let index = 0; index < fds.length; index += MAX_DESCRIPTORS_PER_MESSAGE) {
+      numbers.push(...this.#handOverMessage(agent, fds.slice(index, index + MAX_DESCRIPTORS_PER_MESSAGE)));
+    }
+    return numbers;
+  }
+
+  #handOverMessage(agent: Agent, fds: readonly LocalFd[]): number[] {
+    const batch = new CallBatch({
+      ...runnerOf(agent),
+      runBatch: (calls, bytes) => agent.runBatchWithDescriptors(calls, bytes, [fds]),
+    });
+    const byte = batch.data(8);
+    const iov = batch.data(16);
+    iov.bytes.writeBigUInt64LE(BigInt(byte.address), 0);
+    iov.bytes.writeBigUInt64LE(1n, 8);
+    const controlBytes = 16 + fds.length * 4;
+    const control = batch.data((controlBytes + 7) & ~7);
+    const message = batch.data(56);
+    message.bytes.writeBigUInt64LE(BigInt(iov.address), 16);
+    message.bytes.writeBigUInt64LE(1n, 24);
+    message.bytes.writeBigUInt64LE(BigInt(control.address), 32);
+    message.bytes.writeBigUInt64LE(BigInt(control.bytes.length), 40);
+    const doorbell = [...agent.ownDescriptors].find((fd) => fd >= 0) ?? -1;
+    batch.call('receive descriptors', SYS.recvmsg, doorbell, message.address, 0);
+    batch.run();
+    const received = (Number(control.bytes.readBigUInt64LE(0)) - 16) / 4;
+    if (received !== fds.length) throw new QuicksaveError('descriptors-lost', 'Not all descriptors arrived in the new process.');
+    return fds.map((_, index) => control.bytes.readInt32LE(16 + index * 4));
+  }
+
+  #makeMappings(): void {
+    const batch = new CallBatch(this.#live);
+    for (const mapping of this.#plan.mappings) {
+      const { made, state } = mapping;
+      if (made === undefined) continue;
+      if (!batch.hasRoomFor(1, 0)) batch.run();
+      const fd = made.file === 0 ? -1 : this.#target(batch).remoteFile(made.file);
+      const protection = state.hasPages ? PROT.PROT_READ | PROT.PROT_WRITE : state.protection;
+      batch.call(
+        `map 0x${state.start.toString(16)}`,
+        SYS.mmap,
+        state.start,
+        state.end - state.start,
+        protection,
+        made.flags,
+        fd,
+        state.offset,
+      );
+    }
+    batch.run();
+  }
+
+  /** Everything behind the pages: final protections, descriptors, threads, and what is set last. */
+  complete(streams: readonly [number, number, number]): RebuiltTree {
+    this.#finishMappings();
+    this.#aspects('memory');
+    this.#closeMappedFiles();
+    this.#restoreDescriptors(streams);
+    const agent = this.#live;
+    agent.pause();
+    const others = this.#plan.threads.slice(1).map(({ tid }, index) => this.#makeThread(tid, index + 1));
+    const tasks = [agent.task, ...others];
+    this.#restoreThreads(tasks);
+    this.#aspects('late');
+    agent.pause();
+    return {
+      pid: this.#plan.pid,
+      tasks,
+      ours: { start: this.#hole, sizeBytes: this.#sizeBytes },
+      agent,
+    };
+  }
+
+  #finishMappings(): void {
+    const batch = new CallBatch(this.#live);
+    for (const mapping of this.#plan.mappings) {
+      if (mapping.made === undefined) continue;
+      if (!batch.hasRoomFor(16, 512)) batch.run();
+      finishMapping(batch, mapping, mapping.made.name);
+    }
+    batch.run();
+  }
+
+  #closeMappedFiles(): void {
+    const batch = new CallBatch(this.#live);
+    for (const fd of this.#fileNumbers.values()) batch.call('close a mapped file', SYS.close, fd);
+    batch.run();
+    this.#fileNumbers.clear();
+  }
+
+  /**
+   * Descriptors arrive at the lowest numbers, in order; in descending order each then goes to its own number, which is never
+   * below the one that it arrived at, so that no other is overwritten before it has moved.
+   */
+  #restoreDescriptors(streams: readonly [number, number, number]): void {
+    const { entries, descriptions } = this.#plan;
+    const objects = new Map<number, OwnedFd>();
+    const shared = new Map<string, unknown>();
+    const world: RestoredDescriptors = {
+      shared: <T>(key: string, make: () => T): T => {
+        if (!shared.has(key)) shared.set(key, make());
+        return shared.get(key) as T;
+      },
+      standardStream: (number) => localFd(streams[number]),
+    };
+    for (const { objref, kind, state } of descriptions) objects.set(objref, kind.restore(state, world));
+    const arrived = this.#handOver(entries.map(({ object }) => must(objects.get(object)).number));
+    for (const fd of objects.values()) fd.close();
+    closeShared(shared);
+    this.#placeDescriptors(arrived);
+    this.#finishDescriptors();
+  }
+
+  #placeDescriptors(arrived: readonly number[]): void {
+    const batch = new CallBatch(this.#live);
+    for (let index = this.#plan.entries.length - 1; index >= 0; index--) {
+      const entry = must(this.#plan.entries[index]);
+      const from = must(arrived[index]);
+      if (!batch.hasRoomFor(2, 0)) batch.run();
+      if (from !== entry.fd) {
+        batch.call(`place descriptor ${entry.fd}`, SYS.dup3, from, entry.fd, entry.closeOnExec ? OPEN.O_CLOEXEC : 0);
+        batch.call('close where it arrived', SYS.close, from);
+      } else {
+        const flag = entry.closeOnExec ? FCNTL.FD_CLOEXEC : 0;
+        batch.call(`set the flags of descriptor ${entry.fd}`, SYS.fcntl, entry.fd, FCNTL.F_SETFD, flag);
+      }
+    }
+    batch.run();
+  }
+
+  #finishDescriptors(): void {
+    const batch = new CallBatch(this.#live);
+    const target = this.#target(batch);
+    for (const { objref, kind, state } of this.#plan.descriptions) {
+      const entry = this.#plan.entries.find(({ object }) => object === objref);
+      if (entry !== undefined) kind.finish?.(state, target, remoteFd(entry.fd));
+      batch.run();
+    }
+  }
+
+  /** One more thread, with its tid, stopped before its first instruction. */
+  #makeThread(tid: Tid, blockIndex: number): StoppedTask {
+    const agent = this.#live;
+    const batch = new CallBatch({ ...runnerOf(agent), runBatch: (_, bytes) => agent.moveData('write', bytes) });
+    const tids = batch.data(8);
+    tids.bytes.writeInt32LE(tid, 0);
+    const args = batch.data(88);
+    const { CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_THREAD, CLONE_SYSVSEM } = CLONE;
+    const flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+    args.bytes.writeBigUInt64LE(BigInt(flags), 0);
+    args.bytes.writeBigUInt64LE(BigInt(tids.address), 64);
+    args.bytes.writeBigUInt64LE(1n, 72);
+    agent.moveData('write', 128);
+    const made = agent.task.tryCall(must(this.#site), SYS.clone3, args.address, 88);
+    check('clone3', made, { doing: `make thread ${tid}`, pid: this.#plan.pid });
+    waitForInterruptStop(tid);
+    const task = new StoppedTask(tid, getRegisterFile(tid), ALL_SIGNALS);
+    agent.fillBlock(blockIndex, { registers: leaveRegisters(agent.code, task.registers), signalMask: ALL_SIGNALS });
+    return task;
+  }
+
+  #restoreThreads(tasks: readonly StoppedTask[]): void {
+    const agent = this.#live;
+    if (tasks.length > 1) agent.task.standStill(false);
+    this.#plan.threads.forEach((thread, index) => {
+      const task = must(tasks[index]);
+      const runner: BatchRunner =
+        index === 0
+          ? agent
+          : { ...runnerOf(agent), runBatch: (calls, bytes) => agent.runBatchIn(task, index, calls, bytes) };
+      const batch = new CallBatch(runner);
+      for (const { aspect, state } of thread.aspects) aspect.restore(state, { pid: this.#plan.pid, tid: thread.tid, batch });
+      batch.run();
+      if (index === 0) agent.pause();
+    });
+  }
+
+  /** Ends whatever has been made. Nothing is left afterwards. */
+  abandon(): void {
+    this.#agent?.forget();
+    this.#cleanup.run();
+  }
+
+  /** The process stands by itself now. */
+  release(): void {
+    this.#cleanup.release();
+  }
+}
+
+const runnerOf = (agent: Agent): BatchRunner => ({
+  pid: agent.pid,
+  callsAddress: agent.callsAddress,
+  dataAddress: agent.dataAddress,
+  maxCalls: agent.maxCalls,
+  maxDataBytes: agent.maxDataBytes,
+  calls: agent.calls,
+  data: agent.data,
+  runBatch: (calls, bytes) => agent.runBatch(calls, bytes),
+});
+
+function must<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('the plan is inconsistent');
+  return value;
+}
+
+function finishMapping(batch: CallBatch, { state, advice, locking }: PlannedMapping, name: string): void {
+  const sizeBytes = state.end - state.start;
+  const where = `0x${state.start.toString(16)}`;
+  if (state.hasPages && state.protection !== (PROT.PROT_READ | PROT.PROT_WRITE)) {
+    batch.call(`protect ${where}`, SYS.mprotect, state.start, sizeBytes, state.protection);
+  }
+  for (const one of advice) batch.call(`advise on ${where}`, SYS.madvise, state.start, sizeBytes, one);
+  if (locking !== 'none') {
+    batch.call(`lock ${where}`, SYS.mlock2, state.start, sizeBytes, locking === 'on-fault' ? MLOCK.MLOCK_ONFAULT : 0);
+  }
+  if (name !== '') {
+    const text = batch.cString(name);
+    const { PR_SET_VMA, PR_SET_VMA_ANON_NAME } = PR;
+    batch.call(`name ${where}`, SYS.prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, state.start, sizeBytes, text.address);
+  }
+}
+
+/** Pipes are kept as pairs until every end has been made from them. */
+function closeShared(shared: ReadonlyMap<string, unknown>): void {
+  for (const pair of shared.values()) {
+    for (const end of Object.values(pair as Record<string, OwnedFd>)) end.close();
+  }
+}
+
+function killAndReap(pid: Pid): void {
+  if (!sendSignal(pid, SIGNAL.SIGKILL)) return;
+  for (;;) {
+    const { kind } = waitForTask(asTid(pid));
+    if (kind === 'exited' || kind === 'killed') return;
+  }
+}
+

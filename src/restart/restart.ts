@@ -1,0 +1,87 @@
+/** The script of a restart: read image -> plan -> rebuild -> resume. */
+import { closeSync, openSync } from 'node:fs';
+import { PageCrew } from '../pages/page-crew.ts';
+import type { Pid } from '../support/brand.ts';
+import { lookAtHost } from './host.ts';
+import { type ImageInput, openInput, readImageFile, readImageStream } from './image-input.ts';
+import { planRestart, type RestartPlan } from './plan.ts';
+import { awaitReaping } from './zombies.ts';
+import { Rebuild } from './rebuild.ts';
+import { resumeTree } from './resume.ts';
+
+export interface RestartRequest {
+  /** A file's name, or `-` for standard input. */
+  readonly source: string;
+  readonly acceptChangedFiles: boolean;
+  /** Our descriptors for the streams that led to the outside. */
+  readonly streams: readonly [number, number, number];
+  readonly onPages: (doneBytes: number, totalBytes: number) => void;
+}
+
+export interface RestartSummary {
+  readonly pid: Pid;
+  readonly threads: number;
+  readonly totalMs: number;
+  readonly remarks: readonly string[];
+}
+
+/** Brings the process back, running, as our child. */
+export function restart(request: RestartRequest): RestartSummary {
+  const started = performance.now();
+  const opened = openInput(request.source);
+  let total = 0;
+  const crew = new PageCrew(opened.sizeBytes ?? 0, (state) => request.onPages(state.read('doneBytes'), total));
+  let input: ImageInput | undefined;
+  try {
+    const host = lookAtHost(request.acceptChangedFiles);
+    input =
+      opened.sizeBytes === undefined
+        ? readImageStream(opened.fd)
+        : readImageFile(opened.fd, opened.sizeBytes, crew);
+    total = input.pageBytes;
+    awaitReaping(input.model.task.threads);
+    const plan = planRestart(input.model, host);
+    // A stream that is standard input is used up by the image: the program gets nothing from it.
+    const streams = request.source === '-' ? withoutInput(request.streams) : undefined;
+    try {
+      rebuildAndResume(plan, input, crew, streams?.streams ?? request.streams, host.layout);
+    } finally {
+      streams?.close();
+    }
+    return {
+      pid: plan.pid,
+      threads: plan.threads.length,
+      totalMs: performance.now() - started,
+      remarks: plan.remarks,
+    };
+  } finally {
+    input?.close();
+    opened.close();
+    crew.dismiss();
+  }
+}
+
+function rebuildAndResume(
+  plan: RestartPlan,
+  input: ImageInput,
+  crew: PageCrew,
+  streams: RestartRequest['streams'],
+  layout: Parameters<typeof resumeTree>[2],
+): void {
+  const rebuild = new Rebuild(plan);
+  try {
+    const pid = rebuild.buildSkeleton();
+    input.loadPages(pid, crew);
+    const tree = rebuild.complete(streams);
+    resumeTree(plan, tree, layout);
+    rebuild.release();
+  } catch (error) {
+    rebuild.abandon();
+    throw error;
+  }
+}
+
+function withoutInput(streams: RestartRequest['streams']): { streams: RestartRequest['streams']; close: () => void } {
+  const nothing = openSync('/dev/null', 'r');
+  return { streams: [nothing, streams[1], streams[2]], close: () => closeSync(nothing) };
+}

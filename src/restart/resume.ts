@@ -1,0 +1,71 @@
+/**
+ * Resume: the last steps. What is ours leaves the process through the vDSO's own `syscall` instruction, every thread gets
+ * its registers, and all are let go. Until the first is let go the process dies with us; afterwards it stands by itself.
+ */
+import { resolvedAnew } from '../arch/x86/interrupted-call.ts';
+import { relocated, type XstateLayout } from '../arch/x86/xstate.ts';
+import { DEBUG_REGISTERS_OFFSET } from '../kernel/abi/ptrace.ts';
+import { SYS } from '../kernel/abi/syscall.ts';
+import { detachIfAlive, pokeUser, setRegisterFile, setSignalMask, setXstate } from '../kernel/calls/ptrace.ts';
+import { remoteAddress, type RemoteAddress } from '../support/brand.ts';
+import { QuicksaveError } from '../support/errors.ts';
+import { readRemote } from '../tracee/remote-memory.ts';
+import type { CallSite } from '../tracee/stopped-task.ts';
+import type { PlannedThread, RestartPlan } from './plan.ts';
+import type { RebuiltTree } from './rebuild.ts';
+
+export function resumeTree(plan: RestartPlan, tree: RebuiltTree, layout: XstateLayout): void {
+  leaveAddressSpace(plan, tree);
+  plan.threads.forEach((thread, index) => {
+    const task = tree.tasks[index];
+    if (task === undefined) throw new Error('a thread of the plan was not made');
+    setRegisters(thread, layout);
+  });
+  // The leader last: the others wait for nothing that it has to do for us.
+  for (const task of [...tree.tasks].reverse()) {
+    if (!detachIfAlive(task.tid)) {
+      throw new QuicksaveError('target-ended', `Thread ${task.tid} ended while it was being resumed.`);
+    }
+  }
+}
+
+function leaveAddressSpace(plan: RestartPlan, tree: RebuiltTree): void {
+  const site = vdsoSite(plan, tree);
+  const leader = tree.agent.task;
+  for (const fd of tree.agent.ownDescriptors) {
+    if (fd >= 0) leader.call(site, { doing: 'close the doorbell' }, SYS.close, fd);
+  }
+  leader.call(site, { doing: 'take the agent out' }, SYS.munmap, tree.ours.start, tree.ours.sizeBytes);
+  leader.standStill(false);
+  tree.agent.forget();
+}
+
+const SYSCALL_INSTRUCTION = Buffer.from('0f05', 'hex');
+
+/** A `syscall` instruction in the vDSO: the only code that is left when ours is gone. */
+function vdsoSite(plan: RestartPlan, tree: RebuiltTree): CallSite {
+  const vdso = plan.mappings.find(({ specialName }) => specialName === '[vdso]')?.state;
+  if (vdso === undefined) throw new QuicksaveError('no-vdso', 'The image has no vDSO.');
+  const image = readRemote(tree.pid, remoteAddress(vdso.start), vdso.end - vdso.start);
+  const offset = image.indexOf(SYSCALL_INSTRUCTION);
+  if (offset < 0) throw new QuicksaveError('no-foothold', 'The vDSO has no system call instruction.');
+  const callOnce: RemoteAddress = remoteAddress(vdso.start + offset);
+  return { callOnce, goHome: callOnce, block: callOnce };
+}
+
+function setRegisters({ tid, signalMask, cpu }: PlannedThread, layout: XstateLayout): void {
+  setXstate(tid, relocated(cpu.xstate, cpu.layout, layout));
+  setSignalMask(tid, signalMask);
+  setRegisterFile(tid, resolvedAnew(cpu.registers));
+  setDebugRegisters(tid, cpu.debugRegisters);
+}
+
+const DR7 = 7;
+
+/** Addresses before dr7, which enables them: the kernel checks each breakpoint when it is enabled. */
+function setDebugRegisters(tid: PlannedThread['tid'], values: readonly bigint[]): void {
+  if ((values[DR7] ?? 0n) === 0n && values.slice(0, 4).every((value) => value === 0n)) return;
+  for (const index of [0, 1, 2, 3, 6, DR7]) {
+    pokeUser(tid, DEBUG_REGISTERS_OFFSET + index * 8, values[index] ?? 0n);
+  }
+}
