@@ -32,6 +32,7 @@ import type { Output } from './output.ts';
 import { planPages } from './page-plan.ts';
 import { OutsiderSearch, surveyProcess, type Survey } from './preflight.ts';
 import { refuseUnsavable } from './process-view.ts';
+import { writeContent } from './content.ts';
 import { describeHost, imageWriterFor, writeTree } from './write-image.ts';
 
 export interface CheckpointRequest {
@@ -218,10 +219,12 @@ class Save {
       const start = writer.position;
       const state = this.#crew.save(order, start);
       adoptChunks(writer, state);
+      for (const content of tree.contents) writeContent(writer, content, level);
       return plan.pages;
     } finally {
       closeSync(pagemap);
       closeSync(memory);
+      for (const { own } of tree.contents) own.close();
     }
   }
 

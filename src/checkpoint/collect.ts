@@ -17,6 +17,7 @@ import { collectMappedFile, type MappedFile } from '../resources/mapped-file.ts'
 import { processAspects, threadAspects } from '../resources/registry.ts';
 import type { FileReferences } from '../resources/resource.ts';
 import { wordsToKeep } from '../resources/vm-flags.ts';
+import type { OwnedFd } from '../kernel/owned-fd.ts';
 import type { LocalFd, Pid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import { QuicksaveError } from '../support/errors.ts';
@@ -42,8 +43,16 @@ export interface CollectedTree {
   readonly mappedFiles: readonly { objref: number; state: MappedFile }[];
   readonly descriptions: readonly { objref: number; record: DescriptionRecord }[];
   readonly files: FilesRecord;
+  /** Objects whose bytes go into the image, open until {@link closeContents}. */
+  readonly contents: readonly ObjectContent[];
   readonly mappings: readonly Omit<MappingState, 'hasPages'>[];
   readonly remarks: readonly string[];
+}
+
+export interface ObjectContent {
+  readonly objref: number;
+  readonly own: OwnedFd;
+  readonly sizeBytes: number;
 }
 
 /** Gives out object references: 1 is the memory, 2 the descriptor table. */
@@ -108,14 +117,16 @@ export function collectTree(options: CollectOptions): CollectedTree {
   batch.run();
   const aspects = Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
   const mappings = survey.mappings.map((one) => describeMapping(one, source));
-  const { descriptions, table } = collectDescriptors(survey.descriptors, options, objects);
+  const { descriptions, table, contents } = collectDescriptors(survey.descriptors, options, objects);
   agent.pause();
+  agent.unmapOnExit(false);
   const threads = frozen.tasks.map((task, index) => ({
     tid: task.tid,
     signalMask: task.signalMask,
     aspects: index === 0 ? leaderAspects() : collectOther(frozen.pid, task, agent, index),
     cpu: collectCpu(task, options, problems),
   }));
+  agent.unmapOnExit(true);
   return {
     task: describeTask(frozen, survey),
     aspects,
@@ -123,6 +134,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
     mappedFiles: files.found,
     descriptions,
     files: table,
+    contents,
     mappings,
     remarks: survey.descriptors.flatMap((one, index) => remarkOn(one, descriptions[index]?.record.state)),
   };
@@ -206,7 +218,8 @@ function collectDescriptors(
   found: readonly ClassifiedDescriptor[],
   { frozen, pidfd }: CollectOptions,
   objects: Objects,
-): { descriptions: { objref: number; record: DescriptionRecord }[]; table: FilesRecord } {
+): Pick<CollectedTree, 'descriptions' | 'contents'> & { table: FilesRecord } {
+  const contents: ObjectContent[] = [];
   const entries: FilesRecord['entries'] = [];
   const descriptions = found.map(({ view, kind, closeOnExec }) => {
     const objref = objects.next();
@@ -214,14 +227,18 @@ function collectDescriptors(
       entries.push({ fd, object: objref, closeOnExec: closeOnExec[index] ?? false });
     });
     const own = duplicateFrom(pidfd, view.fd, frozen.pid);
+    let contentBytes = 0;
     try {
-      return { objref, record: { kind: kind.kind, state: kind.collect({ ...view, own: own.number }) } };
+      const state = kind.collect({ ...view, own: own.number });
+      contentBytes = kind.contentBytes?.(state) ?? 0;
+      return { objref, record: { kind: kind.kind, state, contentBytes } };
     } finally {
-      own.close();
+      if (contentBytes > 0) contents.push({ objref, own, sizeBytes: contentBytes });
+      else own.close();
     }
   });
   entries.sort((a, b) => a.fd - b.fd);
-  return { descriptions, table: { entries } };
+  return { descriptions, contents, table: { entries } };
 }
 
 function remarkOn({ view, kind }: ClassifiedDescriptor, state: unknown): string[] {

@@ -62,7 +62,8 @@ export class ModelBuilder {
   readonly #mappedFiles = new Map<number, unknown>();
   readonly #descriptions = new Map<number, DescriptionRecord>();
   readonly #mappings: MappingState[] = [];
-  readonly #runs: PageRun[] = [];
+  /** Where pages go, by object. */
+  readonly #runs = new Map<number, PageRun[]>();
 
   add(record: MetadataRecord): void {
     const take = takers.get(record.type);
@@ -163,10 +164,12 @@ export class ModelBuilder {
 
   /** Notes where a chunk's pages go. They are checked at the end, by {@link finishPages}. */
   addChunk(chunk: ChunkRecord): void {
-    if (chunk.objref !== this.#task?.memory) {
-      throw badRecord(recordLabel(chunk.type, chunk.offset), 'its objref is not the one that TASK names');
-    }
-    this.#runs.push(...chunk.runs);
+    const { objref } = chunk;
+    const takesPages = objref === this.#task?.memory || (this.#descriptions.get(objref)?.contentBytes ?? 0) > 0;
+    if (!takesPages) throw badRecord(recordLabel(chunk.type, chunk.offset), `object ${objref} has no pages`);
+    const runs = this.#runs.get(objref) ?? [];
+    for (const run of chunk.runs) runs.push(run);
+    this.#runs.set(objref, runs);
   }
 
   /** Everything but the pages is complete. */
@@ -190,15 +193,20 @@ export class ModelBuilder {
     };
   }
 
-  /** Every page lies in a mapping that may have pages, and none is there twice. */
+  /** Every page lies where its object takes pages, and none is there twice. */
   finishPages(): void {
-    const runs = [...this.#runs].sort((a, b) => a.start - b.start);
-    let covered = 0;
+    for (const [objref, found] of this.#runs) {
+      const runs = [...found].sort((a, b) => a.start - b.start);
+      refuseRepeatedPages(runs);
+      if (objref === this.#task?.memory) this.#refusePagesOutsideMappings(runs);
+      else refusePagesBehind(runs, this.#descriptions.get(objref)?.contentBytes ?? 0, objref);
+    }
+  }
+
+  #refusePagesOutsideMappings(runs: readonly PageRun[]): void {
     let index = 0;
     for (const run of runs) {
       const end = run.start + run.pages * PAGE;
-      if (run.start < covered) throw new ImageError('bad-record', `The image has the page at 0x${run.start.toString(16)} twice.`);
-      covered = end;
       for (let at = run.start; at < end; ) {
         while ((this.#mappings[index]?.end ?? Number.POSITIVE_INFINITY) <= at) index++;
         const mapping = this.#mappings[index];
@@ -208,6 +216,22 @@ export class ModelBuilder {
         at = mapping.end;
       }
     }
+  }
+}
+
+function refuseRepeatedPages(runs: readonly PageRun[]): void {
+  let covered = 0;
+  for (const run of runs) {
+    if (run.start < covered) throw new ImageError('bad-record', `The image has the page at 0x${run.start.toString(16)} twice.`);
+    covered = run.start + run.pages * PAGE;
+  }
+}
+
+function refusePagesBehind(runs: readonly PageRun[], contentBytes: number, objref: number): void {
+  const last = runs.at(-1);
+  const end = last === undefined ? 0 : last.start + last.pages * PAGE;
+  if (end > Math.ceil(contentBytes / PAGE) * PAGE) {
+    throw new ImageError('bad-record', `The image has pages behind the end of object ${objref}.`);
   }
 }
 

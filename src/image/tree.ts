@@ -35,8 +35,8 @@ export type ThreadStateRecord = v.InferOutput<typeof ThreadStateRecord>;
 /** FNAME: a file that mappings refer to; `state` belongs to the kind. */
 export const FileRecord = v.strictObject({ state: v.unknown() });
 
-/** FD_DATA: an open file description. */
-export const DescriptionRecord = v.strictObject({ kind: boundedString(64), state: v.unknown() });
+/** FD_DATA: an open file description. `contentBytes` of it are in PGARR records with the same objref. */
+export const DescriptionRecord = v.strictObject({ kind: boundedString(64), state: v.unknown(), contentBytes: count });
 export type DescriptionRecord = v.InferOutput<typeof DescriptionRecord>;
 
 const MAX_DESCRIPTOR = 2 ** 30;

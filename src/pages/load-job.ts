@@ -6,8 +6,7 @@ import { crc32c } from '../image/checksum.ts';
 import { decompressPages } from '../image/compression.ts';
 import type { PageRun } from '../image/page-chunk.ts';
 import { MAX_RANGES, type RemoteRange, writeMemory } from '../kernel/calls/process-memory.ts';
-import { bytesAt } from '../kernel/native-memory.ts';
-import { NativeMemory } from '../kernel/native-memory.ts';
+import { bytesAt, NativeMemory } from '../kernel/native-memory.ts';
 import { asPid, type LocalAddress, localAddress, remoteAddress } from '../support/brand.ts';
 import { ImageError } from '../support/errors.ts';
 import type { SharedState } from './shared-state.ts';
@@ -18,6 +17,7 @@ const PAGE = 4096;
 export interface LoadChunk {
   /** Where its record begins, for messages. */
   readonly offset: number;
+  readonly objref: number;
   /** The payload's place in the image. */
   readonly payloadPosition: number;
   readonly payloadBytes: number;
@@ -69,14 +69,20 @@ function verify(job: LoadJob, chunk: LoadChunk): void {
   );
 }
 
+/** The pages of a chunk's data runs, one behind the other; raw ones are a view of the image. */
+export function chunkPages(image: number, chunk: LoadChunk): Uint8Array {
+  const stored = bytesAt(localAddress(image + chunk.dataPosition), chunk.storedBytes);
+  if (chunk.encoding === 'raw') return stored;
+  return decompressPages(stored, chunk.rawBytes, `PGARR record at byte ${chunk.offset}`);
+}
+
 function load(job: LoadJob, chunk: LoadChunk): void {
   const stored = localAddress(job.image + chunk.dataPosition);
   if (chunk.encoding === 'raw') {
     putPages(job.pid, stored, chunk.runs);
     return;
   }
-  const where = `PGARR record at byte ${chunk.offset}`;
-  const pages = decompressPages(bytesAt(stored, chunk.storedBytes), chunk.rawBytes, where);
+  const pages = chunkPages(job.image, chunk);
   const copy = NativeMemory.allocate(Math.max(pages.length, PAGE));
   try {
     copy.bytes.set(pages);

@@ -7,6 +7,7 @@ import { externalStream } from './files/external-stream.ts';
 import { memoryDevice } from './files/memory-device.ts';
 import { pipe } from './files/pipe.ts';
 import { regularFile } from './files/regular-file.ts';
+import { unlinkedFile } from './files/unlinked-file.ts';
 import { privateFile, sharedFile } from './memory/file-mappings.ts';
 import { kernelMapping } from './memory/kernel-mappings.ts';
 import { privateAnonymous } from './memory/private-anonymous.ts';
@@ -64,6 +65,7 @@ export const threadAspects: readonly ThreadAspect<unknown>[] = [
 
 export const descriptorKinds: readonly DescriptorKind<unknown>[] = [
   regularFile,
+  unlinkedFile,
   directory,
   memoryDevice,
   externalStream,

@@ -152,9 +152,13 @@ export interface DescriptorKind<State> {
   /** Reasons why this one, although of this kind, cannot be saved. */
   readonly obstacles?: (view: DescriptorView) => Problem[];
   readonly collect: (open: OpenDescriptor) => NoInfer<State>;
+  /** Bytes of the object itself that the image carries: they are read from and written to it by position. Default: none. */
+  readonly contentBytes?: (state: NoInfer<State>) => number;
   readonly plan?: (state: NoInfer<State>, host: HostView, path: readonly string[]) => Problem[];
   /** Makes the object in our table, to be handed over. */
   readonly restore: (state: NoInfer<State>, world: RestoredDescriptors) => OwnedFd;
+  /** Where {@link contentBytes} go: something that can be written whatever the descriptor's own mode is. */
+  readonly contentTarget?: (state: NoInfer<State>, world: RestoredDescriptors) => OwnedFd;
   /** Calls inside the process, once the descriptor stands at `fd`: what belongs to the process, not to the object. */
   readonly finish?: (state: NoInfer<State>, process: RebuiltProcess, fd: RemoteFd) => void;
   /** A sentence for the summary, where the object comes back as something else than it was. */

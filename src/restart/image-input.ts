@@ -1,20 +1,31 @@
 /** Reading an image: a file is mapped and checked whole before anything is made; a stream is read as it comes. */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import { headerChecksum, RECORD_HEADER_SIZE } from '../image/frame.ts';
 import { type ImageModel, ModelBuilder } from '../image/model.ts';
+import type { PageRun } from '../image/page-chunk.ts';
 import { type ChunkRecord, ImageReader, unpackChunk } from '../image/reader.ts';
 import { bytesAt, NativeMemory } from '../kernel/native-memory.ts';
-import { localAddress } from '../support/brand.ts';
-import { type LoadChunk, putPages } from '../pages/load-job.ts';
+import { type LocalFd, localAddress } from '../support/brand.ts';
+import { chunkPages, type LoadChunk, putPages } from '../pages/load-job.ts';
 import type { PageCrew } from '../pages/page-crew.ts';
-import { QuicksaveError } from '../support/errors.ts';
+import { ImageError, QuicksaveError } from '../support/errors.ts';
+
+const PAGE = 4096;
 
 export interface ImageInput {
   readonly model: ImageModel;
   readonly pageBytes: number;
-  /** Puts all pages into the process; throws ImageError if the rest of the image turns out to be damaged. */
-  loadPages(pid: number, crew: PageCrew): void;
+  /** Puts all pages where they belong; throws ImageError if the rest of the image turns out to be damaged. */
+  loadPages(target: PageTarget, crew: PageCrew): void;
   close(): void;
+}
+
+/** Where pages go: the memory object of a process, or the files of other objects. */
+export interface PageTarget {
+  readonly pid: number;
+  /** objref of the process's memory. */
+  readonly memory: number;
+  readonly contentTarget: (objref: number) => LocalFd | undefined;
 }
 
 export type OpenedInput = { readonly fd: number; readonly sizeBytes: number | undefined; close(): void };
@@ -75,7 +86,13 @@ export function readImageFile(fd: number, sizeBytes: number, crew: PageCrew): Im
     return {
       model,
       pageBytes: chunks.reduce((sum, chunk) => sum + chunk.rawBytes, 0),
-      loadPages: (pid, workers) => workers.load(pid, image.address, chunks),
+      loadPages: (target, workers) => {
+        const ofMemory = chunks.filter(({ objref }) => objref === target.memory);
+        workers.load(target.pid, image.address, ofMemory);
+        for (const chunk of chunks) {
+          if (chunk.objref !== target.memory) loadIntoFile(target, chunk, chunkPages(image.address, chunk));
+        }
+      },
       close: () => image.free(),
     };
   } catch (error) {
@@ -88,6 +105,7 @@ function describeChunk(chunk: ChunkRecord): LoadChunk {
   const payloadPosition = chunk.offset + RECORD_HEADER_SIZE;
   return {
     offset: chunk.offset,
+    objref: chunk.objref,
     payloadPosition,
     payloadBytes: chunk.dataPosition - payloadPosition + chunk.storedBytes,
     headerCrc: headerChecksum(chunk.headerBytes),
@@ -110,7 +128,7 @@ export function readImageStream(fd: number): ImageInput {
   return {
     model,
     pageBytes: 0,
-    loadPages: (pid) => {
+    loadPages: (target) => {
       for (; record !== undefined; record = reader.next()) {
         if (record.kind === 'metadata') {
           builder.add(record);
@@ -119,7 +137,7 @@ export function readImageStream(fd: number): ImageInput {
         builder.addChunk(record);
         // Where the pages go is checked before they are put there, not only at the end.
         builder.finishPages();
-        loadFromHeap(pid, record);
+        loadFromHeap(target, record);
       }
     },
     close: () => {
@@ -128,12 +146,30 @@ export function readImageStream(fd: number): ImageInput {
   };
 }
 
-function loadFromHeap(pid: number, chunk: ChunkRecord): void {
+/** Writes the pages of a file object at their offsets. The file has its size already: what is behind its end is dropped. */
+function loadIntoFile(target: PageTarget, chunk: { objref: number; runs: readonly PageRun[] }, pages: Uint8Array): void {
+  const fd = target.contentTarget(chunk.objref);
+  if (fd === undefined) throw new ImageError('bad-record', `Object ${chunk.objref} takes no pages.`);
+  const { size } = fstatSync(fd);
+  let from = 0;
+  for (const run of chunk.runs) {
+    if (run.kind === 'zero') continue;
+    const length = run.pages * PAGE;
+    writeSync(fd, pages, from, Math.min(length, size - run.start), run.start);
+    from += length;
+  }
+}
+
+function loadFromHeap(target: PageTarget, chunk: ChunkRecord): void {
   const pages = unpackChunk(chunk);
+  if (chunk.objref !== target.memory) {
+    loadIntoFile(target, chunk, pages);
+    return;
+  }
   const copy = NativeMemory.allocate(Math.max(pages.length, 4096));
   try {
     copy.bytes.set(pages);
-    putPages(pid, copy.address, chunk.runs);
+    putPages(target.pid, copy.address, chunk.runs);
   } finally {
     copy.free();
   }

@@ -51,6 +51,8 @@ export interface PlannedDescription {
 
 export interface RestartPlan {
   readonly pid: ReturnType<typeof asPid>;
+  /** objref of the memory. */
+  readonly memory: number;
   readonly aspects: readonly { aspect: ProcessAspect<unknown>; state: unknown }[];
   readonly threads: readonly PlannedThread[];
   readonly mappedFiles: ReadonlyMap<number, MappedFile>;
@@ -69,6 +71,7 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   const pid = asPid(model.task.pid);
   const plan: RestartPlan = {
     pid,
+    memory: model.task.memory,
     aspects: planProcess(model, host, problems),
     threads: model.threads.map((thread) => planThread(thread, host, problems)),
     mappedFiles: planFiles(model, host, problems),
@@ -244,6 +247,9 @@ function planDescriptions(model: ImageModel, host: RestartHost, problems: Proble
       throw new ImageError('bad-record', `FD_DATA record of object ${objref}: its kind ${record.kind} is not known.`);
     }
     const state = parse(kind.schema, record.state, `FD_DATA record of object ${objref}`);
+    if ((kind.contentBytes?.(state) ?? 0) !== record.contentBytes) {
+      throw new ImageError('bad-record', `FD_DATA record of object ${objref}: its content does not fit its state.`);
+    }
     const fd = model.files.entries.find((entry) => entry.object === objref)?.fd;
     problems.push(...(kind.plan?.(state, host, [`pid ${model.task.pid}`, `fd ${fd ?? '?'}`]) ?? []));
     return { objref, kind, state };

@@ -56,6 +56,9 @@ export class Rebuild {
   #agent: Agent | undefined;
   #site: CallSite | undefined;
   #fileNumbers = new Map<number, number>();
+  readonly #objects = new Map<number, OwnedFd>();
+  readonly #contentTargets = new Map<number, LocalFd>();
+  #shared: ReadonlyMap<string, unknown> = new Map();
 
   constructor(plan: RestartPlan) {
     this.#plan = plan;
@@ -74,13 +77,14 @@ export class Rebuild {
   }
 
   /** A process with the right pid, its memory map complete but for the pages. */
-  buildSkeleton(): Pid {
+  buildSkeleton(streams: readonly [number, number, number]): Pid {
     this.#begin();
     this.#takeDescriptors();
     this.#aspects('early');
     this.#clearAddressSpace();
     this.#receiveMappedFiles();
     this.#makeMappings();
+    this.#makeObjects(streams);
     return this.#plan.pid;
   }
 
@@ -269,11 +273,11 @@ export class Rebuild {
   }
 
   /** Everything behind the pages: final protections, descriptors, threads, and what is set last. */
-  complete(streams: readonly [number, number, number]): RebuiltTree {
+  complete(): RebuiltTree {
     this.#finishMappings();
     this.#aspects('memory');
     this.#closeMappedFiles();
-    this.#restoreDescriptors(streams);
+    this.#handOverDescriptors();
     const agent = this.#live;
     agent.pause();
     const others = this.#plan.threads.slice(1).map(({ tid }, index) => this.#makeThread(tid, index + 1));
@@ -306,13 +310,8 @@ export class Rebuild {
     this.#fileNumbers.clear();
   }
 
-  /**
-   * Descriptors arrive at the lowest numbers, in order; in descending order each then goes to its own number, which is never
-   * below the one that it arrived at, so that no other is overwritten before it has moved.
-   */
-  #restoreDescriptors(streams: readonly [number, number, number]): void {
-    const { entries, descriptions } = this.#plan;
-    const objects = new Map<number, OwnedFd>();
+  /** Makes every open file description in our own table; content can be put into them from now on. */
+  #makeObjects(streams: readonly [number, number, number]): void {
     const shared = new Map<string, unknown>();
     const world: RestoredDescriptors = {
       shared: <T>(key: string, make: () => T): T => {
@@ -321,12 +320,35 @@ export class Rebuild {
       },
       standardStream: (number) => localFd(streams[number]),
     };
-    for (const { objref, kind, state } of descriptions) objects.set(objref, kind.restore(state, world));
-    const arrived = this.#handOver(entries.map(({ object }) => must(objects.get(object)).number));
-    for (const fd of objects.values()) fd.close();
-    closeShared(shared);
+    this.#shared = shared;
+    for (const { objref, kind, state } of this.#plan.descriptions) {
+      this.#objects.set(objref, kind.restore(state, world));
+      const target = kind.contentTarget?.(state, world);
+      if (target !== undefined) this.#contentTargets.set(objref, target.number);
+    }
+  }
+
+  /** Our descriptor for the bytes of an object, undefined if it takes none. */
+  contentTarget(objref: number): LocalFd | undefined {
+    return this.#contentTargets.get(objref);
+  }
+
+  /**
+   * Descriptors arrive at the lowest numbers, in order; in descending order each then goes to its own number, which is never
+   * below the one that it arrived at, so that no other is overwritten before it has moved.
+   */
+  #handOverDescriptors(): void {
+    const arrived = this.#handOver(this.#plan.entries.map(({ object }) => must(this.#objects.get(object)).number));
+    this.#closeObjects();
     this.#placeDescriptors(arrived);
     this.#finishDescriptors();
+  }
+
+  #closeObjects(): void {
+    for (const fd of this.#objects.values()) fd.close();
+    closeShared(this.#shared);
+    this.#objects.clear();
+    this.#contentTargets.clear();
   }
 
   #placeDescriptors(arrived: readonly number[]): void {
@@ -396,6 +418,7 @@ export class Rebuild {
   /** Ends whatever has been made. Nothing is left afterwards. */
   abandon(): void {
     this.#agent?.forget();
+    this.#closeObjects();
     this.#cleanup.run();
   }
 

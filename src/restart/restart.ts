@@ -70,9 +70,9 @@ function rebuildAndResume(
 ): void {
   const rebuild = new Rebuild(plan);
   try {
-    const pid = rebuild.buildSkeleton();
-    input.loadPages(pid, crew);
-    const tree = rebuild.complete(streams);
+    const pid = rebuild.buildSkeleton(streams);
+    input.loadPages({ pid, memory: plan.memory, contentTarget: (objref) => rebuild.contentTarget(objref) }, crew);
+    const tree = rebuild.complete();
     resumeTree(plan, tree, layout);
     rebuild.release();
   } catch (error) {

@@ -67,6 +67,7 @@ export class Agent implements BatchRunner {
   /** Our end of the doorbell in the task, until the agent has closed it there. */
   #remoteToolEnd = -1;
   #running = false;
+  #exitSite: CallSite | undefined;
 
   private constructor(pid: Pid, task: StoppedTask, hole: RemoteAddress, layout: AgentLayout, mirror: NativeMemory) {
     this.pid = pid;
@@ -123,9 +124,26 @@ export class Agent implements BatchRunner {
     task.call(site, doing, SYS.mmap, agent.code, PAGE, readExecute, flags, -1, 0);
     pokeBytes(task.tid, agent.code, machineCode);
     writeRemote(pid, agent.block(0), encodeStateBlock(home, agent.callsAddress));
+    agent.#exitSite = site;
+    agent.unmapOnExit(true);
     agent.#makeDoorbell(options.pidfd);
     task.standStill(false);
     return agent;
+  }
+
+  /**
+   * Whether the agent, when it goes home because we are dead, unmaps itself from the site that it was brought in through.
+   * Not while another thread is in its pages.
+   */
+  unmapOnExit(yes: boolean): void {
+    const site = this.#exitSite;
+    if (site === undefined) return;
+    const bytes = Buffer.alloc(32);
+    bytes.writeBigUInt64LE(yes ? BigInt(site.callOnce) : 0n, 0);
+    bytes.writeBigUInt64LE(BigInt(this.code), stateBlock.exitUnmap - stateBlock.exitSite);
+    bytes.writeBigUInt64LE(BigInt(agentSize(this.layout)), stateBlock.exitSize - stateBlock.exitSite);
+    bytes.writeBigUInt64LE(BigInt(site.block), stateBlock.exitBlock - stateBlock.exitSite);
+    writeRemote(this.pid, remoteAddress(this.block(0) + stateBlock.exitSite), bytes);
   }
 
   #makeDoorbell(pidfd: LocalFd): void {

@@ -33,7 +33,9 @@ export function findVdsoSite(pid: Pid, vdso: AddressRange): VdsoSite {
   const image = readRemote(pid, vdso.start, vdso.end - vdso.start);
   const offset = (endOfElf(image) + 15) & ~15;
   const room = image.subarray(offset, offset + SITE_BYTES);
-  if (room.length < SITE_BYTES || room.some((byte) => byte !== 0)) {
+  // A save that was killed leaves its code there; nobody will ever run it again.
+  const leftBehind = room.subarray(0, homeCode.length).equals(homeCode);
+  if (room.length < SITE_BYTES || (!leftBehind && room.some((byte) => byte !== 0))) {
     throw new QuicksaveError('no-foothold', `The vDSO of process ${pid} has no unused room of ${SITE_BYTES} bytes.`, {
       remedy: 'If another tool has patched it, end that tool; otherwise this kernel needs support that is not there yet.',
     });

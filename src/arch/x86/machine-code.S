@@ -7,6 +7,8 @@
 #   rbx + 0xa8  doorbell (s32), the task's end;  rbx + 0xac  the tool's end (s32) until it is closed here
 #   rbx + 0xb0  number of calls (u32);           rbx + 0xb8  address of the calls (u64)
 #   rbx + 0xc0  the byte that rings
+#   rbx + 0xc8  a call_once elsewhere, from where all of this is unmapped on the way home, or 0; address and size of what
+#               is unmapped at 0xd0 and 0xd8, the state block for there at 0xe0
 #
 # A call is 64 bytes: number, six arguments, result.
 
@@ -61,7 +63,14 @@ close_home:
         mov     dword ptr [rbx + 0xa8], -1
         mov     eax, 3
         syscall
-        jmp     go_home
+        mov     rcx, [rbx + 0xc8]
+        test    rcx, rcx
+        jz      go_home
+        mov     rdi, [rbx + 0xd0]
+        mov     rsi, [rbx + 0xd8]
+        mov     rbx, [rbx + 0xe0]
+        mov     eax, 11                 # munmap
+        jmp     rcx
 
 # The agent: closes its copy of the tool's end, so that the tool's death is an end of file; then answers each ring with a
 # batch of calls.

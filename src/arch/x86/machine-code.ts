@@ -7,11 +7,12 @@ const assembled = Buffer.from(
   [
     '0f05bf02000000488db3a000000031d241ba08000000b80e0000000f054889dc415f415e415d415c5d5b415b415a4159',
     '415858595a5e5f48cf0f058bbbac000000c783ac000000ffffffffb8030000000f058bbba8000000c783a8000000ffff',
-    'ffffb8030000000f05eb978bbbac000000c783ac000000ffffffffb8030000000f058bbba8000000488db3c0000000ba',
-    '010000004531d24531c04531c9b82d0000000f0583f8fc74d983f801758d4c8d35480000004c8ba3b8000000448babb0',
-    '0000004585ed7432498b0424498b7c2408498b742410498b5424184d8b5424204d8b4424284d8b4c24300f0549894424',
-    '384983c44041ffcdebc941ffe68bbba8000000488db3c0000000ba0100000041ba004000004531c04531c9b82c000000',
-    '0f05e95bffffff4c8d3502000000eb85ccebfdbf01000000b8e70000000f05ebf2',
+    'ffffb8030000000f05488b8bc80000004885c9748d488bbbd0000000488bb3d8000000488b9be0000000b80b000000ff',
+    'e18bbbac000000c783ac000000ffffffffb8030000000f058bbba8000000488db3c0000000ba010000004531d24531c0',
+    '4531c9b82d0000000f0583f8fc74d983f8010f8563ffffff4c8d35480000004c8ba3b8000000448babb00000004585ed',
+    '7432498b0424498b7c2408498b742410498b5424184d8b5424204d8b4424284d8b4c24300f0549894424384983c44041',
+    'ffcdebc941ffe68bbba8000000488db3c0000000ba0100000041ba004000004531c04531c9b82c0000000f05e957ffff',
+    'ff4c8d3502000000eb85ccebfdbf01000000b8e70000000f05ebf2',
   ].join(''),
   'hex',
 );
@@ -23,12 +24,12 @@ export const machineCode: Uint8Array = assembled;
 export const routines = {
   call_once: 0x0,
   go_home: 0x2,
-  end_of_home: 0x39,
   call_close_home: 0x39,
-  agent: 0x6b,
-  batch_then_trap: 0x127,
-  leave: 0x133,
-  end_of_agent: 0x141,
+  end_of_home: 0x39,
+  agent: 0x91,
+  batch_then_trap: 0x151,
+  leave: 0x15d,
+  end_of_agent: 0x16b,
 } as const;
 
 /** The part that the bootstrap needs: one call, then home. Small enough for the unused end of a vDSO page. */
@@ -47,6 +48,10 @@ export const stateBlock = {
   callCount: 0xb0,
   calls: 0xb8,
   ringByte: 0xc0,
+  exitSite: 0xc8,
+  exitUnmap: 0xd0,
+  exitSize: 0xd8,
+  exitBlock: 0xe0,
 } as const;
 
 /** Bytes of one call in a batch: number, six arguments, result. */

@@ -63,6 +63,11 @@ export function fcntl(fd: LocalFd, command: number, argument: number, doing: str
   return check('fcntl', rawSyscall(SYS.fcntl, fd, command, argument), { doing });
 }
 
+/** ftruncate(2). */
+export function setFileSize(fd: LocalFd, sizeBytes: number): void {
+  check('ftruncate', rawSyscall(SYS.ftruncate, fd, sizeBytes), { doing: 'set the size of a file' });
+}
+
 /** lseek(2). Offsets are below 2^53 on every file system. Undefined where the object cannot seek. */
 export function trySeek(fd: LocalFd, offset: number, whence: number): number | undefined {
   const result = rawSyscall(SYS.lseek, fd, offset, whence);

@@ -4,7 +4,7 @@
  * open nowhere stays closed. Lost: how the bytes were cut into buffers (only a packet pipe shows that; it is refused).
  */
 import * as v from 'valibot';
-import { byteString, u32, u64 } from '../../image/schema.ts';
+import { byteString, integerBetween, u32, u64 } from '../../image/schema.ts';
 import { FCNTL, OPEN } from '../../kernel/abi/fcntl.ts';
 import { fcntl, openFile } from '../../kernel/calls/descriptors.ts';
 import { fillPipe, makePipe, pipeContent } from '../../kernel/calls/pipes.ts';
@@ -16,7 +16,7 @@ const schema = v.strictObject({
   /** The pipe's inode when it was saved: ends with the same number are one pipe. */
   pipe: u64,
   flags: u32,
-  capacityBytes: v.pipe(u32, v.minValue(4096), v.maxValue(1 << 31)),
+  capacityBytes: integerBetween(4096, 2 ** 31),
   /** The queued bytes; only the first read end of each pipe has them. */
   content: byteString(MAX_PIPE_BYTES),
 });

@@ -23,7 +23,10 @@ export const regularFile: DescriptorKind<RegularFile> = {
   kind: 'regular-file',
   schema,
   recognise: ({ descriptor, stat, info }) =>
-    descriptor.kind === 'path' && (stat.mode & STAT.S_IFMT) === STAT.S_IFREG && (info.flags & OPEN.O_PATH) === 0,
+    descriptor.kind === 'path' &&
+    (stat.mode & STAT.S_IFMT) === STAT.S_IFREG &&
+    (info.flags & OPEN.O_PATH) === 0 &&
+    stat.links > 0n,
   obstacles,
   collect: ({ descriptor, stat, info }) => ({
     file: {
@@ -52,14 +55,14 @@ export const regularFile: DescriptorKind<RegularFile> = {
 };
 
 function obstacles(view: DescriptorView): Problem[] {
-  const { pid, fd, descriptor, info, stat } = view;
+  const { pid, fd, descriptor, info } = view;
   const path = [`pid ${pid}`, `fd ${fd}`, descriptor.name];
   const found = lockObstacles(info.locks, path);
-  if (descriptor.deleted || stat.links === 0n) {
+  if (descriptor.deleted) {
     found.push({
-      code: 'deleted-file',
+      code: 'renamed-file',
       path,
-      message: `It has the deleted file ${descriptor.name} open, whose content would be lost.`,
+      message: `Its open file ${descriptor.name} has lost that name, but has another one that is not known.`,
       remedy: 'Save it when the program has closed the file.',
     });
   }

@@ -1,0 +1,39 @@
+/** The bytes of objects that are nowhere but in the target: files without a name. Zero pages are left out. */
+import type { PageRun } from '../image/page-chunk.ts';
+import type { ImageWriter } from '../image/writer.ts';
+import { readAt } from '../kernel/calls/file-io.ts';
+import { NativeMemory } from '../kernel/native-memory.ts';
+import type { ObjectContent } from './collect.ts';
+
+const PAGE = 4096;
+const PIECE = 256 * PAGE;
+
+export function writeContent(writer: ImageWriter, { objref, own, sizeBytes }: ObjectContent, level: number | undefined): void {
+  const piece = NativeMemory.allocate(PIECE);
+  try {
+    for (let start = 0; start < sizeBytes; start += PIECE) {
+      const length = Math.min(PIECE, sizeBytes - start);
+      piece.bytes.fill(0);
+      readAt(own.number, piece.address, length, start, 'read a file without a name');
+      writePiece(writer, objref, start, piece.bytes.subarray(0, Math.ceil(length / PAGE) * PAGE), level);
+    }
+  } finally {
+    piece.free();
+  }
+}
+
+function writePiece(writer: ImageWriter, objref: number, start: number, bytes: Buffer, level: number | undefined): void {
+  const runs: { start: number; pages: number; kind: PageRun['kind'] }[] = [];
+  const data: Buffer[] = [];
+  for (let offset = 0; offset < bytes.length; offset += PAGE) {
+    const page = bytes.subarray(offset, offset + PAGE);
+    if (page.equals(zeroPage)) continue;
+    const last = runs.at(-1);
+    if (last !== undefined && last.start + last.pages * PAGE === start + offset) last.pages++;
+    else runs.push({ start: start + offset, pages: 1, kind: 'data' });
+    data.push(page);
+  }
+  if (runs.length > 0) writer.chunk(objref, runs, Buffer.concat(data), { level });
+}
+
+const zeroPage = Buffer.alloc(PAGE);

@@ -1,0 +1,98 @@
+/**
+ * An open regular file that has no name any more: unlink(2), O_TMPFILE. Its bytes are carried in the image. It comes back
+ * under its old name for an instant, or without any where that is taken, and is unlinked again. A memfd is refused (it has
+ * seals and no file system). Lost: owner, mode, times and extended attributes other than those of a new file.
+ */
+import { rmSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import * as v from 'valibot';
+import { boundedString, count, u32, u64 } from '../../image/schema.ts';
+import { FCNTL, OPEN } from '../../kernel/abi/fcntl.ts';
+import { STAT } from '../../kernel/abi/stat.ts';
+import { openFile, setFileSize, trySeek } from '../../kernel/calls/descriptors.ts';
+import { KernelError } from '../../kernel/errors.ts';
+import type { OwnedFd } from '../../kernel/owned-fd.ts';
+import { lockObstacles, locks, locksOf, takeDescriptionLocks, takeProcessLocks } from '../file-locks.ts';
+import type { DescriptorKind } from '../resource.ts';
+
+const schema = v.strictObject({
+  path: boundedString(4096),
+  /** Descriptions with the same number are of one file. */
+  inode: u64,
+  device: u64,
+  flags: u32,
+  mode: u32,
+  position: u64,
+  sizeBytes: count,
+  /** The first description of the file carries its bytes. */
+  carries: v.boolean(),
+  locks,
+});
+type UnlinkedFile = v.InferOutput<typeof schema>;
+
+/** Flags that act once, when a file is opened: of no meaning afterwards, and in the way of opening it through /proc. */
+const OPENING_FLAGS =
+  OPEN.O_CREAT | OPEN.O_EXCL | OPEN.O_TRUNC | OPEN.O_CLOEXEC | OPEN.O_NOFOLLOW | (OPEN.O_TMPFILE & ~OPEN.O_DIRECTORY);
+
+export const unlinkedFile: DescriptorKind<UnlinkedFile> = {
+  kind: 'unlinked-file',
+  schema,
+  recognise: ({ descriptor, stat, info }) =>
+    descriptor.kind === 'path' &&
+    (stat.mode & STAT.S_IFMT) === STAT.S_IFREG &&
+    (info.flags & OPEN.O_PATH) === 0 &&
+    stat.links === 0n &&
+    !descriptor.name.startsWith('/memfd:') &&
+    !descriptor.name.startsWith('/SYSV'),
+  obstacles: ({ pid, fd, descriptor, info }) => lockObstacles(info.locks, [`pid ${pid}`, `fd ${fd}`, descriptor.name]),
+  collect: ({ descriptor, stat, info, fd, siblings }) => ({
+    path: descriptor.name,
+    inode: stat.inode,
+    device: BigInt(stat.device),
+    flags: (info.flags & ~OPENING_FLAGS & ~OPEN.O_DIRECTORY) >>> 0,
+    mode: stat.mode & 0o7777,
+    position: BigInt(info.position),
+    sizeBytes: Number(stat.sizeBytes),
+    carries: siblings.find((other) => other.stat.inode === stat.inode && other.stat.device === stat.device)?.fd === fd,
+    locks: locksOf(info.locks),
+  }),
+  contentBytes: (state) => (state.carries ? state.sizeBytes : 0),
+  plan: (state, _host, path) =>
+    statSync(dirname(state.path), { throwIfNoEntry: false })?.isDirectory()
+      ? []
+      : [
+          {
+            code: 'missing-directory',
+            path,
+            message: `The folder ${dirname(state.path)} of a file without a name does not exist here.`,
+            remedy: `Make it: mkdir -p ${dirname(state.path)}`,
+          },
+        ],
+  restore: (state, world) => {
+    const { file } = world.shared(`file ${state.device}:${state.inode}`, () => ({ file: makeUnlinked(state) }));
+    const fd = openFile(`/proc/self/fd/${file.number}`, state.flags & ~OPENING_FLAGS);
+    trySeek(fd.number, Number(state.position), FCNTL.SEEK_SET);
+    takeDescriptionLocks(fd.number, state.locks, state.path);
+    return fd;
+  },
+  contentTarget: (state, world) => world.shared(`file ${state.device}:${state.inode}`, () => ({ file: makeUnlinked(state) })).file,
+  finish: (state, process, fd) => takeProcessLocks(fd, state.locks, state.path, process),
+};
+
+function makeUnlinked(state: UnlinkedFile): OwnedFd {
+  const file = makeUnderItsName(state) ?? openFile(dirname(state.path), OPEN.O_TMPFILE | OPEN.O_RDWR, state.mode);
+  setFileSize(file.number, state.sizeBytes);
+  return file;
+}
+
+/** Undefined if the name is taken. */
+function makeUnderItsName(state: UnlinkedFile): OwnedFd | undefined {
+  try {
+    const file = openFile(state.path, OPEN.O_CREAT | OPEN.O_EXCL | OPEN.O_RDWR, state.mode);
+    rmSync(state.path);
+    return file;
+  } catch (error) {
+    if (error instanceof KernelError && error.errnoName === 'EEXIST') return undefined;
+    throw error;
+  }
+}
