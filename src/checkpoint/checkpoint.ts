@@ -4,36 +4,39 @@
  * Everything from freeze to release is synchronous and on one thread, as ptrace(2) demands. Every step on the target has
  * its undo on the stack before it is made, and whatever happens to us the target goes on (see tracee/stopped-task.ts).
  */
-import { openSync, closeSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { resolvedHere } from '../arch/x86/interrupted-call.ts';
 import type { HeadState } from '../image/head.ts';
 import type { ImageWriter } from '../image/writer.ts';
 import { SIGNAL } from '../kernel/abi/signal.ts';
-import { xsaveLayout, type XsaveLayout } from '../kernel/cpu.ts';
 import { tryOpenPidfd } from '../kernel/calls/descriptors.ts';
 import { detachIfAlive } from '../kernel/calls/ptrace.ts';
-import { waitForTask } from '../kernel/calls/wait.ts';
 import { sendSignal } from '../kernel/calls/task-attributes.ts';
-import type { NativeMemory } from '../kernel/native-memory.ts';
+import { waitForEnd } from '../kernel/calls/wait.ts';
+import { type XsaveLayout, xsaveLayout } from '../kernel/cpu.ts';
+import { NativeMemory } from '../kernel/native-memory.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { PageCrew } from '../pages/page-crew.ts';
+import { copyPages, pagesOf } from '../pages/save-job.ts';
 import type { SharedState } from '../pages/shared-state.ts';
 import { readMaps } from '../procfs/smaps.ts';
 import { readStatus } from '../procfs/status.ts';
-import { localFd, type Pid, type Tid } from '../support/brand.ts';
+import { lookAhead } from '../resources/mapped-file.ts';
+import { localAddress, localFd, type Pid } from '../support/brand.ts';
 import { CleanupStack } from '../support/cleanup-stack.ts';
 import { type Problem, QuicksaveError, RefusedError } from '../support/errors.ts';
 import { findHole } from '../tracee/address-space.ts';
-import { Agent, agentSize, type AgentLayout } from '../tracee/agent.ts';
+import { Agent, type AgentLayout, agentSize } from '../tracee/agent.ts';
 import { findVdsoSite, installSite, removeSite } from '../tracee/vdso-site.ts';
-import { collectTree, type CollectedTree } from './collect.ts';
-import { type FrozenProcess, freezeProcess } from './freeze.ts';
-import type { Output } from './output.ts';
-import { planPages } from './page-plan.ts';
-import { OutsiderSearch, surveyProcess, type Survey } from './preflight.ts';
-import { refuseUnsavable } from './process-view.ts';
+import { type CollectedTree, collectTree } from './collect.ts';
 import { writeContent } from './content.ts';
-import { describeHost, imageWriterFor, writeTree } from './write-image.ts';
+import { type FrozenProcess, freezeProcess } from './freeze.ts';
+import { discardingOutput, type Output } from './output.ts';
+import { type PagePlan, planPages } from './page-plan.ts';
+import { OutsiderSearch, type Survey, surveyProcess } from './preflight.ts';
+import { refuseUnsavable } from './process-view.ts';
+import { rehearse } from './rehearsal.ts';
+import { describeHost, ImageStream, writeTree } from './write-image.ts';
 
 export interface CheckpointRequest {
   readonly pid: Pid;
@@ -61,20 +64,37 @@ export interface CheckpointSummary {
 
 export function checkpoint(request: CheckpointRequest): CheckpointSummary {
   const started = performance.now();
-  refuseUnsavable(request.pid);
-  const outsiders = new OutsiderSearch(request.pid);
-  const nothingOfOurs = { ignoreDescriptors: new Set<number>(), ignoreMappings: new Set<number>(), outsiders };
-  refuseIfAny(request.pid, surveyProcess(request.pid, nothingOfOurs).problems);
-  const save = new Save(request, outsiders);
   try {
-    return save.run(started);
+    refuseUnsavable(request.pid);
+    const outsiders = new OutsiderSearch(request.pid);
+    const nothingOfOurs = { ignoreDescriptors: new Set<number>(), ignoreMappings: new Set<number>(), outsiders };
+    const survey = surveyProcess(request.pid, nothingOfOurs);
+    refuseIfAny(request.pid, survey.problems);
+    for (const { mapping } of survey.mappings) if (mapping.path !== '') lookAhead(mapping.path);
+    rehearse((pid) => new Save({ ...rehearsal, pid }, new OutsiderSearch(pid), ignore).run(started));
+    return new Save(request, outsiders, refuseIfAny).run(started);
   } catch (error) {
     request.output.abandon();
     throw error;
-  } finally {
-    save.close();
   }
 }
+
+/** A save of nothing to nowhere. */
+const rehearsal: Omit<CheckpointRequest, 'pid'> = {
+  output: discardingOutput,
+  kill: false,
+  level: undefined,
+  onPages: () => {
+    // Nobody watches a rehearsal.
+  },
+};
+
+type Refuse = (pid: Pid, problems: readonly Problem[]) => void;
+
+/** A rehearsal goes on whatever stands in its way. */
+const ignore: Refuse = () => {
+  // Its image is thrown away.
+};
 
 function refuseIfAny(pid: Pid, problems: readonly Problem[]): void {
   if (problems.length === 0) return;
@@ -88,27 +108,39 @@ interface Saved {
   readonly pages: number;
 }
 
+/** Up to this size a copy in memory costs less than the wait for the writing. */
+const SMALL_BYTES = 64 * 1024 * 1024;
+
+/** Room for the pages of a small program, and for some more that it may touch until it stands still. */
+function arenaFor(residentBytes: number): NativeMemory | undefined {
+  if (residentBytes > SMALL_BYTES) return undefined;
+  return NativeMemory.allocate(Math.ceil(residentBytes * 1.25) + 1024 * 1024, { populate: true });
+}
+
 /** One save: what it needs is made before the target stands still. */
 class Save {
   readonly #request: CheckpointRequest;
   readonly #outsiders: OutsiderSearch;
+  readonly #refuse: Refuse;
   readonly #layout: XsaveLayout;
   readonly #head: HeadState;
   readonly #agentLayout: AgentLayout;
   readonly #mirror: NativeMemory;
   readonly #pidfd: OwnedFd;
   readonly #crew: PageCrew;
+  readonly #arena: NativeMemory | undefined;
   readonly #release = new CleanupStack();
   #frozenAt = 0;
   #pauseMs = 0;
   #totalBytes = 0;
 
-  constructor(request: CheckpointRequest, outsiders: OutsiderSearch) {
+  constructor(request: CheckpointRequest, outsiders: OutsiderSearch, refuse: Refuse) {
     const { pid } = request;
     const pidfd = tryOpenPidfd(pid);
     if (pidfd === undefined) throw new QuicksaveError('no-such-process', `There is no process ${pid}.`);
     const status = readStatus(pid);
     this.#request = request;
+    this.#refuse = refuse;
     this.#outsiders = outsiders;
     this.#pidfd = pidfd;
     this.#layout = xsaveLayout();
@@ -120,19 +152,24 @@ class Save {
       request.onPages(state.read('doneBytes'), this.#totalBytes),
     );
     this.#crew.prepareToSave();
+    this.#arena = arenaFor((status.memory?.residentKiB ?? 0) * 1024);
   }
 
   run(started: number): CheckpointSummary {
     const { output, pid, kill } = this.#request;
-    const writer = imageWriterFor(output);
+    const stream = new ImageStream(output);
+    const { writer } = stream;
     let saved: Saved;
+    writer.head(this.#head);
     try {
-      saved = this.#whileFrozen(writer);
+      saved = this.#whileFrozen(stream);
       writer.end();
+      stream.flush();
       output.commit();
       if (kill) this.#killTarget(saved.frozen);
     } finally {
       this.#releaseTarget();
+      this.#close();
     }
     return {
       pid,
@@ -147,7 +184,7 @@ class Save {
   }
 
   /** What has to be done while nothing in the target moves. The target goes on as soon as it is done, unless it is to end. */
-  #whileFrozen(writer: ImageWriter): Saved {
+  #whileFrozen(stream: ImageStream): Saved {
     const { pid, kill } = this.#request;
     this.#frozenAt = performance.now();
     const frozen = freezeProcess(pid);
@@ -156,13 +193,26 @@ class Save {
     const problems: Problem[] = [];
     const survey = this.#survey(agent, frozen);
     problems.push(...survey.problems);
-    refuseIfAny(pid, problems);
+    this.#refuse(pid, problems);
     const options = { frozen, survey, agent, pidfd: this.#pidfd.number, layout: this.#layout, problems };
     const tree = collectTree(options);
-    refuseIfAny(pid, problems);
-    const pages = this.#writeAll(writer, tree, survey);
+    this.#refuse(pid, problems);
+    const pages = this.#writeAll(stream, tree, survey);
     if (!kill) this.#releaseTarget();
     return { frozen, tree, pages };
+  }
+
+  /** A small program's pages are copied into our memory, so that it need not wait until they are written. */
+  #copyIfSmall(plan: PagePlan, tree: CollectedTree, memory: number): number {
+    const arena = this.#arena;
+    if (arena === undefined || plan.pages * 4096 > arena.sizeBytes || tree.contents.length > 0) return 0;
+    let into: number = arena.address;
+    for (const chunk of plan.chunks) {
+      copyPages(this.#request.pid, memory, chunk, localAddress(into));
+      into += pagesOf(chunk) * 4096;
+    }
+    if (!this.#request.kill) this.#releaseTarget();
+    return arena.address;
   }
 
   #bringAgentIn(frozen: FrozenProcess): Agent {
@@ -206,20 +256,22 @@ class Save {
     });
   }
 
-  #writeAll(writer: ImageWriter, tree: CollectedTree, survey: Survey): number {
+  #writeAll(stream: ImageStream, tree: CollectedTree, survey: Survey): number {
     const { output, pid, level } = this.#request;
+    const { writer } = stream;
     const pagemap = openSync(`/proc/${pid}/pagemap`, 'r');
     const memory = openSync(`/proc/${pid}/mem`, 'r');
     try {
       const plan = planPages(localFd(pagemap), survey.mappings);
       this.#totalBytes = plan.pages * 4096;
-      writeTree(writer, this.#head, tree, plan);
+      const copy = this.#copyIfSmall(plan, tree, memory);
+      writeTree(writer, tree, plan);
       const { fd, positioned } = output;
-      const order = { pid, memory, objref: tree.task.memory, output: fd, positioned, level, chunks: plan.chunks };
-      const start = writer.position;
-      const state = this.#crew.save(order, start);
+      const order = { pid, memory, copy, objref: tree.task.memory, output: fd, positioned, level, chunks: plan.chunks };
+      stream.flush();
+      const state = this.#crew.save(order, writer.position);
       adoptChunks(writer, state);
-      for (const content of tree.contents) writeContent(writer, content, level);
+      for (const content of tree.contents) writeContent(stream, content, level);
       return plan.pages;
     } finally {
       closeSync(pagemap);
@@ -231,7 +283,7 @@ class Save {
   /** Ends the target and waits for it: its parent hears of its end only when the tracer has. */
   #killTarget(frozen: FrozenProcess): void {
     sendSignal(frozen.pid, SIGNAL.SIGKILL);
-    for (const task of [...frozen.tasks].reverse()) awaitEnd(task.tid);
+    for (const task of [...frozen.tasks].reverse()) waitForEnd(task.tid);
   }
 
   #releaseTarget(): void {
@@ -241,7 +293,8 @@ class Save {
     this.#frozenAt = 0;
   }
 
-  close(): void {
+  #close(): void {
+    this.#arena?.free();
     this.#crew.dismiss();
     this.#pidfd.close();
   }
@@ -254,13 +307,6 @@ function adoptChunks(writer: ImageWriter, state: SharedState): void {
     const end = written[index + 1]?.position ?? state.position;
     writer.noteChecksum(writer.reserve(end - position), crc);
   });
-}
-
-function awaitEnd(tid: Tid): void {
-  for (;;) {
-    const { kind } = waitForTask(tid);
-    if (kind === 'exited' || kind === 'killed') return;
-  }
 }
 
 /** The leader's own mask and registers. */

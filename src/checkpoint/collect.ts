@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { resolvedHere } from '../arch/x86/interrupted-call.ts';
 import { type CpuState, DEBUG_REGISTER_COUNT } from '../arch/x86/records.ts';
-import { xcr0Of, type XstateLayout } from '../arch/x86/xstate.ts';
+import { type XstateLayout, xcr0Of } from '../arch/x86/xstate.ts';
 import type { DescriptionRecord, FilesRecord, MappingState, TaskRecord } from '../image/tree.ts';
 import { DEBUG_REGISTERS_OFFSET } from '../kernel/abi/ptrace.ts';
 import { duplicateFrom } from '../kernel/calls/descriptors.ts';
@@ -13,11 +13,11 @@ import {
   hasIoPermissions,
   peekUser,
 } from '../kernel/calls/ptrace.ts';
+import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { collectMappedFile, type MappedFile } from '../resources/mapped-file.ts';
 import { processAspects, threadAspects } from '../resources/registry.ts';
 import type { FileReferences } from '../resources/resource.ts';
 import { wordsToKeep } from '../resources/vm-flags.ts';
-import type { OwnedFd } from '../kernel/owned-fd.ts';
 import type { LocalFd, Pid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import { QuicksaveError } from '../support/errors.ts';
@@ -184,13 +184,21 @@ function collectCpu(task: StoppedTask, { layout }: CollectOptions, problems: Pro
   const path = [`thread ${tid}`];
   const xstate = getXstate(tid);
   if (getThreadAreas(tid).some((byte, index) => index % 16 >= 4 && index % 16 < 12 && byte !== 0)) {
-    problems.push({ code: 'thread-areas', path, message: 'It uses thread areas of the GDT, which cannot be saved yet.' });
+    problems.push({
+      code: 'thread-areas',
+      path,
+      message: 'It uses thread areas of the GDT, which cannot be saved yet.',
+    });
   }
   if (hasIoPermissions(tid)) {
     problems.push({ code: 'io-permissions', path, message: 'It may use I/O ports (ioperm), which cannot be saved.' });
   }
   if ((getSyscallUserDispatch(tid)?.mode ?? 0) !== 0) {
-    problems.push({ code: 'user-dispatch', path, message: 'It uses syscall user dispatch, which cannot be saved yet.' });
+    problems.push({
+      code: 'user-dispatch',
+      path,
+      message: 'It uses syscall user dispatch, which cannot be saved yet.',
+    });
   }
   return {
     registers: task.registers,
@@ -202,7 +210,10 @@ function collectCpu(task: StoppedTask, { layout }: CollectOptions, problems: Pro
   };
 }
 
-function describeMapping({ mapping, kind }: ClassifiedMapping, source: Parameters<typeof kind.collect>[1]): Omit<MappingState, 'hasPages'> {
+function describeMapping(
+  { mapping, kind }: ClassifiedMapping,
+  source: Parameters<typeof kind.collect>[1],
+): Omit<MappingState, 'hasPages'> {
   return {
     start: mapping.start,
     end: mapping.end,

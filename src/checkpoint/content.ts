@@ -4,25 +4,37 @@ import type { ImageWriter } from '../image/writer.ts';
 import { readAt } from '../kernel/calls/file-io.ts';
 import { NativeMemory } from '../kernel/native-memory.ts';
 import type { ObjectContent } from './collect.ts';
+import type { ImageStream } from './write-image.ts';
 
 const PAGE = 4096;
 const PIECE = 256 * PAGE;
 
-export function writeContent(writer: ImageWriter, { objref, own, sizeBytes }: ObjectContent, level: number | undefined): void {
+export function writeContent(
+  stream: ImageStream,
+  { objref, own, sizeBytes }: ObjectContent,
+  level: number | undefined,
+): void {
   const piece = NativeMemory.allocate(PIECE);
   try {
     for (let start = 0; start < sizeBytes; start += PIECE) {
       const length = Math.min(PIECE, sizeBytes - start);
       piece.bytes.fill(0);
       readAt(own.number, piece.address, length, start, 'read a file without a name');
-      writePiece(writer, objref, start, piece.bytes.subarray(0, Math.ceil(length / PAGE) * PAGE), level);
+      writePiece(stream.writer, objref, start, piece.bytes.subarray(0, Math.ceil(length / PAGE) * PAGE), level);
+      stream.flush();
     }
   } finally {
     piece.free();
   }
 }
 
-function writePiece(writer: ImageWriter, objref: number, start: number, bytes: Buffer, level: number | undefined): void {
+function writePiece(
+  writer: ImageWriter,
+  objref: number,
+  start: number,
+  bytes: Buffer,
+  level: number | undefined,
+): void {
   const runs: { start: number; pages: number; kind: PageRun['kind'] }[] = [];
   const data: Buffer[] = [];
   for (let offset = 0; offset < bytes.length; offset += PAGE) {

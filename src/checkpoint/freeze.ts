@@ -6,7 +6,7 @@
  * caught in the next round, and when all known threads stand still none can be born.
  */
 import { withoutStopInterruption } from '../arch/x86/interrupted-call.ts';
-import { readRegister, withRegisters, type RegisterFile } from '../arch/x86/registers.ts';
+import { type RegisterFile, readRegister, withRegisters } from '../arch/x86/registers.ts';
 import { PTRACE } from '../kernel/abi/ptrace.ts';
 import {
   detachIfAlive,
@@ -47,7 +47,8 @@ export function freezeProcess(pid: Pid): FrozenProcess {
       }
     }
     const leader = tasks.get(pid as number as Tid);
-    if (leader === undefined) throw new QuicksaveError('target-ended', `Process ${pid} ended before it could be saved.`);
+    if (leader === undefined)
+      throw new QuicksaveError('target-ended', `Process ${pid} ended before it could be saved.`);
     return { pid, tasks: [leader, ...[...tasks.values()].filter((task) => task !== leader)] };
   } catch (error) {
     for (const tid of seized) detachIfAlive(tid);
@@ -75,9 +76,13 @@ function seizeNew(pid: Pid, seized: Set<Tid>): boolean {
 function refuseSeize(pid: Pid, tid: Tid): never {
   const tracer = readTaskStatus(pid, tid).tracerPid;
   if (tracer !== 0) {
-    throw new QuicksaveError('already-traced', `Thread ${tid} of process ${pid} is being traced by process ${tracer}.`, {
-      remedy: 'End the debugger or the other save first.',
-    });
+    throw new QuicksaveError(
+      'already-traced',
+      `Thread ${tid} of process ${pid} is being traced by process ${tracer}.`,
+      {
+        remedy: 'End the debugger or the other save first.',
+      },
+    );
   }
   throw new QuicksaveError('not-permitted', `You may not trace process ${pid}.`, {
     remedy: 'Run quicksave as root, or as the user who runs the program.',

@@ -61,11 +61,32 @@ export function streamOutput(fd: number): Output {
   };
 }
 
+/** Takes everything and keeps nothing. */
+export const discardingOutput: Output = {
+  get fd(): number {
+    discarded ??= openSync('/dev/null', 'w');
+    return discarded;
+  },
+  positioned: false,
+  write: () => {
+    // Gone.
+  },
+  commit: () => {
+    // There is nothing to keep.
+  },
+  abandon: () => {
+    // There is nothing to take back.
+  },
+};
+let discarded: number | undefined;
+
 /** An image file that will be called `path`. */
 export function fileOutput(path: string): Output {
   const folder = dirname(path);
   if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
-    throw new QuicksaveError('no-folder', `The folder ${folder} does not exist.`, { remedy: `Make it: mkdir -p ${folder}` });
+    throw new QuicksaveError('no-folder', `The folder ${folder} does not exist.`, {
+      remedy: `Make it: mkdir -p ${folder}`,
+    });
   }
   const partial = join(folder, `.${basename(path)}.${process.pid}.partial`);
   const { fd, named } = openUnnamed(folder, partial);

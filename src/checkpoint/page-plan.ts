@@ -1,9 +1,10 @@
 /** Which pages the image carries, cut into chunks for the crew. */
-import type { LocalFd } from '../support/brand.ts';
+
 import { FS } from '../kernel/abi/fs.ts';
-import { tryScanPages, type PageQuery } from '../kernel/calls/pagemap.ts';
+import { type PageQuery, tryScanPages } from '../kernel/calls/pagemap.ts';
 import { CHUNK_PAGES, PAGE, type PageRange, type SaveChunk } from '../pages/save-job.ts';
 import type { PagePolicy } from '../resources/resource.ts';
+import type { LocalFd } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import type { ClassifiedMapping } from './preflight.ts';
 
@@ -26,12 +27,20 @@ export function planPages(pagemap: LocalFd, mappings: readonly ClassifiedMapping
   for (const { policy, readable, start, end } of joinNeighbours(mappings)) {
     const regions = tryScanPages(pagemap, start, end, queries[policy]);
     if (regions === undefined) {
-      throw new QuicksaveError('old-kernel', 'This kernel cannot tell which pages are in use (PAGEMAP_SCAN, Linux 6.7).', {
-        remedy: 'Use a newer kernel.',
-      });
+      throw new QuicksaveError(
+        'old-kernel',
+        'This kernel cannot tell which pages are in use (PAGEMAP_SCAN, Linux 6.7).',
+        {
+          remedy: 'Use a newer kernel.',
+        },
+      );
     }
     for (const region of regions) {
-      builder.add({ start: region.start, pages: (region.end - region.start) / PAGE }, policy !== 'all-present', !readable);
+      builder.add(
+        { start: region.start, pages: (region.end - region.start) / PAGE },
+        policy !== 'all-present',
+        !readable,
+      );
     }
   }
   return builder.finish();

@@ -1,11 +1,11 @@
 /** Everything that stands in the way of saving a process, found from outside: the same list before and after freezing. */
 import { statSync } from 'node:fs';
-import { readFdinfo } from '../procfs/fdinfo.ts';
+import { compareDescriptions } from '../kernel/calls/descriptors.ts';
 import { type Descriptor, listDescriptors } from '../procfs/descriptors.ts';
+import { readFdinfo } from '../procfs/fdinfo.ts';
 import { findHoldersOfEach, type Holder } from '../procfs/holders.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
 import { type Mapping, readSmaps } from '../procfs/smaps.ts';
-import { compareDescriptions } from '../kernel/calls/descriptors.ts';
 import { descriptorKinds, mappingKinds, processAspects } from '../resources/registry.ts';
 import type {
   DescriptorKind,
@@ -15,7 +15,7 @@ import type {
   ProcessView,
 } from '../resources/resource.ts';
 import { refusedWords } from '../resources/vm-flags.ts';
-import { type Pid, type RemoteFd } from '../support/brand.ts';
+import type { Pid, RemoteFd } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import { processObstacles, viewProcess } from './process-view.ts';
 
@@ -66,7 +66,10 @@ export class OutsiderSearch {
 
 export function surveyProcess(pid: Pid, options: SurveyOptions): Survey {
   const process = viewProcess(pid);
-  const problems = [...processObstacles(process), ...processAspects.flatMap((aspect) => aspect.obstacles?.(process) ?? [])];
+  const problems = [
+    ...processObstacles(process),
+    ...processAspects.flatMap((aspect) => aspect.obstacles?.(process) ?? []),
+  ];
   const mappings = readSmaps(pid)
     .filter((mapping) => mapping.special !== VSYSCALL && !options.ignoreMappings.has(mapping.start))
     .flatMap((mapping) => classifyMapping(pid, mapping, problems));
@@ -103,7 +106,9 @@ function classifyMapping(pid: Pid, mapping: Mapping, problems: Problem[]): Class
 function surveyDescriptors(pid: Pid, options: SurveyOptions, problems: Problem[]): ClassifiedDescriptor[] {
   const open = listDescriptors(pid).filter(({ fd }) => !options.ignoreDescriptors.has(fd));
   const seen = open.flatMap((descriptor) => unlessMissing(() => lookAt(pid, descriptor)) ?? []);
-  const pipes = new Set(seen.filter(({ descriptor }) => descriptor.kind === 'pipe').map((one) => one.descriptor.target));
+  const pipes = new Set(
+    seen.filter(({ descriptor }) => descriptor.kind === 'pipe').map((one) => one.descriptor.target),
+  );
   const outsidersOf = options.outsiders.of(pipes);
   const siblings: DescriptorView[] = [];
   const groups = groupByDescription(pid, seen).map((members) => {
@@ -189,4 +194,3 @@ function classifyDescriptor(
   problems.push(...(kind.obstacles?.(view) ?? []));
   return [{ view, kind, closeOnExec }];
 }
-

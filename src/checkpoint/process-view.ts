@@ -1,12 +1,13 @@
 /** What can be seen of a process from outside, and whether it is one that can be saved at all. */
-import { listTasks, childrenOf } from '../procfs/tasks.ts';
+
 import { describeProcess } from '../procfs/cmdline.ts';
 import { readStat } from '../procfs/stat.ts';
 import { readStatus } from '../procfs/status.ts';
-import { asPid, type Pid } from '../support/brand.ts';
-import { QuicksaveError } from '../support/errors.ts';
-import type { Problem } from '../support/errors.ts';
+import { childrenOf, listTasks } from '../procfs/tasks.ts';
 import type { ProcessView } from '../resources/resource.ts';
+import { asPid, type Pid } from '../support/brand.ts';
+import type { Problem } from '../support/errors.ts';
+import { QuicksaveError } from '../support/errors.ts';
 
 /** PF_KTHREAD, include/linux/sched.h. */
 const PF_KTHREAD = 0x00200000;
@@ -20,7 +21,9 @@ export function refuseUnsavable(pid: Pid): void {
   const status = readStatus(pid);
   const stat = readStat(pid);
   if (pid === process.pid) {
-    throw new QuicksaveError('own-process', 'quicksave cannot save itself.', { remedy: 'Give the pid of another process.' });
+    throw new QuicksaveError('own-process', 'quicksave cannot save itself.', {
+      remedy: 'Give the pid of another process.',
+    });
   }
   if ((stat.flags & PF_KTHREAD) !== 0) {
     throw new QuicksaveError('kernel-thread', `${pid} (${stat.comm}) is a kernel thread, not a program.`);
@@ -32,7 +35,10 @@ export function refuseUnsavable(pid: Pid): void {
   }
   if (stat.state === 'Z' || stat.state === 'X') {
     const waiting = describeProcess(stat.ppid);
-    throw new QuicksaveError('dead-process', `Process ${pid} (${stat.comm}) has ended; ${waiting} has not reaped it yet.`);
+    throw new QuicksaveError(
+      'dead-process',
+      `Process ${pid} (${stat.comm}) has ended; ${waiting} has not reaped it yet.`,
+    );
   }
   if (status.tracerPid !== 0) {
     throw new QuicksaveError(

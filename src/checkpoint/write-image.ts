@@ -38,24 +38,40 @@ export function describeHost(layout: XstateLayout): HeadState {
   };
 }
 
-/** A writer whose metadata goes to the output at the right place. */
-export function imageWriterFor(output: Output): ImageWriter {
-  let position = 0;
-  return new ImageWriter({
-    write: (bytes) => {
-      output.write(bytes, position);
-      position += bytes.length;
-    },
-    skip: (bytes) => {
-      position += bytes;
-    },
-  });
+/** Collects records, because each write to the output costs more than a record's encoding. */
+export class ImageStream {
+  readonly writer: ImageWriter;
+  readonly #output: Output;
+  #position = 0;
+  #waiting: Uint8Array[] = [];
+
+  constructor(output: Output) {
+    this.#output = output;
+    this.writer = new ImageWriter({
+      write: (bytes) => {
+        // The bytes are the writer's again afterwards only for pages; records are made anew each time.
+        this.#waiting.push(bytes);
+      },
+      skip: (bytes) => {
+        this.flush();
+        this.#position += bytes;
+      },
+    });
+  }
+
+  /** Writes what was collected; must come before anybody else writes to the output. */
+  flush(): void {
+    if (this.#waiting.length === 0) return;
+    const bytes = Buffer.concat(this.#waiting);
+    this.#waiting = [];
+    this.#output.write(bytes, this.#position);
+    this.#position += bytes.length;
+  }
 }
 
-export function writeTree(writer: ImageWriter, head: HeadState, tree: CollectedTree, plan: PagePlan): void {
+export function writeTree(writer: ImageWriter, tree: CollectedTree, plan: PagePlan): void {
   const { task } = tree;
   const mappings = withPages(tree.mappings, plan);
-  writer.head(head);
   writer.record(RECORD.TASK, task.pid, task);
   for (const { objref, state } of tree.mappedFiles) writer.record(RECORD.FNAME, objref, { state });
   for (const { objref, record } of tree.descriptions) writer.record(RECORD.FD_DATA, objref, record);

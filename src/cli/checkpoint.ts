@@ -1,8 +1,9 @@
 /** `quicksave checkpoint PID --output FILE|-` */
+
+import { InvalidArgumentError } from 'commander';
 import { checkpoint } from '../checkpoint/checkpoint.ts';
 import { fileOutput, streamOutput } from '../checkpoint/output.ts';
 import { asPid } from '../support/brand.ts';
-import { InvalidArgumentError } from 'commander';
 import { printLine } from './print-error.ts';
 
 interface Options {

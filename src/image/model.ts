@@ -3,9 +3,9 @@
  * reference. What the states of single kinds mean is not known here.
  */
 import { ImageError } from '../support/errors.ts';
+import { decodeHead, type Head } from './head.ts';
 import { badRecord } from './image-errors.ts';
 import type { PageRun } from './page-chunk.ts';
-import { decodeHead, type Head } from './head.ts';
 import { type ChunkRecord, decodeRecord, type MetadataRecord } from './reader.ts';
 import { RECORD, recordLabel, recordName } from './record-types.ts';
 import { parseState } from './schema.ts';
@@ -120,7 +120,8 @@ export class ModelBuilder {
     let last = -1;
     for (const { fd, object } of files.entries) {
       if (fd <= last) throw badRecord(where, `descriptor ${fd} is not in ascending order`);
-      if (!this.#descriptions.has(object)) throw badRecord(where, `descriptor ${fd} names object ${object}, which is not there`);
+      if (!this.#descriptions.has(object))
+        throw badRecord(where, `descriptor ${fd} names object ${object}, which is not there`);
       last = fd;
     }
     this.#files = ModelBuilder.#once(this.#files, files, where);
@@ -136,7 +137,8 @@ export class ModelBuilder {
     for (const mapping of parseState(VmaRecord, decodeRecord(record), where).mappings) {
       const name = `mapping 0x${mapping.start.toString(16)}`;
       if (mapping.end <= mapping.start) throw badRecord(where, `${name} ends before it begins`);
-      if (mapping.start < (this.#mappings.at(-1)?.end ?? 0)) throw badRecord(where, `${name} overlaps the one before it`);
+      if (mapping.start < (this.#mappings.at(-1)?.end ?? 0))
+        throw badRecord(where, `${name} overlaps the one before it`);
       if (mapping.offset % PAGE !== 0) throw badRecord(where, `${name} has an offset that is not a page's`);
       this.#mappings.push(mapping);
     }
@@ -146,7 +148,10 @@ export class ModelBuilder {
     const { objref: tid } = record;
     if (!this.#task?.threads.includes(tid)) throw badRecord(where, `thread ${tid} belongs to no process`);
     if (this.#threads.has(tid)) throw badRecord(where, 'it is there twice');
-    this.#threads.set(tid, { state: parseState(ThreadStateRecord, decodeRecord(record), where), where: `thread ${tid}` });
+    this.#threads.set(tid, {
+      state: parseState(ThreadStateRecord, decodeRecord(record), where),
+      where: `thread ${tid}`,
+    });
   }
 
   registers(record: MetadataRecord, where: string, part: 'thread' | 'cpu'): void {
@@ -178,7 +183,10 @@ export class ModelBuilder {
     const task = present(this.#task, RECORD.TASK);
     const memory = present(this.#memory, RECORD.MM);
     if (memory.mappings !== this.#mappings.length) {
-      throw new ImageError('bad-record', `The image has ${this.#mappings.length} mappings, but its MM record says ${memory.mappings}.`);
+      throw new ImageError(
+        'bad-record',
+        `The image has ${this.#mappings.length} mappings, but its MM record says ${memory.mappings}.`,
+      );
     }
     return {
       head,
@@ -211,7 +219,10 @@ export class ModelBuilder {
         while ((this.#mappings[index]?.end ?? Number.POSITIVE_INFINITY) <= at) index++;
         const mapping = this.#mappings[index];
         if (mapping === undefined || mapping.start > at || !mapping.hasPages) {
-          throw new ImageError('bad-record', `The image has a page at 0x${at.toString(16)}, where no mapping takes it.`);
+          throw new ImageError(
+            'bad-record',
+            `The image has a page at 0x${at.toString(16)}, where no mapping takes it.`,
+          );
         }
         at = mapping.end;
       }
@@ -222,7 +233,8 @@ export class ModelBuilder {
 function refuseRepeatedPages(runs: readonly PageRun[]): void {
   let covered = 0;
   for (const run of runs) {
-    if (run.start < covered) throw new ImageError('bad-record', `The image has the page at 0x${run.start.toString(16)} twice.`);
+    if (run.start < covered)
+      throw new ImageError('bad-record', `The image has the page at 0x${run.start.toString(16)} twice.`);
     covered = run.start + run.pages * PAGE;
   }
 }

@@ -3,7 +3,16 @@
  * state means is known to its kind alone; here it is only named.
  */
 import * as v from 'valibot';
-import { boundedArray, boundedString, count, integerBetween, objectReference, pageAddress, u32, u64 } from './schema.ts';
+import {
+  boundedArray,
+  boundedString,
+  count,
+  integerBetween,
+  objectReference,
+  pageAddress,
+  u32,
+  u64,
+} from './schema.ts';
 
 const MAX_TASK_ID = 1 << 22;
 const taskId = integerBetween(1, MAX_TASK_ID);

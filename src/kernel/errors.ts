@@ -17,10 +17,7 @@ export class KernelError extends QuicksaveError {
 
   constructor(call: string, errno: number, context: CallContext) {
     const whose = context.pid === undefined ? '' : ` of process ${context.pid}`;
-    super(
-      'kernel-call',
-      `Could not ${context.doing}${whose}: ${errnoSentence(errno)} (${call}: ${errnoName(errno)}).`,
-    );
+    super('kernel-call', `Could not ${context.doing}${whose}: ${errnoSentence(errno)} (${call}: ${errnoName(errno)}).`);
     this.call = call;
     this.errno = errno;
     this.errnoName = errnoName(errno);

@@ -29,7 +29,8 @@ export function newCall(): void {
 export function scratch(sizeBytes: number): ScratchBlock {
   const whole = scratchMemory();
   const start = used;
-  if (start + sizeBytes > SCRATCH_SIZE) throw new RangeError(`a system call's arguments need more than ${SCRATCH_SIZE} bytes`);
+  if (start + sizeBytes > SCRATCH_SIZE)
+    throw new RangeError(`a system call's arguments need more than ${SCRATCH_SIZE} bytes`);
   used = (start + sizeBytes + 15) & ~15;
   const bytes = whole.bytes.subarray(start, start + sizeBytes);
   bytes.fill(0);

@@ -3,12 +3,12 @@
  * out zero pages, takes the checksum while the bytes are warm, and writes.
  */
 import { compressPages } from '../image/compression.ts';
-import { encodeZstdChunk, type PageRun, planRawChunk, rawBytesOf, sealChunkHeader } from '../image/page-chunk.ts';
 import { checksumIn } from '../image/frame.ts';
+import { encodeZstdChunk, type PageRun, planRawChunk, rawBytesOf, sealChunkHeader } from '../image/page-chunk.ts';
 import { type LocalRange, readAt, writeAll } from '../kernel/calls/file-io.ts';
 import { readMemory } from '../kernel/calls/process-memory.ts';
-import { NativeMemory } from '../kernel/native-memory.ts';
-import { asPid, localAddress, localFd, remoteAddress } from '../support/brand.ts';
+import { bytesAt, NativeMemory } from '../kernel/native-memory.ts';
+import { asPid, type LocalAddress, localAddress, localFd, remoteAddress } from '../support/brand.ts';
 import type { SharedState } from './shared-state.ts';
 
 export const PAGE = 4096;
@@ -34,6 +34,8 @@ export interface SaveJob {
   readonly pid: number;
   /** Our descriptor of /proc/PID/mem. */
   readonly memory: number;
+  /** The pages were copied already: address of the first chunk's copy, the others follow. 0: they are in the target. */
+  readonly copy: number;
   readonly objref: number;
   readonly output: number;
   /** False: a stream that only takes bytes in order. */
@@ -43,11 +45,21 @@ export interface SaveJob {
   readonly shared: SharedArrayBuffer;
 }
 
+/** Copied pages in our memory, seen as bytes and as words. */
+interface PageWindow {
+  readonly address: LocalAddress;
+  readonly words: Int32Array;
+}
+
+function windowAt(address: LocalAddress, pages: number): PageWindow {
+  const bytes = bytesAt(address, pages * PAGE);
+  return { address, words: new Int32Array(bytes.buffer, bytes.byteOffset, (pages * PAGE) / 4) };
+}
+
 /** One thread's buffers, made before the target stands still. */
 export class SaveBuffers {
-  readonly pages = NativeMemory.allocate(CHUNK_PAGES * PAGE, { populate: true });
   readonly header = NativeMemory.allocate(64 * 1024, { populate: true });
-  readonly words = new Int32Array(this.pages.view.buffer, 0, (CHUNK_PAGES * PAGE) / 4);
+  readonly pages = windowAt(NativeMemory.allocate(CHUNK_PAGES * PAGE, { populate: true }).address, CHUNK_PAGES);
 }
 
 export function runSaveJob(job: SaveJob, state: SharedState, buffers: SaveBuffers, afterChunk: () => void): void {
@@ -68,26 +80,37 @@ export function runSaveJob(job: SaveJob, state: SharedState, buffers: SaveBuffer
 }
 
 function saveChunk(job: SaveJob, state: SharedState, buffers: SaveBuffers, index: number, chunk: SaveChunk): void {
-  copyIn(job, buffers, chunk);
-  const { runs, parts, zeroPages } = findRuns(buffers, chunk);
-  const pages = chunk.ranges.reduce((sum, range) => sum + range.pages, 0);
+  const pages = pagesOf(chunk);
+  const copy = job.copy === 0 ? buffers.pages : copyAt(job, index, pages);
+  if (job.copy === 0) copyPages(job.pid, job.memory, chunk, copy.address);
+  const { runs, parts, zeroPages } = findRuns(copy, chunk);
   state.count('zeroPages', zeroPages);
   if (runs.length > 0) {
-    if (job.level === undefined || parts.length === 0) writeRaw(job, state, buffers, index, runs, parts);
-    else writeCompressed(job, state, index, runs, parts, buffers, job.level);
+    const found = { index, runs, parts };
+    if (job.level === undefined || parts.length === 0) writeRaw(job, state, buffers, found);
+    else writeCompressed(job, state, buffers, found, job.level);
   }
   state.count('doneBytes', pages * PAGE);
 }
 
-function copyIn(job: SaveJob, buffers: SaveBuffers, chunk: SaveChunk): void {
+export const pagesOf = (chunk: SaveChunk): number => chunk.ranges.reduce((sum, range) => sum + range.pages, 0);
+
+/** Where the pages of chunk `index` were copied to. All chunks before it are counted, whatever their size. */
+function copyAt(job: SaveJob, index: number, pages: number): PageWindow {
+  const before = job.chunks.slice(0, index).reduce((sum, chunk) => sum + pagesOf(chunk), 0);
+  return windowAt(localAddress(job.copy + before * PAGE), pages);
+}
+
+/** Copies a chunk's pages out of the target, one behind the other. `memory` is a descriptor of /proc/PID/mem. */
+export function copyPages(pid: number, memory: number, chunk: SaveChunk, target: LocalAddress): void {
   if (!chunk.unreadable) {
     const ranges = chunk.ranges.map(({ start, pages }) => ({ start: remoteAddress(start), sizeBytes: pages * PAGE }));
-    readMemory(asPid(job.pid), buffers.pages.address, ranges);
+    readMemory(asPid(pid), target, ranges);
     return;
   }
-  let into = buffers.pages.address as number;
+  let into: number = target;
   for (const { start, pages } of chunk.ranges) {
-    readAt(localFd(job.memory), localAddress(into), pages * PAGE, start, 'read protected memory');
+    readAt(localFd(memory), localAddress(into), pages * PAGE, start, 'read protected memory');
     into += pages * PAGE;
   }
 }
@@ -99,9 +122,9 @@ interface FoundRuns {
   readonly zeroPages: number;
 }
 
-function findRuns({ pages, words }: SaveBuffers, chunk: SaveChunk): FoundRuns {
+function findRuns({ address, words }: PageWindow, chunk: SaveChunk): FoundRuns {
   const runs: { start: number; pages: number; kind: 'data' | 'zero' }[] = [];
-  const parts: { address: typeof pages.address; sizeBytes: number }[] = [];
+  const parts: { address: LocalAddress; sizeBytes: number }[] = [];
   let zeroPages = 0;
   let offset = 0;
   for (const range of chunk.ranges) {
@@ -116,8 +139,8 @@ function findRuns({ pages, words }: SaveBuffers, chunk: SaveChunk): FoundRuns {
       else runs.push({ start, pages: 1, kind });
       if (zero) continue;
       const part = parts[parts.length - 1];
-      if (part !== undefined && part.address + part.sizeBytes === pages.address + offset) part.sizeBytes += PAGE;
-      else parts.push({ address: localAddress(pages.address + offset), sizeBytes: PAGE });
+      if (part !== undefined && part.address + part.sizeBytes === address + offset) part.sizeBytes += PAGE;
+      else parts.push({ address: localAddress(address + offset), sizeBytes: PAGE });
     }
   }
   return { runs, parts, zeroPages };
@@ -131,18 +154,17 @@ function isZeroPage(words: Int32Array, first: number): boolean {
   return true;
 }
 
-const bytesOf = ({ pages }: SaveBuffers, part: LocalRange): Buffer =>
-  pages.bytes.subarray(part.address - pages.address, part.address - pages.address + part.sizeBytes);
+/** What of a chunk goes into the image. */
+interface FoundPages {
+  readonly index: number;
+  readonly runs: readonly PageRun[];
+  readonly parts: readonly LocalRange[];
+}
 
-function writeRaw(
-  job: SaveJob,
-  state: SharedState,
-  buffers: SaveBuffers,
-  index: number,
-  runs: PageRun[],
-  parts: LocalRange[],
-): void {
-  const data = parts.map((part) => bytesOf(buffers, part));
+const bytesOf = (part: LocalRange): Buffer => bytesAt(part.address, part.sizeBytes);
+
+function writeRaw(job: SaveJob, state: SharedState, buffers: SaveBuffers, { index, runs, parts }: FoundPages): void {
+  const data = parts.map(bytesOf);
   let write: (() => void) | undefined;
   state.atPosition((position) => {
     const plan = planRawChunk(job.objref, runs, position);
@@ -164,18 +186,16 @@ function writeRaw(
 function writeCompressed(
   job: SaveJob,
   state: SharedState,
-  index: number,
-  runs: PageRun[],
-  parts: LocalRange[],
   buffers: SaveBuffers,
+  found: FoundPages,
   level: number,
 ): void {
-  const data = Buffer.concat(
-    parts.map((part) => bytesOf(buffers, part)),
-    rawBytesOf(runs),
-  );
-  const frame = compressPages(data, level);
-  if (frame === undefined) return writeRaw(job, state, buffers, index, runs, parts);
+  const { index, runs, parts } = found;
+  const frame = compressPages(Buffer.concat(parts.map(bytesOf), rawBytesOf(runs)), level);
+  if (frame === undefined) {
+    writeRaw(job, state, buffers, found);
+    return;
+  }
   const record = encodeZstdChunk(job.objref, runs, frame);
   const copy = NativeMemory.allocate(record.length);
   try {
@@ -191,4 +211,3 @@ function writeCompressed(
     copy.free();
   }
 }
-

@@ -7,9 +7,7 @@ import * as v from 'valibot';
 import { u64 } from '../image/schema.ts';
 import { FCNTL } from '../kernel/abi/fcntl.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
-import { check } from '../kernel/errors.ts';
-import { rawSyscall } from '../kernel/ffi.ts';
-import { newCall, scratch } from '../kernel/scratch.ts';
+import { lockFile, lockRange } from '../kernel/calls/locks.ts';
 import type { FileLock } from '../procfs/fdinfo.ts';
 import type { LocalFd, RemoteFd } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
@@ -51,15 +49,8 @@ export function lockObstacles(found: readonly FileLock[], path: readonly string[
 /** Takes again what belongs to the open file description. */
 export function takeDescriptionLocks(fd: LocalFd, wanted: readonly Lock[], path: string): void {
   for (const entry of wanted) {
-    if (entry.kind === 'FLOCK') {
-      const operation = (entry.exclusive ? FCNTL.LOCK_EX : FCNTL.LOCK_SH) | FCNTL.LOCK_NB;
-      check('flock', rawSyscall(SYS.flock, fd, operation), { doing: `lock ${path} again` });
-    } else if (entry.kind === 'OFDLCK') {
-      newCall();
-      const block = scratch(FLOCK_SIZE);
-      block.bytes.set(encodeFlock(entry));
-      check('fcntl', rawSyscall(SYS.fcntl, fd, FCNTL.F_OFD_SETLK, block.address), { doing: `lock ${path} again` });
-    }
+    if (entry.kind === 'FLOCK') lockFile(fd, entry.exclusive, path);
+    else if (entry.kind === 'OFDLCK') lockRange(fd, encodeFlock(entry), path);
   }
 }
 

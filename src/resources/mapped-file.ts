@@ -3,7 +3,7 @@
  * its GNU build id where it is an ELF image that has one (an unchanged package reinstalled is the same program), by size
  * and time of change otherwise.
  */
-import { statSync } from 'node:fs';
+import { type BigIntStats, statSync } from 'node:fs';
 import * as v from 'valibot';
 import { boundedString } from '../image/schema.ts';
 import { OPEN } from '../kernel/abi/fcntl.ts';
@@ -12,8 +12,8 @@ import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { readBuildId } from '../support/elf-build-id.ts';
 import type { Problem } from '../support/errors.ts';
 import { QuicksaveError } from '../support/errors.ts';
-import type { HostView } from './resource.ts';
 import { compareFile, fileIdentity, fileProblem } from './file-identity.ts';
+import type { HostView } from './resource.ts';
 
 export const mappedFileSchema = v.strictObject({
   file: fileIdentity,
@@ -35,9 +35,25 @@ export function collectMappedFile(link: string, path: string, writable: boolean)
   }
   return {
     file: { path, device: held.dev, inode: held.ino, sizeBytes: held.size, modifiedNs: held.mtimeNs },
-    buildId: readBuildId(path) ?? '',
+    buildId: knownBuildId(path, held),
     writable,
   };
+}
+
+/** Build ids by file, so that one that was read before the target stood still is not read again. */
+const buildIds = new Map<string, string>();
+
+function knownBuildId(path: string, { dev, ino, size, mtimeNs }: BigIntStats): string {
+  const key = `${dev}:${ino}:${size}:${mtimeNs}`;
+  const known = buildIds.get(key) ?? readBuildId(path) ?? '';
+  buildIds.set(key, known);
+  return known;
+}
+
+/** Reads ahead what {@link collectMappedFile} will need of this file. */
+export function lookAhead(path: string): void {
+  const named = statSync(path, { bigint: true, throwIfNoEntry: false });
+  if (named?.isFile()) knownBuildId(path, named);
 }
 
 export function planMappedFile(saved: MappedFile, host: HostView): Problem[] {

@@ -1,8 +1,8 @@
 /** What the plan and the rebuilding ask of this host. */
 import { createHash } from 'node:crypto';
-import { bytesAt } from '../kernel/native-memory.ts';
-import { xsaveLayout } from '../kernel/cpu.ts';
 import type { XstateLayout } from '../arch/x86/xstate.ts';
+import { xsaveLayout } from '../kernel/cpu.ts';
+import { bytesAt } from '../kernel/native-memory.ts';
 import { readCpuinfo } from '../procfs/cpuinfo.ts';
 import { readMaps } from '../procfs/smaps.ts';
 import { readStatus } from '../procfs/status.ts';

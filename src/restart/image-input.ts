@@ -5,9 +5,9 @@ import { type ImageModel, ModelBuilder } from '../image/model.ts';
 import type { PageRun } from '../image/page-chunk.ts';
 import { type ChunkRecord, ImageReader, unpackChunk } from '../image/reader.ts';
 import { bytesAt, NativeMemory } from '../kernel/native-memory.ts';
-import { type LocalFd, localAddress } from '../support/brand.ts';
 import { chunkPages, type LoadChunk, putPages } from '../pages/load-job.ts';
 import type { PageCrew } from '../pages/page-crew.ts';
+import { type LocalFd, localAddress } from '../support/brand.ts';
 import { ImageError, QuicksaveError } from '../support/errors.ts';
 
 const PAGE = 4096;
@@ -147,7 +147,11 @@ export function readImageStream(fd: number): ImageInput {
 }
 
 /** Writes the pages of a file object at their offsets. The file has its size already: what is behind its end is dropped. */
-function loadIntoFile(target: PageTarget, chunk: { objref: number; runs: readonly PageRun[] }, pages: Uint8Array): void {
+function loadIntoFile(
+  target: PageTarget,
+  chunk: { objref: number; runs: readonly PageRun[] },
+  pages: Uint8Array,
+): void {
   const fd = target.contentTarget(chunk.objref);
   if (fd === undefined) throw new ImageError('bad-record', `Object ${chunk.objref} takes no pages.`);
   const { size } = fstatSync(fd);

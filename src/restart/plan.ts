@@ -3,7 +3,7 @@
  * questions are asked; the result can be printed.
  */
 import { existsSync } from 'node:fs';
-import { decodeCpu, decodeThread, type CpuState } from '../arch/x86/records.ts';
+import { type CpuState, decodeCpu, decodeThread } from '../arch/x86/records.ts';
 import { debugRegisterFaults, registerFaults } from '../arch/x86/register-sanity.ts';
 import { componentName, missingComponents, xstateFault } from '../arch/x86/xstate.ts';
 import type { ImageModel, ThreadModel } from '../image/model.ts';
@@ -13,15 +13,9 @@ import { MAP } from '../kernel/abi/mman.ts';
 import { describeProcess } from '../procfs/cmdline.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
 import { readStat } from '../procfs/stat.ts';
-import { mappedFileSchema, type MappedFile, planMappedFile } from '../resources/mapped-file.ts';
+import { type MappedFile, mappedFileSchema, planMappedFile } from '../resources/mapped-file.ts';
 import { descriptorKinds, mappingKinds, processAspects, threadAspects } from '../resources/registry.ts';
-import type {
-  DescriptorKind,
-  MappingPlan,
-  ProcessAspect,
-  StateSchema,
-  ThreadAspect,
-} from '../resources/resource.ts';
+import type { DescriptorKind, MappingPlan, ProcessAspect, StateSchema, ThreadAspect } from '../resources/resource.ts';
 import { adviceOf, type Locking, lockingOf, mmapFlagsOf, refusedWords } from '../resources/vm-flags.ts';
 import { asPid, asTid, type Tid } from '../support/brand.ts';
 import { ImageError, type Problem, RefusedError } from '../support/errors.ts';
@@ -98,7 +92,11 @@ function hostProblems(model: ImageModel, host: RestartHost): Problem[] {
     });
   }
   if (model.head.state.kernel.machine !== 'x86_64') {
-    problems.push({ code: 'other-machine', path: ['host'], message: `The image is of a ${model.head.state.kernel.machine} machine.` });
+    problems.push({
+      code: 'other-machine',
+      path: ['host'],
+      message: `The image is of a ${model.head.state.kernel.machine} machine.`,
+    });
   }
   if (model.task.vdso.sha256 !== host.vdsoSha256) {
     problems.push({
@@ -138,7 +136,9 @@ function takenPid(tid: number): Problem[] {
       message: dead
         ? `The number is still taken by process ${describeProcess(asPid(tid))}, which has ended but has not been reaped by ${describeProcess(asPid(parent ?? 1))}.`
         : `The number is in use by ${describeProcess(asPid(tid))}.`,
-      remedy: dead ? 'Wait until its parent reaps it, or end the parent.' : 'End that process, or restart on another host.',
+      remedy: dead
+        ? 'Wait until its parent reaps it, or end the parent.'
+        : 'End that process, or restart on another host.',
     },
   ];
 }
@@ -160,7 +160,10 @@ function planProcess(model: ImageModel, host: RestartHost, problems: Problem[]):
 function refuseUnknown(names: readonly string[], known: readonly { name: string }[], what: string): void {
   const unknown = names.find((name) => !known.some((one) => one.name === name));
   if (unknown === undefined) return;
-  throw new ImageError('bad-record', `The image has a state of the ${what} that this quicksave does not know: ${unknown.slice(0, 64)}.`);
+  throw new ImageError(
+    'bad-record',
+    `The image has a state of the ${what} that this quicksave does not know: ${unknown.slice(0, 64)}.`,
+  );
 }
 
 function planThread(thread: ThreadModel, host: RestartHost, problems: Problem[]): PlannedThread {
@@ -181,7 +184,11 @@ function planThread(thread: ThreadModel, host: RestartHost, problems: Problem[])
     });
   }
   const aspects = threadAspects.map((aspect) => {
-    const state = parse(aspect.schema, thread.state.aspects[aspect.name], `THREAD_STATE record of thread ${tid}: ${aspect.name}`);
+    const state = parse(
+      aspect.schema,
+      thread.state.aspects[aspect.name],
+      `THREAD_STATE record of thread ${tid}: ${aspect.name}`,
+    );
     problems.push(...(aspect.plan?.(state, host, tid) ?? []));
     return { aspect, state };
   });

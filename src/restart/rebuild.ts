@@ -13,19 +13,28 @@ import { SIGNAL } from '../kernel/abi/signal.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
 import { executableFromBytes, MAX_DESCRIPTORS_PER_MESSAGE, tryOpenPidfd } from '../kernel/calls/descriptors.ts';
 import { getRegisterFile, interruptIfAlive, trySeize } from '../kernel/calls/ptrace.ts';
-import { spawnWithPid } from '../kernel/calls/spawn.ts';
+import { spawnProgram } from '../kernel/calls/spawn.ts';
 import { sendSignal } from '../kernel/calls/task-attributes.ts';
-import { waitForTask } from '../kernel/calls/wait.ts';
+import { waitForEnd } from '../kernel/calls/wait.ts';
 import { check } from '../kernel/errors.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { readMaps } from '../procfs/smaps.ts';
 import { openMappedFile } from '../resources/mapped-file.ts';
 import type { RebuiltProcess, RestoredDescriptors } from '../resources/resource.ts';
-import { asTid, type LocalFd, localFd, type Pid, type RemoteAddress, remoteAddress, remoteFd, type Tid } from '../support/brand.ts';
+import {
+  asTid,
+  type LocalFd,
+  localFd,
+  type Pid,
+  type RemoteAddress,
+  remoteAddress,
+  remoteFd,
+  type Tid,
+} from '../support/brand.ts';
 import { CleanupStack } from '../support/cleanup-stack.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { findHole } from '../tracee/address-space.ts';
-import { Agent, agentSize, type AgentLayout, leaveRegisters } from '../tracee/agent.ts';
+import { Agent, type AgentLayout, agentSize, leaveRegisters } from '../tracee/agent.ts';
 import { type BatchRunner, CallBatch } from '../tracee/call-batch.ts';
 import { type CallSite, StoppedTask, waitForInterruptStop } from '../tracee/stopped-task.ts';
 import type { PlannedMapping, RestartPlan } from './plan.ts';
@@ -93,13 +102,14 @@ export class Rebuild {
     const stub = stubProgram(this.#hole, process.pid);
     const executable = executableFromBytes('quicksave', stub.image);
     try {
-      spawnWithPid(executable.number, pid);
+      spawnProgram(executable.number, pid);
     } finally {
       executable.close();
     }
     this.#cleanup.push(() => killAndReap(pid));
     const tid = asTid(pid);
-    if (trySeize(tid, OPTIONS) !== 'seized') throw new QuicksaveError('not-permitted', `Process ${pid} could not be taken over.`);
+    if (trySeize(tid, OPTIONS) !== 'seized')
+      throw new QuicksaveError('not-permitted', `Process ${pid} could not be taken over.`);
     interruptIfAlive(tid);
     waitForInterruptStop(tid);
     const task = new StoppedTask(tid, getRegisterFile(tid), ALL_SIGNALS);
@@ -136,7 +146,14 @@ export class Rebuild {
     batch.call('read the descriptor limit', SYS.prlimit64, 0, RLIMIT.RLIMIT_NOFILE, 0, limit.address);
     batch.run();
     limit.bytes.copy(limit.bytes, 0, 8, 16);
-    batch.call('raise the descriptor limit', SYS.prlimit64, 0, RLIMIT.RLIMIT_NOFILE, batch.bytes(limit.bytes).address, 0);
+    batch.call(
+      'raise the descriptor limit',
+      SYS.prlimit64,
+      0,
+      RLIMIT.RLIMIT_NOFILE,
+      batch.bytes(limit.bytes).address,
+      0,
+    );
     const least = Math.max(highest, this.#plan.entries.length, this.#plan.mappedFiles.size) + 1;
     const doorbell = [...agent.ownDescriptors].find((fd) => fd >= 0) ?? -1;
     const moved = batch.call('move the doorbell', SYS.fcntl, doorbell, FCNTL.F_DUPFD_CLOEXEC, least);
@@ -246,7 +263,8 @@ export class Rebuild {
     batch.call('receive descriptors', SYS.recvmsg, doorbell, message.address, 0);
     batch.run();
     const received = (Number(control.bytes.readBigUInt64LE(0)) - 16) / 4;
-    if (received !== fds.length) throw new QuicksaveError('descriptors-lost', 'Not all descriptors arrived in the new process.');
+    if (received !== fds.length)
+      throw new QuicksaveError('descriptors-lost', 'Not all descriptors arrived in the new process.');
     return fds.map((_, index) => control.bytes.readInt32LE(16 + index * 4));
   }
 
@@ -409,7 +427,8 @@ export class Rebuild {
           ? agent
           : { ...runnerOf(agent), runBatch: (calls, bytes) => agent.runBatchIn(task, index, calls, bytes) };
       const batch = new CallBatch(runner);
-      for (const { aspect, state } of thread.aspects) aspect.restore(state, { pid: this.#plan.pid, tid: thread.tid, batch });
+      for (const { aspect, state } of thread.aspects)
+        aspect.restore(state, { pid: this.#plan.pid, tid: thread.tid, batch });
       batch.run();
       if (index === 0) agent.pause();
     });
@@ -470,9 +489,5 @@ function closeShared(shared: ReadonlyMap<string, unknown>): void {
 
 function killAndReap(pid: Pid): void {
   if (!sendSignal(pid, SIGNAL.SIGKILL)) return;
-  for (;;) {
-    const { kind } = waitForTask(asTid(pid));
-    if (kind === 'exited' || kind === 'killed') return;
-  }
+  waitForEnd(asTid(pid));
 }
-

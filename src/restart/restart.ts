@@ -5,9 +5,9 @@ import type { Pid } from '../support/brand.ts';
 import { lookAtHost } from './host.ts';
 import { type ImageInput, openInput, readImageFile, readImageStream } from './image-input.ts';
 import { planRestart, type RestartPlan } from './plan.ts';
-import { awaitReaping } from './zombies.ts';
 import { Rebuild } from './rebuild.ts';
 import { resumeTree } from './resume.ts';
+import { awaitReaping } from './zombies.ts';
 
 export interface RestartRequest {
   /** A file's name, or `-` for standard input. */
@@ -35,9 +35,7 @@ export function restart(request: RestartRequest): RestartSummary {
   try {
     const host = lookAtHost(request.acceptChangedFiles);
     input =
-      opened.sizeBytes === undefined
-        ? readImageStream(opened.fd)
-        : readImageFile(opened.fd, opened.sizeBytes, crew);
+      opened.sizeBytes === undefined ? readImageStream(opened.fd) : readImageFile(opened.fd, opened.sizeBytes, crew);
     total = input.pageBytes;
     awaitReaping(input.model.task.threads);
     const plan = planRestart(input.model, host);

@@ -7,7 +7,7 @@ import { relocated, type XstateLayout } from '../arch/x86/xstate.ts';
 import { DEBUG_REGISTERS_OFFSET } from '../kernel/abi/ptrace.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
 import { detachIfAlive, pokeUser, setRegisterFile, setSignalMask, setXstate } from '../kernel/calls/ptrace.ts';
-import { remoteAddress, type RemoteAddress } from '../support/brand.ts';
+import { type RemoteAddress, remoteAddress } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { readRemote } from '../tracee/remote-memory.ts';
 import type { CallSite } from '../tracee/stopped-task.ts';

@@ -6,13 +6,7 @@
  * for the doorbell, of which we take one end with pidfd_getfd(2), and the closing of that end in the task. Calls go through
  * memory that we write and read with process_vm_writev(2) and process_vm_readv(2); the doorbell only says when.
  */
-import {
-  machineCode,
-  remoteCallSize,
-  routines,
-  stateBlock,
-  stateBlockSize,
-} from '../arch/x86/machine-code.ts';
+import { machineCode, remoteCallSize, routines, stateBlock, stateBlockSize } from '../arch/x86/machine-code.ts';
 import { NO_SYSCALL, type RegisterFile, withRegisters } from '../arch/x86/registers.ts';
 import { MAP, PROT } from '../kernel/abi/mman.ts';
 import { SOCKET } from '../kernel/abi/socket.ts';
@@ -225,7 +219,10 @@ export class Agent implements BatchRunner {
       const event = task.poll();
       if (event?.kind === 'stopped') {
         if (event.event === 0 && event.signal === 5) break;
-        throw new QuicksaveError('thread-trapped', `Thread ${task.tid} stopped with signal ${event.signal} while it was set up.`);
+        throw new QuicksaveError(
+          'thread-trapped',
+          `Thread ${task.tid} stopped with signal ${event.signal} while it was set up.`,
+        );
       }
     }
     this.#readBatch(callCount, dataBytes);
@@ -264,7 +261,9 @@ export class Agent implements BatchRunner {
     }
     if (dataBytes === 0) return;
     const dataOffset = callsOffset + this.layout.maxCalls * remoteCallSize;
-    move(this.pid, localAddress(this.#mirror.address + dataOffset), [{ start: this.dataAddress, sizeBytes: dataBytes }]);
+    move(this.pid, localAddress(this.#mirror.address + dataOffset), [
+      { start: this.dataAddress, sizeBytes: dataBytes },
+    ]);
   }
 
   #ring(): void {
@@ -338,4 +337,3 @@ export class Agent implements BatchRunner {
 export function leaveRegisters(code: RemoteAddress, current: RegisterFile): RegisterFile {
   return withRegisters(current, { rip: code + routines.leave, orig_rax: NO_SYSCALL });
 }
-

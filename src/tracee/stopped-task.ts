@@ -112,10 +112,7 @@ export class StoppedTask {
   /** As {@link tryCall}, at another routine that begins with a `syscall` instruction. */
   tryCallAt(entry: RemoteAddress, block: RemoteAddress, number: number, ...args: (number | bigint)[]): number {
     const [rdi = 0, rsi = 0, rdx = 0, r10 = 0, r8 = 0, r9 = 0] = args;
-    setRegisterFile(
-      this.tid,
-      withRegisters(this.#routed(entry, block), { rax: number, rdi, rsi, rdx, r10, r8, r9 }),
-    );
+    setRegisterFile(this.tid, withRegisters(this.#routed(entry, block), { rax: number, rdi, rsi, rdx, r10, r8, r9 }));
     this.#runToSyscallStop();
     this.#runToSyscallStop();
     return callResult(getRegisterFile(this.tid));

@@ -37,7 +37,8 @@ export function findVdsoSite(pid: Pid, vdso: AddressRange): VdsoSite {
   const leftBehind = room.subarray(0, homeCode.length).equals(homeCode);
   if (room.length < SITE_BYTES || (!leftBehind && room.some((byte) => byte !== 0))) {
     throw new QuicksaveError('no-foothold', `The vDSO of process ${pid} has no unused room of ${SITE_BYTES} bytes.`, {
-      remedy: 'If another tool has patched it, end that tool; otherwise this kernel needs support that is not there yet.',
+      remedy:
+        'If another tool has patched it, end that tool; otherwise this kernel needs support that is not there yet.',
     });
   }
   const start = remoteAddress(vdso.start + offset);
@@ -76,4 +77,3 @@ export function installSite(tid: Tid, site: VdsoSite, home: WayHome): void {
 export function removeSite(tid: Tid, site: VdsoSite): void {
   pokeBytes(tid, site.start, new Uint8Array(SITE_BYTES));
 }
-

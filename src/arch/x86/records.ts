@@ -4,7 +4,7 @@
  */
 import { ImageError } from '../../support/errors.ts';
 import type { RegisterFile } from './registers.ts';
-import { register, type RegisterName } from './registers.ts';
+import { type RegisterName, register } from './registers.ts';
 import { LEGACY_SIZE, type XstateComponent, type XstateLayout } from './xstate.ts';
 
 /** r15 .. ss at 0-167, then ds es fs gs at 168-199. */
@@ -102,7 +102,8 @@ export function decodeCpu(bytes: Buffer, where: string): CpuState {
   if (bytes.length < COMPONENTS) refuse(`has ${bytes.length} bytes, fewer than the ${COMPONENTS} that it must have`);
   const xstateSize = bytes.readUInt32LE(XSTATE_SIZE);
   const componentCount = bytes.readUInt32LE(COMPONENT_COUNT);
-  if (xstateSize < LEGACY_SIZE + 64 || xstateSize > MAX_XSTATE_SIZE) refuse(`xstate size ${xstateSize} is not possible`);
+  if (xstateSize < LEGACY_SIZE + 64 || xstateSize > MAX_XSTATE_SIZE)
+    refuse(`xstate size ${xstateSize} is not possible`);
   if (componentCount > MAX_COMPONENTS) refuse(`${componentCount} xstate components are not possible`);
   const tail = COMPONENTS + componentCount * COMPONENT_SIZE;
   if (bytes.length !== tail + xstateSize - LEGACY_SIZE) refuse('its length does not fit its xstate size');
@@ -151,8 +152,8 @@ export function encodeThread(descriptors: Uint8Array): Buffer {
 }
 
 export function decodeThread(bytes: Buffer, where: string): Uint8Array {
-  const fits = bytes.length === THREAD_SIZE && bytes.readInt16LE(0) === TLS_ENTRIES && bytes.readInt16LE(2) === TLS_ARRAY_SIZE;
+  const fits =
+    bytes.length === THREAD_SIZE && bytes.readInt16LE(0) === TLS_ENTRIES && bytes.readInt16LE(2) === TLS_ARRAY_SIZE;
   if (!fits) throw new ImageError('bad-record', `${where}: it is not laid out as a THREAD record.`);
   return bytes.subarray(8);
 }
-

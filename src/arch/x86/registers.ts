@@ -50,7 +50,10 @@ export function readRegister(file: RegisterFile, name: RegisterName): bigint {
 }
 
 /** A copy with some registers changed. */
-export function withRegisters(file: RegisterFile, changes: Partial<Record<RegisterName, bigint | number>>): RegisterFile {
+export function withRegisters(
+  file: RegisterFile,
+  changes: Partial<Record<RegisterName, bigint | number>>,
+): RegisterFile {
   const copy = file.slice();
   for (const [name, value] of Object.entries(changes)) {
     copy[register[name as RegisterName]] = BigInt.asUintN(64, BigInt(value));

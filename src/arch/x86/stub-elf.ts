@@ -62,4 +62,3 @@ function writeLoadHeader(image: Buffer, address: number): void {
   image.writeBigUInt64LE(BigInt(PAGE), 104);
   image.writeBigUInt64LE(BigInt(PAGE), 112);
 }
-

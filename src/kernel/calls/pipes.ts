@@ -1,9 +1,8 @@
 /** Pipes of our own, and looking into somebody else's without taking anything out. */
 import type { LocalFd } from '../../support/brand.ts';
 import { QuicksaveError } from '../../support/errors.ts';
-import { FCNTL } from '../abi/fcntl.ts';
+import { FCNTL, OPEN } from '../abi/fcntl.ts';
 import { FS } from '../abi/fs.ts';
-import { OPEN } from '../abi/fcntl.ts';
 import { SYS } from '../abi/syscall.ts';
 import { check } from '../errors.ts';
 import { rawSyscall } from '../ffi.ts';

@@ -67,7 +67,9 @@ export function getRegisterFile(tid: Tid): BigUint64Array {
   newCall();
   const block = scratch(REGISTER_FILE_SIZE);
   must(PTRACE.PTRACE_GETREGS, tid, 0, block.address, 'read the registers');
-  return new BigUint64Array(block.bytes.buffer.slice(block.bytes.byteOffset, block.bytes.byteOffset + REGISTER_FILE_SIZE));
+  return new BigUint64Array(
+    block.bytes.buffer.slice(block.bytes.byteOffset, block.bytes.byteOffset + REGISTER_FILE_SIZE),
+  );
 }
 
 export function setRegisterFile(tid: Tid, file: BigUint64Array): void {

@@ -29,27 +29,33 @@ const cloneAndExecute = Buffer.from(
 let thunk: Thunk | undefined;
 
 /**
- * Starts the program in `executable` (a descriptor) with this pid, as our child. Its signal mask is full: whoever takes it
- * over sets the real one. Throws KernelError EEXIST when the pid is taken, EPERM without the capability.
+ * Starts the program in `executable` (a descriptor) as our child, with this pid or any. Its signal mask is full: whoever
+ * takes it over sets the real one. Throws KernelError EEXIST when the pid is taken, EPERM without the capability.
  */
-export function spawnWithPid(executable: LocalFd, pid: Pid): Pid {
+export function spawnProgram(executable: LocalFd, pid?: Pid): Pid {
   thunk ??= callable(cloneAndExecute);
   newCall();
   const path = cString(`/proc/self/fd/${executable}`);
   const pointers = scratch(24);
   pointers.view.setBigUint64(0, BigInt(path.address), true);
   const tids = scratch(4);
-  tids.view.setInt32(0, pid, true);
+  tids.view.setInt32(0, pid ?? 0, true);
   const args = scratch(CLONE_ARGS_SIZE);
   args.view.setBigUint64(0, BigInt(CLONE.CLONE_VM | CLONE.CLONE_VFORK), true);
   args.view.setBigUint64(32, BigInt(SIGNAL.SIGCHLD), true);
-  args.view.setBigUint64(64, BigInt(tids.address), true);
-  args.view.setBigUint64(72, 1n, true);
+  if (pid !== undefined) {
+    args.view.setBigUint64(64, BigInt(tids.address), true);
+    args.view.setBigUint64(72, 1n, true);
+  }
   const masks = scratch(16);
   masks.view.setBigUint64(0, ALL_SIGNALS, true);
   // A handler must not run in the child while it shares our memory.
   rawSyscall(SYS.rt_sigprocmask, SIGNAL.SIG_SETMASK, masks.address, masks.address + 8, 8);
-  const result = Number(thunk(args.address, CLONE_ARGS_SIZE, path.address, pointers.address, pointers.address + 8, 0, 0));
+  const result = Number(
+    thunk(args.address, CLONE_ARGS_SIZE, path.address, pointers.address, pointers.address + 8, 0, 0),
+  );
   rawSyscall(SYS.rt_sigprocmask, SIGNAL.SIG_SETMASK, masks.address + 8, 0, 8);
-  return asPid(check('clone3', result, { doing: `make a process with pid ${pid}` }));
+  return asPid(
+    check('clone3', result, { doing: pid === undefined ? 'make a process' : `make a process with pid ${pid}` }),
+  );
 }

@@ -46,3 +46,11 @@ export function waitForTask(tid: Tid): TaskEvent {
 export function tryWaitForTask(tid: Tid): TaskEvent | undefined {
   return wait(tid, WAIT.__WALL | WAIT.WNOHANG)?.event;
 }
+
+/** Waits until the task has ended, whatever happens to it before. */
+export function waitForEnd(tid: Tid): void {
+  for (;;) {
+    const { kind } = waitForTask(tid);
+    if (kind === 'exited' || kind === 'killed') return;
+  }
+}

@@ -37,8 +37,7 @@ export const externalStream: DescriptorKind<ExternalStream> = {
     was: view.descriptor.target,
   }),
   restore: (state, world) => duplicate(world.standardStream(state.stream)),
-  remark: (state, fd) =>
-    `descriptor ${fd}, which was ${state.was}, is ${streamNames[state.stream]} of the restart`,
+  remark: (state, fd) => `descriptor ${fd}, which was ${state.was}, is ${streamNames[state.stream]} of the restart`,
 };
 
 /** The number of the standard stream that this is: its own, or that of a descriptor for the same terminal or pipe. */

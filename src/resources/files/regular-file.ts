@@ -9,9 +9,9 @@ import { FCNTL, OPEN } from '../../kernel/abi/fcntl.ts';
 import { STAT } from '../../kernel/abi/stat.ts';
 import { openFile, trySeek } from '../../kernel/calls/descriptors.ts';
 import type { Problem } from '../../support/errors.ts';
-import type { DescriptorKind, DescriptorView } from '../resource.ts';
 import { compareFile, fileIdentity, fileProblem } from '../file-identity.ts';
 import { lockObstacles, locks, locksOf, takeDescriptionLocks, takeProcessLocks } from '../file-locks.ts';
+import type { DescriptorKind, DescriptorView } from '../resource.ts';
 
 const schema = v.strictObject({ file: fileIdentity, flags: u32, position: u64, locks });
 type RegularFile = v.InferOutput<typeof schema>;

@@ -75,7 +75,8 @@ export const unlinkedFile: DescriptorKind<UnlinkedFile> = {
     takeDescriptionLocks(fd.number, state.locks, state.path);
     return fd;
   },
-  contentTarget: (state, world) => world.shared(`file ${state.device}:${state.inode}`, () => ({ file: makeUnlinked(state) })).file,
+  contentTarget: (state, world) =>
+    world.shared(`file ${state.device}:${state.inode}`, () => ({ file: makeUnlinked(state) })).file,
   finish: (state, process, fd) => takeProcessLocks(fd, state.locks, state.path, process),
 };
 

@@ -4,11 +4,11 @@
  * unless they are the saved ones: a program never comes back with other rights than it had.
  */
 import * as v from 'valibot';
+import { signed32, u32, u64 } from '../../image/schema.ts';
 import { PR } from '../../kernel/abi/prctl.ts';
 import { SYS } from '../../kernel/abi/syscall.ts';
 import type { Credentials, ProcessStatus } from '../../procfs/status.ts';
 import type { Problem } from '../../support/errors.ts';
-import { signed32, u32, u64 } from '../../image/schema.ts';
 import type { HostView, ProcessAspect, ProcessView } from '../resource.ts';
 
 const ids = v.strictObject({ real: u32, effective: u32, saved: u32, filesystem: u32 });

@@ -3,8 +3,9 @@
  * Read from the links /proc/PID/cwd and root and from status. A directory that was deleted is refused. A root other than
  * ours is refused, because every other path of the image is seen from our root.
  */
-import * as v from 'valibot';
+
 import { statSync } from 'node:fs';
+import * as v from 'valibot';
 import { boundedString, u32 } from '../../image/schema.ts';
 import { SYS } from '../../kernel/abi/syscall.ts';
 import { readRootDirectory, readWorkingDirectory } from '../../procfs/exe.ts';
@@ -19,13 +20,19 @@ export const fileSystemContext: ProcessAspect<FileSystemContext> = {
   schema,
   stage: 'early',
   obstacles,
-  collect: ({ pid, status }) => () => ({
-    workingDirectory: readWorkingDirectory(pid)?.path ?? '/',
-    umask: status.umask ?? 0o022,
-  }),
+  collect:
+    ({ pid, status }) =>
+    () => ({
+      workingDirectory: readWorkingDirectory(pid)?.path ?? '/',
+      umask: status.umask ?? 0o022,
+    }),
   plan: (state, _host, pid) => (isDirectory(state.workingDirectory) ? [] : [missing(state.workingDirectory, pid)]),
   restore: (state, { batch }) => {
-    batch.call(`enter the directory ${state.workingDirectory}`, SYS.chdir, batch.cString(state.workingDirectory).address);
+    batch.call(
+      `enter the directory ${state.workingDirectory}`,
+      SYS.chdir,
+      batch.cString(state.workingDirectory).address,
+    );
     batch.call('set the umask', SYS.umask, state.umask);
   },
 };

@@ -3,11 +3,12 @@
  * environment are, the auxiliary vector, and the file behind /proc/PID/exe. PR_SET_MM_MAP of prctl(2) (PR_SET_MM) sets all
  * of it at once, after the mappings stand; it needs CAP_CHECKPOINT_RESTORE (Linux 5.9) for the executable.
  */
+
+import { readFileSync } from 'node:fs';
 import * as v from 'valibot';
 import { byteString, objectReference, userAddress } from '../../image/schema.ts';
 import { PR } from '../../kernel/abi/prctl.ts';
 import { SYS } from '../../kernel/abi/syscall.ts';
-import { readFileSync } from 'node:fs';
 import { readExecutable } from '../../procfs/exe.ts';
 import type { ProcessStat } from '../../procfs/stat.ts';
 import type { Problem } from '../../support/errors.ts';
@@ -64,7 +65,15 @@ export const memoryMapFields: ProcessAspect<MemoryMapFields> = {
     map.bytes.writeUInt32LE(state.auxv.length, AUXV_OFFSET + 8);
     map.bytes.writeUInt32LE(remoteFile(state.executable), AUXV_OFFSET + 12);
     const { PR_SET_MM, PR_SET_MM_MAP } = PR;
-    batch.call('set the fields of the memory map', SYS.prctl, PR_SET_MM, PR_SET_MM_MAP, map.address, PRCTL_MM_MAP_SIZE, 0);
+    batch.call(
+      'set the fields of the memory map',
+      SYS.prctl,
+      PR_SET_MM,
+      PR_SET_MM_MAP,
+      map.address,
+      PRCTL_MM_MAP_SIZE,
+      0,
+    );
   },
 };
 

@@ -2,12 +2,13 @@
  * Settings that are files in /proc/PID: oom_score_adj (proc_pid_oom_score_adj(5)) and coredump_filter (core(5)).
  * Lowering oom_score_adj below where it has been set by a privileged process needs CAP_SYS_RESOURCE.
  */
-import * as v from 'valibot';
+
 import { readFileSync, writeFileSync } from 'node:fs';
+import * as v from 'valibot';
 import { integerBetween, u32 } from '../../image/schema.ts';
 import type { Pid } from '../../support/brand.ts';
-import { QuicksaveError } from '../../support/errors.ts';
 import type { Problem } from '../../support/errors.ts';
+import { QuicksaveError } from '../../support/errors.ts';
 import type { HostView, ProcessAspect } from '../resource.ts';
 
 const schema = v.strictObject({

@@ -14,17 +14,20 @@ export const session: ProcessAspect<Session> = {
   name: 'session',
   schema,
   stage: 'early',
-  collect: ({ pid, stat }) => () => ({
-    leadsSession: stat.session === pid,
-    leadsGroup: stat.processGroup === pid,
-    controllingTerminal: stat.ttyNumber >>> 0,
-  }),
+  collect:
+    ({ pid, stat }) =>
+    () => ({
+      leadsSession: stat.session === pid,
+      leadsGroup: stat.processGroup === pid,
+      controllingTerminal: stat.ttyNumber >>> 0,
+    }),
   restore: (state, { batch }) => {
     if (state.leadsSession) batch.call('begin a session', SYS.setsid);
     else if (state.leadsGroup) batch.call('begin a process group', SYS.setpgid, 0, 0);
   },
   remark: (state) => {
-    if (state.leadsSession && state.controllingTerminal !== 0) return 'its session has no controlling terminal any more';
+    if (state.leadsSession && state.controllingTerminal !== 0)
+      return 'its session has no controlling terminal any more';
     if (!state.leadsGroup) return 'it is in the process group of this command';
     return undefined;
   },

@@ -62,7 +62,9 @@ export const scheduling: ThreadAspect<Scheduling> = {
 };
 
 function usableCpus(state: Scheduling, host: HostView): number[] {
-  return [...state.affinity].map((byte, index) => byte & Number((host.status.cpusAllowed >> BigInt(index * 8)) & 0xffn));
+  return [...state.affinity].map(
+    (byte, index) => byte & Number((host.status.cpusAllowed >> BigInt(index * 8)) & 0xffn),
+  );
 }
 
 function noCpuLeft(tid: number): Problem {

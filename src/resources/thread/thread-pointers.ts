@@ -27,7 +27,11 @@ export const threadPointers: ThreadAspect<ThreadPointers> = {
       robustList: BigInt(robust.address),
       robustListSize: BigInt(robust.sizeBytes),
       clearTid: clearTid.bytes.readBigUInt64LE(0),
-      rseq: { address: BigInt(address), sizeBytes: address === 0 ? 0 : sizeBytes, signature: address === 0 ? 0 : signature },
+      rseq: {
+        address: BigInt(address),
+        sizeBytes: address === 0 ? 0 : sizeBytes,
+        signature: address === 0 ? 0 : signature,
+      },
     });
   },
   restore: (state, { batch }) => {
