@@ -118,8 +118,8 @@ export function collectTree(options: CollectOptions): CollectedTree {
   const aspects = Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
   const mappings = survey.mappings.map((one) => describeMapping(one, source));
   const { descriptions, table, contents } = collectDescriptors(survey.descriptors, options, objects);
-  agent.pause();
   agent.unmapOnExit(false);
+  agent.standAside();
   const threads = frozen.tasks.map((task, index) => ({
     tid: task.tid,
     signalMask: task.signalMask,
@@ -171,10 +171,9 @@ function collectOther(pid: Pid, task: StoppedTask, agent: Agent, blockIndex: num
   const site = agent.siteFor(blockIndex);
   agent.fillBlock(blockIndex, { registers: resolvedHere(task.registers), signalMask: task.signalMask });
   task.leaveHome(site);
-  const batch = new CallBatch(new ThreadCalls(agent, task, site));
+  const batch = new CallBatch(new ThreadCalls(agent, task, blockIndex));
   const finish = startThread(pid, task, batch);
   batch.run();
-  task.standStill(false);
   task.returnHome();
   return finish();
 }

@@ -127,10 +127,15 @@ function refuseSleeper(pid: Pid, tid: Tid): never {
 
 function readStoppedTask(pid: Pid, tid: Tid): StoppedTask {
   const mask = getSignalMask(tid);
+  const registers = outOfRseq(pid, tid, getRegisterFile(tid));
+  const mended = withoutStopInterruption(registers, () => signalWaits(pid, tid, mask));
+  return new StoppedTask(tid, mended, mask);
+}
+
+/** A signal is pending that the thread would take as soon as it goes on. */
+function signalWaits(pid: Pid, tid: Tid, mask: bigint): boolean {
   const status = readTaskStatus(pid, tid);
-  const signalWaits = ((status.pendingSignals | status.sharedPendingSignals) & ~mask) !== 0n;
-  const registers = withoutStopInterruption(outOfRseq(pid, tid, getRegisterFile(tid)), signalWaits);
-  return new StoppedTask(tid, registers, mask);
+  return ((status.pendingSignals | status.sharedPendingSignals) & ~mask) !== 0n;
 }
 
 const RSEQ_CS_POINTER = 8;

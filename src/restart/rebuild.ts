@@ -36,12 +36,16 @@ import { QuicksaveError } from '../support/errors.ts';
 import { findHole } from '../tracee/address-space.ts';
 import { Agent, type AgentLayout, agentSize, leaveRegisters } from '../tracee/agent.ts';
 import { type BatchRunner, CallBatch } from '../tracee/call-batch.ts';
+import { writeRemote } from '../tracee/remote-memory.ts';
 import { type CallSite, StoppedTask, waitForInterruptStop } from '../tracee/stopped-task.ts';
+import { ThreadCalls } from '../tracee/thread-calls.ts';
 import type { PlannedMapping, RestartPlan } from './plan.ts';
 
 const PAGE = 4096;
 /** Room beside the agent where the kernel's own mappings wait for their place. */
 const WAITING_ROOM = 256 * PAGE;
+const TID_LIST_SIZE = 16;
+const CLONE_ARGS_SIZE = 88;
 const VSYSCALL = '[vsyscall]';
 const ALL_SIGNALS = 0xffffffffffffffffn;
 const OPTIONS = PTRACE.PTRACE_O_EXITKILL | PTRACE.PTRACE_O_TRACESYSGOOD | PTRACE.PTRACE_O_TRACECLONE;
@@ -399,17 +403,17 @@ export class Rebuild {
   /** One more thread, with its tid, stopped before its first instruction. */
   #makeThread(tid: Tid, blockIndex: number): StoppedTask {
     const agent = this.#live;
-    const batch = new CallBatch({ ...runnerOf(agent), runBatch: (_, bytes) => agent.moveData('write', bytes) });
-    const tids = batch.data(8);
-    tids.bytes.writeInt32LE(tid, 0);
-    const args = batch.data(88);
     const { CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_THREAD, CLONE_SYSVSEM } = CLONE;
     const flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
-    args.bytes.writeBigUInt64LE(BigInt(flags), 0);
-    args.bytes.writeBigUInt64LE(BigInt(tids.address), 64);
-    args.bytes.writeBigUInt64LE(1n, 72);
-    agent.moveData('write', 128);
-    const made = agent.task.tryCall(must(this.#site), SYS.clone3, args.address, 88);
+    // The list of one tid, then struct clone_args of clone3(2).
+    const bytes = Buffer.alloc(TID_LIST_SIZE + CLONE_ARGS_SIZE);
+    bytes.writeInt32LE(tid, 0);
+    bytes.writeBigUInt64LE(BigInt(flags), TID_LIST_SIZE);
+    bytes.writeBigUInt64LE(BigInt(agent.dataAddress), TID_LIST_SIZE + 64);
+    bytes.writeBigUInt64LE(1n, TID_LIST_SIZE + 72);
+    writeRemote(this.#plan.pid, agent.dataAddress, bytes);
+    const args = agent.dataAddress + TID_LIST_SIZE;
+    const made = agent.task.tryCall(must(this.#site), SYS.clone3, args, CLONE_ARGS_SIZE);
     check('clone3', made, { doing: `make thread ${tid}`, pid: this.#plan.pid });
     waitForInterruptStop(tid);
     const task = new StoppedTask(tid, getRegisterFile(tid), ALL_SIGNALS);
@@ -422,11 +426,7 @@ export class Rebuild {
     if (tasks.length > 1) agent.task.standStill(false);
     this.#plan.threads.forEach((thread, index) => {
       const task = must(tasks[index]);
-      const runner: BatchRunner =
-        index === 0
-          ? agent
-          : { ...runnerOf(agent), runBatch: (calls, bytes) => agent.runBatchIn(task, index, calls, bytes) };
-      const batch = new CallBatch(runner);
+      const batch = new CallBatch(index === 0 ? agent : new ThreadCalls(agent, task, index));
       for (const { aspect, state } of thread.aspects)
         aspect.restore(state, { pid: this.#plan.pid, tid: thread.tid, batch });
       batch.run();

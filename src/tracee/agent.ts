@@ -27,6 +27,8 @@ import type { CallSite, StoppedTask } from './stopped-task.ts';
 const PAGE = 4096;
 /** How long an answer may take before we look whether something else has happened to the task. */
 const LOOK_AROUND_MS = 5;
+/** Most batches are answered before the kernel would have put us to sleep and woken us up. */
+const SPIN_MS = 0.2;
 
 export interface AgentLayout {
   readonly maxCalls: number;
@@ -172,7 +174,7 @@ export class Agent implements BatchRunner {
   }
 
   fillBlock(index: number, home: WayHome): void {
-    writeRemote(this.pid, this.block(index), encodeStateBlock(home, this.callsAddress));
+    writeRemote(this.pid, this.block(index), encodeStateBlock(home, this.callsAddress, this.#remoteDoorbell));
   }
 
   /** The task stands still between batches until one is run, and again after {@link pause}. */
@@ -211,26 +213,23 @@ export class Agent implements BatchRunner {
     this.#readBatch(callCount, dataBytes);
   }
 
-  /** Has another thread of a process that dies with us run a batch; the thread traps when it is done. */
-  runBatchIn(task: StoppedTask, blockIndex: number, callCount: number, dataBytes: number): void {
-    this.#writeBatch(callCount, dataBytes, blockIndex);
-    task.enter(remoteAddress(this.code + routines.batch_then_trap), this.block(blockIndex));
-    for (;;) {
-      const event = task.poll();
-      if (event?.kind === 'stopped') {
-        if (event.event === 0 && event.signal === 5) break;
-        throw new QuicksaveError(
-          'thread-trapped',
-          `Thread ${task.tid} stopped with signal ${event.signal} while it was set up.`,
-        );
-      }
-    }
-    this.#readBatch(callCount, dataBytes);
+  /**
+   * Lets other threads use the doorbell: the agent's own task stands aside, and would go home without touching anything
+   * that they use if we die meanwhile.
+   */
+  standAside(): void {
+    this.pause();
+    this.task.setAside(remoteAddress(this.code + routines.go_home), this.block(0));
   }
 
-  /** Writes the data of a batch that somebody else carries out, or reads it back. */
-  moveData(direction: 'write' | 'read', dataBytes: number): void {
-    this.#transfer(direction === 'write' ? writeMemory : readMemory, 0, dataBytes);
+  /** Runs a batch in another thread, which has left home with state block `blockIndex`. It stands still afterwards. */
+  runBatchIn(task: StoppedTask, blockIndex: number, callCount: number, dataBytes: number): void {
+    this.#writeBatch(callCount, dataBytes, blockIndex);
+    this.#ring();
+    task.enter(remoteAddress(this.code + routines.agent), this.block(blockIndex));
+    this.#awaitAnswer(task);
+    task.standStill(true);
+    this.#readBatch(callCount, dataBytes);
   }
 
   #bell(): LocalFd {
@@ -270,23 +269,25 @@ export class Agent implements BatchRunner {
     if (!ring(this.#bell())) this.#agentEnded();
   }
 
-  #awaitAnswer(): void {
+  #awaitAnswer(task: StoppedTask = this.task): void {
+    const spinUntil = performance.now() + SPIN_MS;
     for (;;) {
-      if (waitReadable(this.#bell(), LOOK_AROUND_MS)) {
+      if (performance.now() < spinUntil || waitReadable(this.#bell(), LOOK_AROUND_MS)) {
         const heard = takeRing(this.#bell());
         if (heard === 'rung') return;
         if (heard === 'end') this.#agentEnded();
+        if (performance.now() < spinUntil) continue;
       }
-      const event = this.task.poll();
+      const event = task.poll();
       if (event === undefined) continue;
-      this.task.noteStop(event);
-      this.#refuseFault(event);
-      resume(this.task.tid);
+      task.noteStop(event);
+      this.#refuseFault(task, event);
+      resume(task.tid);
     }
   }
 
-  #refuseFault(event: NonNullable<ReturnType<StoppedTask['poll']>>): void {
-    const harmless = event.kind !== 'stopped' || event.event !== 0 || this.task.heldStopSignal === event.signal;
+  #refuseFault(task: StoppedTask, event: NonNullable<ReturnType<StoppedTask['poll']>>): void {
+    const harmless = event.kind !== 'stopped' || event.event !== 0 || task.heldStopSignal === event.signal;
     if (harmless) return;
     throw new QuicksaveError(
       'agent-fault',

@@ -12,8 +12,8 @@ export interface WayHome {
 
 const CLOSED = -1;
 
-/** The bytes of a state block; the doorbell is closed, there are no calls. */
-export function encodeStateBlock(home: WayHome, calls: RemoteAddress | 0 = 0): Buffer {
+/** The bytes of a state block with no calls in it. */
+export function encodeStateBlock(home: WayHome, calls: RemoteAddress | 0 = 0, doorbell = CLOSED): Buffer {
   const block = Buffer.alloc(stateBlockSize);
   const { registers } = home;
   for (let index = register.r15; index <= register.rdi; index++) {
@@ -23,7 +23,7 @@ export function encodeStateBlock(home: WayHome, calls: RemoteAddress | 0 = 0): B
     block.writeBigUInt64LE(registers[index] ?? 0n, stateBlock.iretFrame + (index - register.rip) * 8);
   }
   block.writeBigUInt64LE(home.signalMask, stateBlock.signalMask);
-  block.writeInt32LE(CLOSED, stateBlock.doorbell);
+  block.writeInt32LE(doorbell, stateBlock.doorbell);
   block.writeInt32LE(CLOSED, stateBlock.toolEnd);
   block.writeBigUInt64LE(BigInt(calls), stateBlock.calls);
   return block;

@@ -1,12 +1,11 @@
 /**
- * System calls in a thread that is not the agent's own, while its process may outlive us. The doorbell serves one thread,
- * so the calls are made one by one at a call site in the agent's page; each leads home if we die.
+ * System calls in a thread that is not the agent's own. The doorbell serves one thread at a time: the agent stands aside
+ * (see {@link Agent.standAside}) while others use it, one after the other.
  */
-import { remoteCallSize } from '../arch/x86/machine-code.ts';
 import type { RemoteAddress } from '../support/brand.ts';
 import type { Agent } from './agent.ts';
 import type { BatchRunner } from './call-batch.ts';
-import type { CallSite, StoppedTask } from './stopped-task.ts';
+import type { StoppedTask } from './stopped-task.ts';
 
 export class ThreadCalls implements BatchRunner {
   readonly pid: number;
@@ -18,9 +17,10 @@ export class ThreadCalls implements BatchRunner {
   readonly data: Buffer;
   readonly #agent: Agent;
   readonly #task: StoppedTask;
-  readonly #site: CallSite;
+  readonly #blockIndex: number;
 
-  constructor(agent: Agent, task: StoppedTask, site: CallSite) {
+  /** For a thread that has left home with state block `blockIndex` of the agent. */
+  constructor(agent: Agent, task: StoppedTask, blockIndex: number) {
     this.pid = task.tid;
     this.callsAddress = agent.callsAddress;
     this.dataAddress = agent.dataAddress;
@@ -30,17 +30,10 @@ export class ThreadCalls implements BatchRunner {
     this.data = agent.data;
     this.#agent = agent;
     this.#task = task;
-    this.#site = site;
+    this.#blockIndex = blockIndex;
   }
 
   runBatch(callCount: number, dataBytes: number): void {
-    this.#agent.moveData('write', dataBytes);
-    for (let index = 0; index < callCount; index++) {
-      const slot = this.calls.subarray(index * remoteCallSize, (index + 1) * remoteCallSize);
-      const args = [0, 1, 2, 3, 4, 5].map((arg) => slot.readBigUInt64LE(8 + arg * 8));
-      const result = this.#task.tryCall(this.#site, Number(slot.readBigUInt64LE(0)), ...args);
-      slot.writeBigInt64LE(BigInt(result), 56);
-    }
-    this.#agent.moveData('read', dataBytes);
+    this.#agent.runBatchIn(this.#task, this.#blockIndex, callCount, dataBytes);
   }
 }

@@ -55,9 +55,9 @@ export function interruptionOf(file: RegisterFile): Interruption {
  * a handler runs, which is what a program without a checkpointer would have seen. `signalWaits` says that a signal is
  * pending and not blocked: then the EINTR is the program's own.
  */
-export function withoutStopInterruption(file: RegisterFile, signalWaits: boolean): RegisterFile {
-  if (!inSyscall(file) || signalWaits || callResult(file) !== -EINTR) return file;
-  if (!interruptedByStop.has(Number(readRegister(file, 'orig_rax')))) return file;
+export function withoutStopInterruption(file: RegisterFile, signalWaits: () => boolean): RegisterFile {
+  if (!inSyscall(file) || callResult(file) !== -EINTR) return file;
+  if (!interruptedByStop.has(Number(readRegister(file, 'orig_rax'))) || signalWaits()) return file;
   return withRegisters(file, { rax: -ERESTARTNOHAND });
 }
 

@@ -125,15 +125,6 @@ answer:
         syscall
         jmp     await
 
-# A batch of calls that ends in a trap. Only for tasks that die with the tool: a trap without a tracer kills.
-        .globl batch_then_trap
-batch_then_trap:
-        lea     r14, [rip + trap]
-        jmp     run
-trap:
-        int3
-        jmp     trap
-
 # Where a half-made process goes when its doorbell ends.
         .globl leave
 leave:

@@ -12,7 +12,7 @@ const assembled = Buffer.from(
     '4531c9b82d0000000f0583f8fc74d983f8010f8563ffffff4c8d35480000004c8ba3b8000000448babb00000004585ed',
     '7432498b0424498b7c2408498b742410498b5424184d8b5424204d8b4424284d8b4c24300f0549894424384983c44041',
     'ffcdebc941ffe68bbba8000000488db3c0000000ba0100000041ba004000004531c04531c9b82c0000000f05e957ffff',
-    'ff4c8d3502000000eb85ccebfdbf01000000b8e70000000f05ebf2',
+    'ffbf01000000b8e70000000f05ebf2',
   ].join(''),
   'hex',
 );
@@ -27,9 +27,8 @@ export const routines = {
   call_close_home: 0x39,
   end_of_home: 0x39,
   agent: 0x91,
-  batch_then_trap: 0x151,
-  leave: 0x15d,
-  end_of_agent: 0x16b,
+  leave: 0x151,
+  end_of_agent: 0x15f,
 } as const;
 
 /** The part that the bootstrap needs: one call, then home. Small enough for the unused end of a vDSO page. */
