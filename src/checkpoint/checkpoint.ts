@@ -27,7 +27,7 @@ import { CleanupStack } from '../support/cleanup-stack.ts';
 import { type Problem, QuicksaveError, RefusedError } from '../support/errors.ts';
 import { findHole } from '../tracee/address-space.ts';
 import { Agent, type AgentLayout, agentSize } from '../tracee/agent.ts';
-import { findVdsoSite, installSite, removeSite } from '../tracee/vdso-site.ts';
+import { findVdsoSite, installSite, removeSite, type VdsoSite } from '../tracee/vdso-site.ts';
 import { type CollectedTree, collectTree } from './collect.ts';
 import { writeContent } from './content.ts';
 import { type FrozenProcess, freezeProcess } from './freeze.ts';
@@ -145,8 +145,7 @@ class Save {
     this.#pidfd = pidfd;
     this.#layout = xsaveLayout();
     this.#head = describeHost(this.#layout);
-    // A few threads may be born until all stand still.
-    this.#agentLayout = { maxCalls: 1024, maxDataBytes: 128 * 1024, blocks: status.threads + 64 };
+    this.#agentLayout = { maxCalls: 1024, maxDataBytes: 128 * 1024, blocks: 1 };
     this.#mirror = Agent.prepareMirror(this.#agentLayout);
     this.#crew = new PageCrew((status.memory?.residentKiB ?? 0) * 1024, (state) =>
       request.onPages(state.read('doneBytes'), this.#totalBytes),
@@ -189,12 +188,12 @@ class Save {
     this.#frozenAt = performance.now();
     const frozen = freezeProcess(pid);
     this.#release.push(() => letGo(frozen));
-    const agent = this.#bringAgentIn(frozen);
+    const { agent, site } = this.#bringAgentIn(frozen);
     const problems: Problem[] = [];
     const survey = this.#survey(agent, frozen);
     problems.push(...survey.problems);
     this.#refuse(pid, problems);
-    const options = { frozen, survey, agent, pidfd: this.#pidfd.number, layout: this.#layout, problems };
+    const options = { frozen, survey, agent, site, pidfd: this.#pidfd.number, layout: this.#layout, problems };
     const tree = collectTree(options);
     this.#refuse(pid, problems);
     const pages = this.#writeAll(stream, tree, survey);
@@ -215,15 +214,10 @@ class Save {
     return arena.address;
   }
 
-  #bringAgentIn(frozen: FrozenProcess): Agent {
+  #bringAgentIn(frozen: FrozenProcess): { agent: Agent; site: VdsoSite } {
     const { pid } = frozen;
     const leader = frozen.tasks[0];
     if (leader === undefined) throw new Error('a frozen process has a leader');
-    if (frozen.tasks.length > this.#agentLayout.blocks) {
-      throw new QuicksaveError('too-many-threads', `Process ${pid} makes threads faster than they can be stopped.`, {
-        remedy: 'Try again.',
-      });
-    }
     const maps = readMaps(pid);
     const vdso = maps.find((entry) => entry.special === '[vdso]');
     if (vdso === undefined) throw new QuicksaveError('no-vdso', `Process ${pid} has no vDSO.`);
@@ -245,7 +239,7 @@ class Save {
       mirror: this.#mirror,
       undo: (step) => this.#release.push(step),
     });
-    return agent;
+    return { agent, site };
   }
 
   #survey(agent: Agent, frozen: FrozenProcess): Survey {

@@ -24,8 +24,9 @@ import { QuicksaveError } from '../support/errors.ts';
 import type { Agent } from '../tracee/agent.ts';
 import { CallBatch } from '../tracee/call-batch.ts';
 import { readRemote } from '../tracee/remote-memory.ts';
+import { SingleCalls } from '../tracee/single-calls.ts';
 import type { StoppedTask } from '../tracee/stopped-task.ts';
-import { ThreadCalls } from '../tracee/thread-calls.ts';
+import { siteForThread, type VdsoSite } from '../tracee/vdso-site.ts';
 import type { FrozenProcess } from './freeze.ts';
 import type { ClassifiedDescriptor, ClassifiedMapping, Survey } from './preflight.ts';
 
@@ -98,6 +99,7 @@ export interface CollectOptions {
   readonly frozen: FrozenProcess;
   readonly survey: Survey;
   readonly agent: Agent;
+  readonly site: VdsoSite;
   readonly pidfd: LocalFd;
   readonly layout: XstateLayout;
   /** Found on the way; the caller refuses if there are any. */
@@ -118,15 +120,13 @@ export function collectTree(options: CollectOptions): CollectedTree {
   const aspects = Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
   const mappings = survey.mappings.map((one) => describeMapping(one, source));
   const { descriptions, table, contents } = collectDescriptors(survey.descriptors, options, objects);
-  agent.unmapOnExit(false);
-  agent.standAside();
+  agent.pause();
   const threads = frozen.tasks.map((task, index) => ({
     tid: task.tid,
     signalMask: task.signalMask,
-    aspects: index === 0 ? leaderAspects() : collectOther(frozen.pid, task, agent, index),
+    aspects: index === 0 ? leaderAspects() : collectOther(task, options),
     cpu: collectCpu(task, options, problems),
   }));
-  agent.unmapOnExit(true);
   return {
     task: describeTask(frozen, survey),
     aspects,
@@ -167,12 +167,12 @@ function startThread(pid: Pid, task: StoppedTask, batch: CallBatch): () => Recor
   return () => Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
 }
 
-function collectOther(pid: Pid, task: StoppedTask, agent: Agent, blockIndex: number): Record<string, unknown> {
-  const site = agent.siteFor(blockIndex);
-  agent.fillBlock(blockIndex, { registers: resolvedHere(task.registers), signalMask: task.signalMask });
-  task.leaveHome(site);
-  const batch = new CallBatch(new ThreadCalls(agent, task, blockIndex));
-  const finish = startThread(pid, task, batch);
+function collectOther(task: StoppedTask, { frozen, agent, site }: CollectOptions): Record<string, unknown> {
+  const home = { registers: resolvedHere(task.registers), signalMask: task.signalMask };
+  const ownSite = siteForThread(task.tid, site, home);
+  task.leaveHome(ownSite);
+  const batch = new CallBatch(new SingleCalls(agent, task, ownSite));
+  const finish = startThread(frozen.pid, task, batch);
   batch.run();
   task.returnHome();
   return finish();

@@ -80,8 +80,19 @@ export const discardingOutput: Output = {
 };
 let discarded: number | undefined;
 
-/** An image file that will be called `path`. */
-export function fileOutput(path: string): Output {
+/** An image at `path`: a file that appears when it is complete, or a stream into the pipe or device that is there. */
+export function outputTo(path: string): Output {
+  const there = statSync(path, { throwIfNoEntry: false });
+  if (there?.isDirectory()) {
+    throw new QuicksaveError('cannot-write', `${path} is a folder.`, { remedy: 'Give the name of a file in it.' });
+  }
+  if (there === undefined || there.isFile()) return fileOutput(path);
+  const fd = openSync(path, constants.O_WRONLY);
+  const stream = streamOutput(fd);
+  return { ...stream, commit: () => closeSync(fd), abandon: () => closeSync(fd) };
+}
+
+function fileOutput(path: string): Output {
   const folder = dirname(path);
   if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
     throw new QuicksaveError('no-folder', `The folder ${folder} does not exist.`, {

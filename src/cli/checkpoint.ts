@@ -2,7 +2,7 @@
 
 import { InvalidArgumentError } from 'commander';
 import { checkpoint } from '../checkpoint/checkpoint.ts';
-import { fileOutput, streamOutput } from '../checkpoint/output.ts';
+import { outputTo, streamOutput } from '../checkpoint/output.ts';
 import { asPid } from '../support/brand.ts';
 import { printLine } from './print-error.ts';
 
@@ -18,7 +18,7 @@ const MEBIBYTE = 1024 * 1024;
 export function runCheckpoint(pidText: string, options: Options): void {
   const pid = parsePid(pidText);
   const level = parseCompression(options.compress);
-  const output = options.output === '-' ? streamOutput(STANDARD_OUTPUT) : fileOutput(options.output);
+  const output = options.output === '-' ? streamOutput(STANDARD_OUTPUT) : outputTo(options.output);
   const summary = checkpoint({ pid, output, kill: options.kill ?? false, level, onPages: () => {} });
   const threads = summary.threads === 1 ? '1 thread' : `${summary.threads} threads`;
   const size = (summary.imageBytes / MEBIBYTE).toFixed(1);

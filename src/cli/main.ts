@@ -30,6 +30,26 @@ function program(): Command {
     .option('--files <policy>', 'files that have changed since: refuse or accept-changed', 'refuse')
     .exitOverride()
     .action(async (image, options) => (await import('./restart.ts')).runRestart(image, options));
+  root
+    .command('check')
+    .description('say what this host can do, or what stands in the way of saving a process')
+    .argument('[pid]', 'process to look at; nothing is done to it')
+    .option('--json', 'print the result as data')
+    .exitOverride()
+    .action(async (pid, options) => (await import('./check.ts')).runCheck(pid, options));
+  root
+    .command('inspect')
+    .description('show what is in an image')
+    .argument('<image>', 'image file; - is standard input')
+    .option('--json', 'print the result as data')
+    .exitOverride()
+    .action(async (image, options) => (await import('./inspect.ts')).runInspect(image, options));
+  root
+    .command('verify')
+    .description('read an image and check all of it')
+    .argument('<image>', 'image file; - is standard input')
+    .exitOverride()
+    .action(async (image) => (await import('./verify.ts')).runVerify(image));
   return root;
 }
 

@@ -1,9 +1,10 @@
 /** The script of a restart: read image -> plan -> rebuild -> resume. */
 import { closeSync, openSync } from 'node:fs';
+import { openInput } from '../image/image-source.ts';
+import { type ImageInput, readImageFile, readImageStream } from '../pages/image-input.ts';
 import { PageCrew } from '../pages/page-crew.ts';
 import type { Pid } from '../support/brand.ts';
 import { lookAtHost } from './host.ts';
-import { type ImageInput, openInput, readImageFile, readImageStream } from './image-input.ts';
 import { planRestart, type RestartPlan } from './plan.ts';
 import { Rebuild } from './rebuild.ts';
 import { resumeTree } from './resume.ts';

@@ -63,7 +63,6 @@ export class Agent implements BatchRunner {
   /** Our end of the doorbell in the task, until the agent has closed it there. */
   #remoteToolEnd = -1;
   #running = false;
-  #exitSite: CallSite | undefined;
 
   private constructor(pid: Pid, task: StoppedTask, hole: RemoteAddress, layout: AgentLayout, mirror: NativeMemory) {
     this.pid = pid;
@@ -120,22 +119,16 @@ export class Agent implements BatchRunner {
     task.call(site, doing, SYS.mmap, agent.code, PAGE, readExecute, flags, -1, 0);
     pokeBytes(task.tid, agent.code, machineCode);
     writeRemote(pid, agent.block(0), encodeStateBlock(home, agent.callsAddress));
-    agent.#exitSite = site;
-    agent.unmapOnExit(true);
+    agent.#unmapOnExit(site);
     agent.#makeDoorbell(options.pidfd);
     task.standStill(false);
     return agent;
   }
 
-  /**
-   * Whether the agent, when it goes home because we are dead, unmaps itself from the site that it was brought in through.
-   * Not while another thread is in its pages.
-   */
-  unmapOnExit(yes: boolean): void {
-    const site = this.#exitSite;
-    if (site === undefined) return;
+  /** When it goes home because we are dead, the agent unmaps itself from the site that it was brought in through. */
+  #unmapOnExit(site: CallSite): void {
     const bytes = Buffer.alloc(32);
-    bytes.writeBigUInt64LE(yes ? BigInt(site.callOnce) : 0n, 0);
+    bytes.writeBigUInt64LE(BigInt(site.callOnce), 0);
     bytes.writeBigUInt64LE(BigInt(this.code), stateBlock.exitUnmap - stateBlock.exitSite);
     bytes.writeBigUInt64LE(BigInt(agentSize(this.layout)), stateBlock.exitSize - stateBlock.exitSite);
     bytes.writeBigUInt64LE(BigInt(site.block), stateBlock.exitBlock - stateBlock.exitSite);
@@ -213,16 +206,15 @@ export class Agent implements BatchRunner {
     this.#readBatch(callCount, dataBytes);
   }
 
-  /**
-   * Lets other threads use the doorbell: the agent's own task stands aside, and would go home without touching anything
-   * that they use if we die meanwhile.
-   */
-  standAside(): void {
-    this.pause();
-    this.task.setAside(remoteAddress(this.code + routines.go_home), this.block(0));
+  /** Writes the data of a batch that is carried out without the agent, or reads it back. */
+  moveData(direction: 'write' | 'read', dataBytes: number): void {
+    this.#transfer(direction === 'write' ? writeMemory : readMemory, 0, dataBytes);
   }
 
-  /** Runs a batch in another thread, which has left home with state block `blockIndex`. It stands still afterwards. */
+  /**
+   * Runs a batch in another thread of a process that dies with us, with its own state block. The agent must be paused; the
+   * thread stands still afterwards.
+   */
   runBatchIn(task: StoppedTask, blockIndex: number, callCount: number, dataBytes: number): void {
     this.#writeBatch(callCount, dataBytes, blockIndex);
     this.#ring();

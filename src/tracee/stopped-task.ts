@@ -93,11 +93,6 @@ export class StoppedTask {
     return withRegisters(this.registers, { rip: entry, rbx: block, orig_rax: NO_SYSCALL });
   }
 
-  /** As {@link leaveHome} for a task that is away already: from now on it leads home through another routine. */
-  setAside(goHome: RemoteAddress, block: RemoteAddress): void {
-    setRegisterFile(this.tid, this.#routed(goHome, block));
-  }
-
   /** Sends the stopped task into a routine, without waiting for anything. */
   enter(entry: RemoteAddress, block: RemoteAddress): void {
     setRegisterFile(this.tid, this.#routed(entry, block));

@@ -1,6 +1,6 @@
 /**
- * System calls in a thread that is not the agent's own. The doorbell serves one thread at a time: the agent stands aside
- * (see {@link Agent.standAside}) while others use it, one after the other.
+ * Batches in a thread that is not the agent's own, of a process that dies with us. The doorbell serves one thread at a
+ * time: the agent is paused while others use it, one after the other.
  */
 import type { RemoteAddress } from '../support/brand.ts';
 import type { Agent } from './agent.ts';
@@ -19,7 +19,7 @@ export class ThreadCalls implements BatchRunner {
   readonly #task: StoppedTask;
   readonly #blockIndex: number;
 
-  /** For a thread that has left home with state block `blockIndex` of the agent. */
+  /** `blockIndex`: a state block of the agent's, filled for this thread. */
   constructor(agent: Agent, task: StoppedTask, blockIndex: number) {
     this.pid = task.tid;
     this.callsAddress = agent.callsAddress;

@@ -21,7 +21,8 @@ export interface AddressRange {
 /** The block without the fields behind the signal mask: the doorbell is not used from here. */
 const BLOCK_BYTES = stateBlock.doorbell;
 const CODE_BYTES = (homeCode.length + 15) & ~15;
-const SITE_BYTES = CODE_BYTES + BLOCK_BYTES;
+/** One block for the leader, and one for each other thread while it works for us. */
+const SITE_BYTES = CODE_BYTES + 2 * BLOCK_BYTES;
 
 export interface VdsoSite extends CallSite {
   readonly pid: Pid;
@@ -65,6 +66,13 @@ function endOfElf(image: Buffer): number {
     end = Math.max(end, Number(image.readBigUInt64LE(header + 8)) + Number(image.readBigUInt64LE(header + 32)));
   }
   return end;
+}
+
+/** The same code with the other block, filled for another thread. */
+export function siteForThread(tid: Tid, site: VdsoSite, home: WayHome): CallSite {
+  const block = remoteAddress(site.block + BLOCK_BYTES);
+  pokeBytes(tid, block, encodeStateBlock(home).subarray(0, BLOCK_BYTES));
+  return { callOnce: site.callOnce, goHome: site.goHome, block };
 }
 
 export function installSite(tid: Tid, site: VdsoSite, home: WayHome): void {

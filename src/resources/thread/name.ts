@@ -1,4 +1,5 @@
 /** The thread's name (comm): PR_SET_NAME, 15 bytes. Set from inside, because /proc takes it only from the same process. */
+import { readFileSync } from 'node:fs';
 import * as v from 'valibot';
 import { boundedString } from '../../image/schema.ts';
 import { PR } from '../../kernel/abi/prctl.ts';
@@ -12,11 +13,10 @@ const schema = v.strictObject({ comm: boundedString(COMM_SIZE * 4) });
 export const threadName: ThreadAspect<{ comm: string }> = {
   name: 'name',
   schema,
-  collect: ({ batch }) => {
-    const data = batch.data(COMM_SIZE);
-    batch.call('read the name', SYS.prctl, PR.PR_GET_NAME, data.address);
-    // Names are bytes: latin1 keeps every one of them.
-    return () => ({ comm: data.bytes.subarray(0, data.bytes.indexOf(0)).toString('latin1') });
+  collect: ({ pid, tid }) => {
+    // Names are bytes: latin1 keeps every one of them. The kernel adds a line end.
+    const comm = readFileSync(`/proc/${pid}/task/${tid}/comm`, 'latin1').slice(0, -1);
+    return () => ({ comm });
   },
   restore: (state, { batch }) => {
     const bytes = Buffer.alloc(COMM_SIZE);

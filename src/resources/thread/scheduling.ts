@@ -1,7 +1,8 @@
 /**
- * Policy, priority, nice value, CPU affinity, I/O priority and timer slack: sched(7), ioprio_get(2), PR_SET_TIMERSLACK.
+ * Policy, priority, nice value, CPU affinity, I/O priority and timer slack: sched(7), ioprio_get(2), proc_pid_timerslack_ns(5).
  * The affinity is narrowed to the CPUs that this host has; if none is left, the restart is refused.
  */
+import { readFileSync } from 'node:fs';
 import * as v from 'valibot';
 import { byteString, integerBetween, u32, u64 } from '../../image/schema.ts';
 import { PR } from '../../kernel/abi/prctl.ts';
@@ -34,11 +35,12 @@ type Scheduling = v.InferOutput<typeof schema>;
 export const scheduling: ThreadAspect<Scheduling> = {
   name: 'scheduling',
   schema,
-  collect: ({ tid, batch }) => {
+  collect: ({ tid }) => {
     const { policy, flags, nice, priority, runtime, deadline, period } = getScheduling(tid);
     const affinity = getAffinity(tid);
     const ioPriority = getIoPriority(tid);
-    const slack = batch.call('read the timer slack', SYS.prctl, PR.PR_GET_TIMERSLACK);
+    // By tid: /proc/PID/task/TID has no such file.
+    const timerSlack = BigInt(readFileSync(`/proc/${tid}/timerslack_ns`, 'latin1').trim());
     return () => ({
       policy,
       flags,
@@ -49,7 +51,7 @@ export const scheduling: ThreadAspect<Scheduling> = {
       period,
       affinity,
       ioPriority,
-      timerSlack: BigInt(slack.result),
+      timerSlack,
     });
   },
   plan: (state, host, tid) => (usableCpus(state, host).some((byte) => byte !== 0) ? [] : [noCpuLeft(tid)]),

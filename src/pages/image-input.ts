@@ -1,14 +1,14 @@
 /** Reading an image: a file is mapped and checked whole before anything is made; a stream is read as it comes. */
-import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+import { fstatSync, readSync, writeSync } from 'node:fs';
 import { headerChecksum, RECORD_HEADER_SIZE } from '../image/frame.ts';
 import { type ImageModel, ModelBuilder } from '../image/model.ts';
 import type { PageRun } from '../image/page-chunk.ts';
 import { type ChunkRecord, ImageReader, unpackChunk } from '../image/reader.ts';
 import { bytesAt, NativeMemory } from '../kernel/native-memory.ts';
-import { chunkPages, type LoadChunk, putPages } from '../pages/load-job.ts';
-import type { PageCrew } from '../pages/page-crew.ts';
 import { type LocalFd, localAddress } from '../support/brand.ts';
 import { ImageError, QuicksaveError } from '../support/errors.ts';
+import { chunkPages, type LoadChunk, putPages } from './load-job.ts';
+import type { PageCrew } from './page-crew.ts';
 
 const PAGE = 4096;
 
@@ -17,7 +17,17 @@ export interface ImageInput {
   readonly pageBytes: number;
   /** Puts all pages where they belong; throws ImageError if the rest of the image turns out to be damaged. */
   loadPages(target: PageTarget, crew: PageCrew): void;
+  /** Instead of loading them: checks all that is not checked yet, to the end of the image. */
+  checkPages(): ImageCounts;
   close(): void;
+}
+
+export interface ImageCounts {
+  readonly imageBytes: number;
+  readonly records: number;
+  /** Pages whose bytes are in the image, and those that it only says are zero. */
+  readonly dataPages: number;
+  readonly zeroPages: number;
 }
 
 /** Where pages go: the memory object of a process, or the files of other objects. */
@@ -26,27 +36,6 @@ export interface PageTarget {
   /** objref of the process's memory. */
   readonly memory: number;
   readonly contentTarget: (objref: number) => LocalFd | undefined;
-}
-
-export type OpenedInput = { readonly fd: number; readonly sizeBytes: number | undefined; close(): void };
-
-/** Opens an image by name; `-` is standard input. */
-export function openInput(source: string): OpenedInput {
-  if (source === '-') return { fd: 0, sizeBytes: undefined, close: () => {} };
-  let fd: number;
-  try {
-    fd = openSync(source, 'r');
-  } catch (error) {
-    const { code = '' } = error as NodeJS.ErrnoException;
-    const why = code === 'ENOENT' ? 'it does not exist' : code;
-    throw new QuicksaveError('cannot-read', `The image ${source} cannot be opened: ${why}.`, { cause: error });
-  }
-  const stat = fstatSync(fd);
-  if (stat.isDirectory()) {
-    closeSync(fd);
-    throw new QuicksaveError('cannot-read', `${source} is a folder, not an image.`);
-  }
-  return { fd, sizeBytes: stat.isFile() ? stat.size : undefined, close: () => closeSync(fd) };
 }
 
 /** An image in a file: all of it is checked before this returns. */
@@ -93,12 +82,33 @@ export function readImageFile(fd: number, sizeBytes: number, crew: PageCrew): Im
           if (chunk.objref !== target.memory) loadIntoFile(target, chunk, chunkPages(image.address, chunk));
         }
       },
+      checkPages: () => {
+        // Checksums say that the stored bytes are the written ones, not that they can be decompressed.
+        for (const chunk of chunks) chunkPages(image.address, chunk);
+        return { imageBytes: reader.position, records: reader.recordCount + 1, ...countPages(chunks) };
+      },
       close: () => image.free(),
     };
   } catch (error) {
     image.free();
     throw error;
   }
+}
+
+type PageCounts = Pick<ImageCounts, 'dataPages' | 'zeroPages'>;
+
+function countPages(
+  chunks: readonly { readonly runs: readonly PageRun[] }[],
+  before: PageCounts = { dataPages: 0, zeroPages: 0 },
+): PageCounts {
+  let { dataPages, zeroPages } = before;
+  for (const { runs } of chunks) {
+    for (const { kind, pages } of runs) {
+      if (kind === 'zero') zeroPages += pages;
+      else dataPages += pages;
+    }
+  }
+  return { dataPages, zeroPages };
 }
 
 function describeChunk(chunk: ChunkRecord): LoadChunk {
@@ -139,6 +149,20 @@ export function readImageStream(fd: number): ImageInput {
         builder.finishPages();
         loadFromHeap(target, record);
       }
+    },
+    checkPages: () => {
+      let counts = countPages([]);
+      for (; record !== undefined; record = reader.next()) {
+        if (record.kind === 'metadata') {
+          builder.add(record);
+          continue;
+        }
+        builder.addChunk(record);
+        unpackChunk(record);
+        counts = countPages([record], counts);
+      }
+      builder.finishPages();
+      return { imageBytes: reader.position, records: reader.recordCount + 1, ...counts };
     },
     close: () => {
       // The stream is the caller's.

@@ -1,0 +1,51 @@
+/** One thread of an image: registers, the call it is in, and what else belongs to it alone. */
+import { type CpuState, decodeCpu } from '../arch/x86/records.ts';
+import { type RegisterName, readRegister, registerNames } from '../arch/x86/registers.ts';
+import { componentName, usedComponents } from '../arch/x86/xstate.ts';
+import type { ThreadModel } from '../image/model.ts';
+import { type Json, textAt, toJson } from './json.ts';
+import { eflagsNames, hex, signalsIn } from './names.ts';
+import { inspectSystemCall, type SystemCallInspection } from './system-call.ts';
+
+export interface ThreadInspection {
+  readonly tid: number;
+  readonly name?: string;
+  readonly signalMask: string;
+  readonly blockedSignals: readonly string[];
+  readonly registers: Readonly<Record<RegisterName, string>>;
+  readonly eflags: readonly string[];
+  /** dr0 to dr7. */
+  readonly debugRegisters: readonly string[];
+  /** Undefined for a thread that was running code of its own. */
+  readonly systemCall?: SystemCallInspection;
+  readonly xstate: {
+    readonly sizeBytes: number;
+    /** Components that are not in their initial state. */
+    readonly inUse: readonly string[];
+  };
+  readonly aspects: { readonly [name: string]: Json };
+}
+
+export function inspectThread({ tid, state, cpu, where }: ThreadModel): ThreadInspection {
+  const decoded = decodeCpu(cpu, where);
+  const name = textAt(toJson(state.aspects['name']), 'comm');
+  const systemCall = inspectSystemCall(decoded.registers);
+  return {
+    tid,
+    ...(name === undefined ? {} : { name }),
+    signalMask: hex(state.signalMask),
+    blockedSignals: signalsIn(state.signalMask),
+    registers: namedRegisters(decoded),
+    eflags: eflagsNames(readRegister(decoded.registers, 'eflags')),
+    debugRegisters: decoded.debugRegisters.map(hex),
+    ...(systemCall === undefined ? {} : { systemCall }),
+    xstate: { sizeBytes: decoded.xstate.length, inUse: usedComponents(decoded.xstate).map(componentName) },
+    aspects: Object.fromEntries(Object.entries(state.aspects).map(([key, value]) => [key, toJson(value)])),
+  };
+}
+
+const namedRegisters = ({ registers }: CpuState): Record<RegisterName, string> =>
+  Object.fromEntries(registerNames.map((name) => [name, hex(readRegister(registers, name))])) as Record<
+    RegisterName,
+    string
+  >;

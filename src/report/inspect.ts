@@ -1,0 +1,263 @@
+/**
+ * What is in an image, as data. Only the image is read: it works on any host, without rights and without the files that the
+ * image refers to. States are shown as they are in the image, so that kinds which this version does not know are shown too.
+ */
+import type { ByteSource } from '../image/byte-stream.ts';
+import type { Head } from '../image/head.ts';
+import { type ImageModel, ModelBuilder } from '../image/model.ts';
+import { ImageReader } from '../image/reader.ts';
+import type { DescriptionRecord, MappingState } from '../image/tree.ts';
+import { inspectThread, type ThreadInspection } from './inspect-thread.ts';
+import { at, type Json, numberAt, textAt, toJson } from './json.ts';
+import { hex, mappingFlagName, openFlagNames, permissionsOf } from './names.ts';
+import { type PageCounts, PageTally } from './page-tally.ts';
+
+/**
+ * The shape of `quicksave inspect --json`. Registers, masks and addresses are texts "0x…"; sizes, counts and offsets are
+ * numbers. In `state` and `aspects`, which are the image's own, whole numbers beyond 2^53 are decimal texts and byte
+ * strings are `{ "bytes": length, "hex": … }`. Fields may be added; none changes its meaning.
+ */
+export interface Inspection {
+  readonly header: HeaderInspection;
+  readonly processes: readonly ProcessInspection[];
+  /** Files that mappings and the executable refer to, by object. */
+  readonly files: readonly { readonly object: number; readonly path?: string; readonly state: Json }[];
+  readonly sizes: SizesInspection;
+}
+
+export interface HeaderInspection {
+  readonly formatVersion: number;
+  readonly imageId: string;
+  readonly parentId?: string;
+  readonly tool: string;
+  /** ISO 8601, UTC. */
+  readonly createdAt: string;
+  readonly kernel: { readonly release: string; readonly version: string; readonly machine: string };
+  readonly pageSize: number;
+  readonly cpu: {
+    readonly vendor: string;
+    readonly features: readonly string[];
+    readonly xcr0: string;
+    readonly xstateBytes: number;
+    readonly xstateComponents: readonly { index: number; name: string; offset: number; sizeBytes: number }[];
+  };
+}
+
+export interface ProcessInspection {
+  readonly pid: number;
+  readonly comm: string;
+  readonly vdsoSha256: string;
+  /** Credentials, limits, signal actions and so on, by the name of the aspect. */
+  readonly aspects: { readonly [name: string]: Json };
+  readonly threads: readonly ThreadInspection[];
+  readonly mappings: readonly MappingInspection[];
+  readonly descriptors: readonly DescriptorInspection[];
+}
+
+export interface MappingInspection {
+  readonly start: string;
+  readonly end: string;
+  readonly sizeBytes: number;
+  /** `rw-` */
+  readonly permissions: string;
+  readonly offset: number;
+  readonly kind: string;
+  /** Path of the file behind it. */
+  readonly file?: string;
+  /** A name that the kernel or the program gave it. */
+  readonly name?: string;
+  readonly flags: readonly string[];
+  /** Pages in the image. */
+  readonly pages: PageCounts;
+  readonly state: Json;
+}
+
+export interface DescriptorInspection {
+  readonly fd: number;
+  readonly closeOnExec: boolean;
+  /** Descriptors with the same object share one open file description. */
+  readonly object: number;
+  readonly kind: string;
+  readonly path?: string;
+  readonly position?: number;
+  readonly flags?: readonly string[];
+  /** Bytes of the object that the image carries. */
+  readonly contentBytes: number;
+  readonly state: Json;
+}
+
+export interface SizesInspection {
+  readonly imageBytes: number;
+  /** Page data as it is stored; the rest of the image is metadata and padding. */
+  readonly storedPageBytes: number;
+  readonly otherBytes: number;
+  readonly records: number;
+  readonly pages: PageCounts;
+  readonly memory: readonly ({ readonly kind: string; readonly mappings: number } & PageCounts)[];
+  /** Pages of descriptors' own content, by object. */
+  readonly content: readonly ({ readonly object: number } & PageCounts)[];
+}
+
+/**
+ * Reads a whole image. Of a source that can skip, the page data is passed over unread: `verify` is what checks it. Throws
+ * ImageError for what is no image, or a damaged one.
+ */
+export function inspectImage(source: ByteSource): Inspection {
+  const reader = new ImageReader(source, source.skip === undefined ? oneBuffer() : { pageData: 'skip' });
+  const builder = new ModelBuilder();
+  const tally = new PageTally();
+  for (let record = reader.next(); record !== undefined; record = reader.next()) {
+    if (record.kind === 'metadata') builder.add(record);
+    else {
+      builder.addChunk(record);
+      tally.add(record);
+    }
+  }
+  const model = builder.finish();
+  builder.finishPages();
+  return describe(model, tally, { imageBytes: reader.position, records: reader.recordCount + 1 });
+}
+
+/** Page data of a stream is read and dropped, always into the same memory. */
+function oneBuffer(): { bufferFor: (chunk: { storedBytes: number }) => Uint8Array } {
+  let buffer = new Uint8Array(0);
+  return {
+    bufferFor: ({ storedBytes }) => {
+      if (buffer.length < storedBytes) buffer = new Uint8Array(storedBytes);
+      return buffer;
+    },
+  };
+}
+
+function describe(
+  model: ImageModel,
+  tally: PageTally,
+  whole: { readonly imageBytes: number; readonly records: number },
+): Inspection {
+  const { task } = model;
+  const pages = tally.perRange(task.memory, model.mappings);
+  const mappings = model.mappings.map((mapping, index) =>
+    describeMapping(mapping, pages[index] ?? { dataPages: 0, zeroPages: 0 }, model),
+  );
+  return {
+    header: describeHeader(model.head),
+    processes: [
+      {
+        pid: task.pid,
+        comm: task.comm,
+        vdsoSha256: task.vdso.sha256,
+        aspects: Object.fromEntries(Object.entries(model.aspects).map(([name, state]) => [name, toJson(state)])),
+        threads: model.threads.map(inspectThread),
+        mappings,
+        descriptors: model.files.entries.map((entry) =>
+          describeDescriptor(entry, model.descriptions.get(entry.object)),
+        ),
+      },
+    ],
+    files: [...model.mappedFiles].map(([object, saved]) => {
+      const state = toJson(saved);
+      return { object, ...pathOf(state), state };
+    }),
+    sizes: {
+      ...whole,
+      storedPageBytes: tally.storedBytes,
+      otherBytes: whole.imageBytes - tally.storedBytes,
+      pages: tally.total(),
+      memory: byKind(mappings),
+      content: [...model.descriptions.keys()].flatMap((object) =>
+        tally.has(object) ? [{ object, ...tally.of(object) }] : [],
+      ),
+    },
+  };
+}
+
+function describeHeader({ formatVersion, state }: Head): HeaderInspection {
+  const { cpu } = state;
+  return {
+    formatVersion,
+    imageId: state.imageId,
+    ...(state.parentId === undefined ? {} : { parentId: state.parentId }),
+    tool: state.tool,
+    createdAt: timeText(state.createdAt),
+    kernel: { ...state.kernel },
+    pageSize: state.pageSize,
+    cpu: {
+      vendor: cpu.vendor,
+      features: [...cpu.features],
+      xcr0: hex(cpu.xcr0),
+      xstateBytes: cpu.xstateSize,
+      xstateComponents: cpu.components.map(({ index, name, offset, size }) => ({
+        index,
+        name,
+        offset,
+        sizeBytes: size,
+      })),
+    },
+  };
+}
+
+/** The largest time of ECMAScript; what is later is no time of an image. */
+const MAX_TIME_MS = 8.64e15;
+const timeText = (ms: number): string => (ms <= MAX_TIME_MS ? new Date(ms).toISOString() : `${ms} ms`);
+
+function describeMapping(mapping: MappingState, pages: PageCounts, model: ImageModel): MappingInspection {
+  const state = toJson(mapping.state);
+  const name = textAt(state, 'name');
+  return {
+    start: hex(mapping.start),
+    end: hex(mapping.end),
+    sizeBytes: mapping.end - mapping.start,
+    permissions: permissionsOf(mapping.protection),
+    offset: mapping.offset,
+    kind: mapping.kind,
+    ...fileOf(state, model),
+    ...(name === undefined || name === '' ? {} : { name }),
+    flags: mapping.flags.map(mappingFlagName),
+    pages,
+    state,
+  };
+}
+
+/** A mapping's state names its file by object. */
+function fileOf(state: Json, model: ImageModel): { file?: string } {
+  const object = numberAt(state, 'file');
+  const found = object === undefined ? undefined : pathOf(toJson(model.mappedFiles.get(object))).path;
+  return found === undefined ? {} : { file: found };
+}
+
+/** Kinds keep the name of what they stand for as `path`, as `file.path`, or in words as `was`. */
+function pathOf(state: Json): { path?: string } {
+  const path = textAt(state, 'path') ?? textAt(state, 'file', 'path') ?? textAt(state, 'was');
+  return path === undefined ? {} : { path };
+}
+
+type FileEntry = ImageModel['files']['entries'][number];
+
+function describeDescriptor(entry: FileEntry, description: DescriptionRecord | undefined): DescriptorInspection {
+  const state = toJson(description?.state);
+  const position = numberAt(state, 'position');
+  const flags = at(state, 'flags');
+  return {
+    fd: entry.fd,
+    closeOnExec: entry.closeOnExec,
+    object: entry.object,
+    kind: description?.kind ?? 'unknown',
+    ...pathOf(state),
+    ...(position === undefined ? {} : { position }),
+    ...(typeof flags === 'number' && Number.isSafeInteger(flags) && flags >= 0 ? { flags: openFlagNames(flags) } : {}),
+    contentBytes: description?.contentBytes ?? 0,
+    state,
+  };
+}
+
+function byKind(mappings: readonly MappingInspection[]): SizesInspection['memory'] {
+  const kinds = new Map<string, { mappings: number; dataPages: number; zeroPages: number }>();
+  for (const { kind, pages } of mappings) {
+    const sum = kinds.get(kind) ?? { mappings: 0, dataPages: 0, zeroPages: 0 };
+    sum.mappings++;
+    sum.dataPages += pages.dataPages;
+    sum.zeroPages += pages.zeroPages;
+    kinds.set(kind, sum);
+  }
+  return [...kinds].map(([kind, sum]) => ({ kind, ...sum })).sort((a, b) => b.dataPages - a.dataPages);
+}

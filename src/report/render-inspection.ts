@@ -1,0 +1,175 @@
+/** An inspection as text for a person. */
+import { registerNames } from '../arch/x86/registers.ts';
+import { aspectLines, plain } from './aspect-text.ts';
+import type {
+  DescriptorInspection,
+  HeaderInspection,
+  Inspection,
+  MappingInspection,
+  ProcessInspection,
+  SizesInspection,
+} from './inspect.ts';
+import type { ThreadInspection } from './inspect-thread.ts';
+import { isObject, type Json } from './json.ts';
+import { hex, signalsNotIn } from './names.ts';
+import type { PageCounts } from './page-tally.ts';
+import { describeSystemCall } from './system-call.ts';
+import { columns, counted, printable, sizeText } from './table.ts';
+
+const INDENT = '  ';
+const PAGE = 4096;
+
+export function renderInspection(inspection: Inspection): string {
+  const sections = [
+    headerLines(inspection.header),
+    ...inspection.processes.flatMap((process) => processSections(process, inspection)),
+    sizeLines(inspection.sizes),
+  ];
+  return `${sections.map((lines) => lines.join('\n')).join('\n\n')}\n`;
+}
+
+function headerLines(header: HeaderInspection): string[] {
+  const { kernel, cpu } = header;
+  const components = ['x87', 'SSE', ...cpu.xstateComponents.map(({ name }) => name)];
+  return columns([
+    ['image', `${header.imageId}, format version ${header.formatVersion}`],
+    ...(header.parentId === undefined ? [] : [['builds on', header.parentId]]),
+    ['made', `${header.createdAt} by ${header.tool}`],
+    ['kernel', `${kernel.release} ${kernel.version} ${kernel.machine}`],
+    ['processor', `${cpu.vendor}, ${cpu.features.length} features, xcr0 ${cpu.xcr0}`],
+    ['xstate', `${cpu.xstateBytes} bytes: ${components.join(', ')}`],
+  ]);
+}
+
+function processSections(process: ProcessInspection, { files }: Inspection): string[][] {
+  const { pid, comm, threads, mappings, descriptors } = process;
+  const executable = executableOf(process.aspects, files);
+  return [
+    [
+      printable(`process ${pid} (${comm}), ${counted(threads.length, 'thread')}`),
+      ...aspectTable([
+        ...(executable === undefined ? [] : [['executable', executable]]),
+        ...aspectRows(process.aspects),
+      ]),
+    ],
+    ...threads.map(threadLines),
+    [counted(mappings.length, 'mapping'), ...columns(mappings.map(mappingRow), { indent: INDENT, right: [1, 3, 5] })],
+    [
+      counted(descriptors.length, 'descriptor'),
+      ...columns(descriptors.map(descriptorRow), { indent: INDENT, right: [0] }),
+    ],
+  ];
+}
+
+function executableOf(aspects: ProcessInspection['aspects'], files: Inspection['files']): string | undefined {
+  const fields = aspects['memoryMapFields'];
+  const object = isObject(fields) ? fields['executable'] : undefined;
+  return files.find((file) => file.object === object)?.path;
+}
+
+function aspectRows(aspects: { readonly [name: string]: Json }): string[][] {
+  return Object.entries(aspects).flatMap(([name, state]) =>
+    aspectLines(name, state).map((line, index) => [index === 0 ? wordsOf(name) : '', line]),
+  );
+}
+
+const aspectTable = (rows: readonly string[][]): string[] => columns(rows, { indent: INDENT });
+
+/** `signalActions` as `signal actions`. */
+const wordsOf = (name: string): string => name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+
+const REGISTER_COLUMNS = 4;
+
+function threadLines(thread: ThreadInspection): string[] {
+  const { name: _, ...others } = thread.aspects;
+  const call = thread.systemCall;
+  return [
+    printable(`thread ${thread.tid}${thread.name === undefined ? '' : ` (${thread.name})`}`),
+    ...aspectTable([
+      ['in', call === undefined ? 'its own code' : describeSystemCall(call)],
+      ['blocked signals', blockedText(thread)],
+      ['xstate in use', thread.xstate.inUse.join(', ') || 'none'],
+      ['flags', thread.eflags.join(' ') || 'none'],
+      ...debugRow(thread),
+      ...aspectRows(others),
+    ]),
+    ...registerTable(thread),
+  ];
+}
+
+function blockedText({ signalMask, blockedSignals }: ThreadInspection): string {
+  if (blockedSignals.length === 0) return 'none';
+  const others = signalsNotIn(BigInt(signalMask));
+  if (others.length === 0) return 'all';
+  return others.length < blockedSignals.length ? `all but ${others.join(' ')}` : blockedSignals.join(' ');
+}
+
+function debugRow({ debugRegisters }: ThreadInspection): string[][] {
+  const used = debugRegisters.flatMap((value, index) => (value === '0x0' ? [] : [`dr${index} ${value}`]));
+  return used.length === 0 ? [] : [['debug registers', used.join(' ')]];
+}
+
+function registerTable({ registers }: ThreadInspection): string[] {
+  const cells = registerNames.flatMap((name) => [name, registers[name]]);
+  const rows: string[][] = [];
+  for (let index = 0; index < cells.length; index += REGISTER_COLUMNS * 2) {
+    rows.push(cells.slice(index, index + REGISTER_COLUMNS * 2));
+  }
+  return columns(rows, { indent: INDENT });
+}
+
+function mappingRow(mapping: MappingInspection): string[] {
+  const what = [mapping.file, mapping.name].filter((part) => part !== undefined).join(' ');
+  return [
+    `${mapping.start.slice(2)}-${mapping.end.slice(2)}`,
+    sizeText(mapping.sizeBytes),
+    mapping.permissions,
+    hex(mapping.offset),
+    mapping.kind,
+    pagesText(mapping.pages),
+    [what, ...mapping.flags.map((flag) => `[${flag}]`)].filter((part) => part !== '').join(' '),
+  ];
+}
+
+function pagesText({ dataPages, zeroPages }: PageCounts): string {
+  if (dataPages + zeroPages === 0) return '-';
+  const data = counted(dataPages, 'page');
+  return zeroPages === 0 ? data : `${data} + ${zeroPages} zero`;
+}
+
+/** What the columns of a descriptor show already. */
+const shownFields = ['path', 'file', 'was', 'position', 'flags'];
+
+function descriptorRow(descriptor: DescriptorInspection): string[] {
+  const { state } = descriptor;
+  const rest = isObject(state)
+    ? Object.fromEntries(Object.entries(state).filter(([key]) => !shownFields.includes(key)))
+    : state;
+  return [
+    String(descriptor.fd),
+    descriptor.kind,
+    `#${descriptor.object}`,
+    [...(descriptor.flags ?? []), ...(descriptor.closeOnExec ? ['close-on-exec'] : [])].join(' '),
+    descriptor.position === undefined ? '' : `at ${descriptor.position}`,
+    [descriptor.path ?? '', ...plain(rest)].filter((part) => part !== '').join(' '),
+  ];
+}
+
+function sizeLines(sizes: SizesInspection): string[] {
+  const dataBytes = sizes.pages.dataPages * PAGE;
+  const rows = [
+    ['whole image', sizeText(sizes.imageBytes), counted(sizes.records, 'record')],
+    ['pages as stored', sizeText(sizes.storedPageBytes), storedText(sizes.storedPageBytes, dataBytes)],
+    ['metadata and padding', sizeText(sizes.otherBytes), ''],
+    ...sizes.memory.map((one) => [
+      one.kind,
+      sizeText(one.dataPages * PAGE),
+      `${counted(one.mappings, 'mapping')}, ${pagesText(one)}`,
+    ]),
+    ...sizes.content.map((one) => [`content of #${one.object}`, sizeText(one.dataPages * PAGE), pagesText(one)]),
+  ];
+  return ['sizes', ...columns(rows, { indent: INDENT, right: [1] })];
+}
+
+const storedText = (stored: number, data: number): string =>
+  stored === data ? 'not compressed' : `${((stored / Math.max(data, 1)) * 100).toFixed(0)} % of ${sizeText(data)}`;

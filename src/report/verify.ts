@@ -1,0 +1,39 @@
+/**
+ * Reads a whole image and checks all that can be checked without a process: every record and its checksum, the references
+ * between them, every page, every state against its schema, the registers. What depends on the host is not looked at.
+ */
+import { type OpenedInput, openInput } from '../image/image-source.ts';
+import type { ImageModel } from '../image/model.ts';
+import { type ImageInput, readImageFile, readImageStream } from '../pages/image-input.ts';
+import { PageCrew } from '../pages/page-crew.ts';
+import { checkStates } from './state-check.ts';
+
+export interface Verification {
+  readonly model: ImageModel;
+  readonly imageBytes: number;
+  readonly records: number;
+  readonly dataPages: number;
+  readonly zeroPages: number;
+}
+
+/** `source` is a file's name, or `-` for standard input. Throws ImageError for what is wrong first. */
+export function verifyImageAt(source: string): Verification {
+  const opened = openInput(source);
+  const crew = new PageCrew(opened.sizeBytes ?? 0, () => {
+    // It is over before anybody would want to see how far it is.
+  });
+  let input: ImageInput | undefined;
+  try {
+    input = read(opened, crew);
+    const counts = input.checkPages();
+    checkStates(input.model);
+    return { model: input.model, ...counts };
+  } finally {
+    input?.close();
+    opened.close();
+    crew.dismiss();
+  }
+}
+
+const read = ({ fd, sizeBytes }: OpenedInput, crew: PageCrew): ImageInput =>
+  sizeBytes === undefined ? readImageStream(fd) : readImageFile(fd, sizeBytes, crew);

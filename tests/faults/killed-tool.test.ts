@@ -1,0 +1,121 @@
+import { copyFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import {
+  bringBack,
+  compiled,
+  footprint,
+  full,
+  gone,
+  isAlive,
+  mustRun,
+  newFolder,
+  quicksave,
+  readIfThere,
+  remember,
+  run,
+  said,
+  saveAndEnd,
+  start,
+  waitFor,
+} from '../support/harness.ts';
+
+const pauseFor = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** How long the command takes here, so that the moments of killing spread over its whole life. */
+async function lifeOf(args: string[]): Promise<number> {
+  const begun = performance.now();
+  await mustRun(...args);
+  return performance.now() - begun;
+}
+
+test(
+  'a target goes on unharmed whenever the saving tool is killed',
+  async () => {
+    const folder = newFolder();
+    const target = start(folder, compiled('busy-threads'));
+    await said(target.output, 'ready');
+    const save = ['checkpoint', String(target.pid), '--output', join(folder, 'image')];
+    const life = await lifeOf(save);
+    const before = footprint(target.pid);
+    const moments = full ? 200 : 40;
+    let cutShort = 0;
+    for (let moment = 0; moment < moments; moment++) {
+      const tool = run(save);
+      await pauseFor((life * moment) / moments);
+      tool.kill('SIGKILL');
+      if ((await tool.done).signal === 'SIGKILL') cutShort++;
+      expect(isAlive(target.pid), `alive after the kill at moment ${moment}`).toBe(true);
+    }
+    expect(cutShort).toBeGreaterThan(moments / 2);
+    await waitFor('nobody to trace it', () => /TracerPid:\t0\n/.test(readIfThere(`/proc/${target.pid}/status`) ?? ''));
+    expect(footprint(target.pid)).toEqual(before);
+    await mustRun(...save);
+    writeFileSync(join(folder, 'go'), '');
+    await said(target.output, 'ok');
+    expect(await target.ended).toEqual({ status: 0, signal: null });
+  },
+  full ? 600_000 : undefined,
+);
+
+test(
+  'no half-made process stays whenever the restarting tool is killed',
+  async () => {
+    const folder = newFolder();
+    const target = start(folder, compiled('busy-threads'));
+    await said(target.output, 'ready');
+    const image = join(folder, 'image');
+    await saveAndEnd(target.pid, image);
+    const probe = await bringBack(image);
+    process.kill(probe, 'SIGKILL');
+    await gone(probe);
+    const moments = full ? 50 : 12;
+    let none = 0;
+    for (let moment = 0; moment < moments; moment++) {
+      const tool = run(['restart', image]);
+      await pauseFor(20 + moment * (200 / moments));
+      tool.kill('SIGKILL');
+      await tool.done;
+      // What is left is either nothing or the whole program, on its own.
+      if (!isAlive(target.pid)) {
+        none++;
+        await gone(target.pid);
+        continue;
+      }
+      remember(target.pid);
+      expect(readIfThere(`/proc/${target.pid}/comm`)).toBe('busy-threads\n');
+      process.kill(target.pid, 'SIGKILL');
+      await gone(target.pid);
+    }
+    expect(none).toBeGreaterThan(0);
+    await bringBack(image);
+    writeFileSync(join(folder, 'go'), '');
+    await said(target.output, 'ok');
+  },
+  full ? 600_000 : undefined,
+);
+
+test('an image that cannot be written leaves the target and the folder as they were', async () => {
+  const folder = newFolder();
+  const target = start(folder, compiled('busy-threads'));
+  await said(target.output, 'ready');
+  const result = await quicksave('checkpoint', String(target.pid), '--output', join(folder, 'missing', 'image'));
+  expect(result.status).toBe(1);
+  expect(result.stderr).toContain('does not exist');
+  const full = await quicksave('checkpoint', String(target.pid), '--output', '/dev/full');
+  expect(full.status).toBe(1);
+  writeFileSync(join(folder, 'go'), '');
+  await said(target.output, 'ok');
+});
+
+test('a name that is taken is replaced only by a complete image', async () => {
+  const folder = newFolder();
+  const target = start(folder, compiled('busy-threads'));
+  await said(target.output, 'ready');
+  const image = join(folder, 'image');
+  await mustRun('checkpoint', String(target.pid), '--output', image);
+  copyFileSync(image, join(folder, 'first'));
+  await mustRun('checkpoint', String(target.pid), '--output', image);
+  await mustRun('verify', image);
+  await mustRun('verify', join(folder, 'first'));
+});
