@@ -67,15 +67,33 @@ export function checkpoint(request: CheckpointRequest): CheckpointSummary {
   try {
     refuseUnsavable(request.pid);
     const outsiders = new OutsiderSearch(request.pid);
-    const nothingOfOurs = { ignoreDescriptors: new Set<number>(), ignoreMappings: new Set<number>(), outsiders };
-    const survey = surveyProcess(request.pid, nothingOfOurs);
-    refuseIfAny(request.pid, survey.problems);
-    for (const { mapping } of survey.mappings) if (mapping.path !== '') lookAhead(mapping.path);
+    preflight(request.pid, outsiders);
     rehearse((pid) => new Save({ ...rehearsal, pid }, new OutsiderSearch(pid), ignore).run(started));
     return new Save(request, outsiders, refuseIfAny).run(started);
   } catch (error) {
     request.output.abandon();
     throw error;
+  }
+}
+
+/** Refuses before anything is frozen, and reads ahead. The program runs meanwhile: what fails now is found out later. */
+function preflight(pid: Pid, outsiders: OutsiderSearch): void {
+  const survey = tryOnRunningTarget(pid, () =>
+    surveyProcess(pid, { ignoreDescriptors: new Set<number>(), ignoreMappings: new Set<number>(), outsiders }),
+  );
+  refuseIfAny(pid, survey?.problems ?? []);
+  for (const { mapping } of survey?.mappings ?? []) {
+    if (mapping.path !== '') tryOnRunningTarget(pid, () => lookAhead(mapping.path));
+  }
+}
+
+/** Undefined if the look failed because the program has changed under it, as an execve(2) does. */
+function tryOnRunningTarget<T>(pid: Pid, look: () => T): T | undefined {
+  try {
+    return look();
+  } catch {
+    refuseUnsavable(pid);
+    return undefined;
   }
 }
 

@@ -1,1 +1,31 @@
-export function runCheck(): void {}
+/** `quicksave check [PID] [--json]` */
+import { InvalidArgumentError } from 'commander';
+import { checkProcess } from '../checkpoint/check.ts';
+import { checkHost } from '../report/check-host.ts';
+import { renderHostCheck, renderProcessCheck } from '../report/render-check.ts';
+import { asPid } from '../support/brand.ts';
+import { printResult } from './print-result.ts';
+
+interface Options {
+  readonly json?: boolean;
+}
+
+export function runCheck(pidText: string | undefined, options: Options): void {
+  const clean = pidText === undefined ? checkThisHost(options) : checkOne(pidText, options);
+  process.exitCode = clean ? 0 : 1;
+}
+
+function checkThisHost({ json }: Options): boolean {
+  const found = checkHost();
+  printResult(json ? asJson(found) : renderHostCheck(found));
+  return found.canCheckpoint && found.canRestart;
+}
+
+function checkOne(pidText: string, { json }: Options): boolean {
+  if (!/^[1-9]\d{0,9}$/.test(pidText)) throw new InvalidArgumentError(`"${pidText}" is not a process id.`);
+  const found = checkProcess(asPid(Number(pidText)));
+  printResult(json ? asJson(found) : renderProcessCheck(found));
+  return found.problems.length === 0 && found.restartProblems.length === 0;
+}
+
+const asJson = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;

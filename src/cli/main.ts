@@ -1,6 +1,6 @@
 /** Entry of the command: finds the subcommand and loads only that one. */
-import { Command, CommanderError } from 'commander';
-import { printError } from './print-error.ts';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { printError, printLine } from './print-error.ts';
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
@@ -58,6 +58,8 @@ async function main(): Promise<number> {
     await program().parseAsync(process.argv);
     return Number(process.exitCode ?? 0);
   } catch (error) {
+    // Commander has told the user what is wrong, unless a command found it out itself.
+    if (error instanceof InvalidArgumentError) printLine(`quicksave: ${error.message}`);
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
     printError(error, process.argv.includes('--debug'));
     return EXIT_FAILED;

@@ -37,10 +37,33 @@ export function plain(state: Json): string[] {
 function plainText(state: Json): string {
   if (isList(state)) return state.map((item) => (isObject(item) ? `{${plainText(item)}}` : plainText(item))).join(' ');
   if (!isObject(state)) return String(state);
+  const bytes = bytesText(state);
+  if (bytes !== undefined) return bytes;
   return Object.entries(state)
-    .map(([key, value]) => (isObject(value) || isList(value) ? `${key} {${plainText(value)}}` : `${key} ${value}`))
+    .filter(([, value]) => !isEmpty(value))
+    .map(([key, value]) =>
+      isObject(value) || isList(value) ? `${wordsOf(key)} {${plainText(value)}}` : `${wordsOf(key)} ${value}`,
+    )
     .join(', ');
 }
+
+const SHOWN_DIGITS = 32;
+
+/** A byte string, which `toJson` has made an object of. */
+function bytesText(state: Json): string | undefined {
+  const count = numberAt(state, 'bytes');
+  const digits = textAt(state, 'hex');
+  if (count === undefined || digits === undefined) return undefined;
+  return count === 0
+    ? 'no bytes'
+    : `${count} bytes ${digits.slice(0, SHOWN_DIGITS)}${count * 2 > SHOWN_DIGITS ? '…' : ''}`;
+}
+
+const isEmpty = (value: Json): boolean =>
+  isList(value) ? value.length === 0 : isObject(value) && Object.keys(value).length === 0;
+
+/** `signalActions` as `signal actions`. */
+export const wordsOf = (name: string): string => name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 
 function credentials(state: Json): string[] | undefined {
   const uid = idText(at(state, 'uid'));

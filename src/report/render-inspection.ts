@@ -1,6 +1,6 @@
 /** An inspection as text for a person. */
 import { registerNames } from '../arch/x86/registers.ts';
-import { aspectLines, plain } from './aspect-text.ts';
+import { aspectLines, plain, wordsOf } from './aspect-text.ts';
 import type {
   DescriptorInspection,
   HeaderInspection,
@@ -75,10 +75,8 @@ function aspectRows(aspects: { readonly [name: string]: Json }): string[][] {
 
 const aspectTable = (rows: readonly string[][]): string[] => columns(rows, { indent: INDENT });
 
-/** `signalActions` as `signal actions`. */
-const wordsOf = (name: string): string => name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
-
 const REGISTER_COLUMNS = 4;
+const BREAKPOINTS = 0xffn;
 
 function threadLines(thread: ThreadInspection): string[] {
   const { name: _, ...others } = thread.aspects;
@@ -104,9 +102,11 @@ function blockedText({ signalMask, blockedSignals }: ThreadInspection): string {
   return others.length < blockedSignals.length ? `all but ${others.join(' ')}` : blockedSignals.join(' ');
 }
 
+/** dr6 says what was hit last; without a breakpoint in dr7 none of them means anything. */
 function debugRow({ debugRegisters }: ThreadInspection): string[][] {
+  if ((BigInt(debugRegisters[7] ?? '0x0') & BREAKPOINTS) === 0n) return [];
   const used = debugRegisters.flatMap((value, index) => (value === '0x0' ? [] : [`dr${index} ${value}`]));
-  return used.length === 0 ? [] : [['debug registers', used.join(' ')]];
+  return [['debug registers', used.join(' ')]];
 }
 
 function registerTable({ registers }: ThreadInspection): string[] {
@@ -137,6 +137,9 @@ function pagesText({ dataPages, zeroPages }: PageCounts): string {
   return zeroPages === 0 ? data : `${data} + ${zeroPages} zero`;
 }
 
+/** Set by the kernel itself in every file of a 64-bit program. */
+const ALWAYS_SET = 'O_LARGEFILE';
+
 /** What the columns of a descriptor show already. */
 const shownFields = ['path', 'file', 'was', 'position', 'flags'];
 
@@ -149,7 +152,10 @@ function descriptorRow(descriptor: DescriptorInspection): string[] {
     String(descriptor.fd),
     descriptor.kind,
     `#${descriptor.object}`,
-    [...(descriptor.flags ?? []), ...(descriptor.closeOnExec ? ['close-on-exec'] : [])].join(' '),
+    [
+      ...(descriptor.flags ?? []).filter((flag) => flag !== ALWAYS_SET),
+      ...(descriptor.closeOnExec ? ['close-on-exec'] : []),
+    ].join(' '),
     descriptor.position === undefined ? '' : `at ${descriptor.position}`,
     [descriptor.path ?? '', ...plain(rest)].filter((part) => part !== '').join(' '),
   ];

@@ -36,7 +36,7 @@ results = [None] * 4
 def work(number):
     digest = hashlib.sha256()
     with open(f'part.{number}', 'w') as part:
-        for step in range(120):
+        for step in range(600):
             digest.update(f'{number}:{step}'.encode() * 30000)
             part.write(digest.hexdigest() + '\\n')
     results[number] = digest.hexdigest()
@@ -150,11 +150,11 @@ describe.each(jobs)('$name', (job) => {
       const rounds = full ? 20 : 3;
       let saves = 0;
       for (let round = 0; round < rounds; round++) {
-        const disturbed = await finish(job, undisturbed.tookMs * Math.random() * 0.8);
+        const disturbed = await finish(job, undisturbed.tookMs * Math.random() * 0.6);
         expect(disturbed.results).toEqual(undisturbed.results);
         saves += disturbed.saves;
       }
-      expect(saves).toBeGreaterThanOrEqual(Math.floor(rounds * 0.6));
+      expect(saves).toBeGreaterThanOrEqual(Math.floor(rounds / 2));
     },
     full ? 900_000 : 180_000,
   );

@@ -2,6 +2,7 @@
 import type { LocalAddress, LocalFd } from '../../support/brand.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { FCNTL } from '../abi/fcntl.ts';
+import { POLL } from '../abi/poll.ts';
 import { SYS } from '../abi/syscall.ts';
 import { check } from '../errors.ts';
 import { rawSyscall } from '../ffi.ts';
@@ -41,8 +42,21 @@ function writeSome(fd: LocalFd, at: number | undefined, parts: readonly LocalRan
         ? rawSyscall(SYS.writev, fd, vector.address, parts.length)
         : rawSyscall(SYS.pwritev, fd, vector.address, parts.length, at, 0);
     if (written === -ERRNO.EINTR) continue;
+    if (written === -ERRNO.EAGAIN) {
+      waitWritable(fd);
+      return 0;
+    }
     return check(at === undefined ? 'writev' : 'pwritev', written, { doing: 'write the image' });
   }
+}
+
+/** A stream that somebody has made non-blocking is waited for all the same. */
+function waitWritable(fd: LocalFd): void {
+  newCall();
+  const entry = scratch(8);
+  entry.view.setInt32(0, fd, true);
+  entry.view.setInt16(4, POLL.POLLOUT, true);
+  rawSyscall(SYS.poll, entry.address, 1, -1);
 }
 
 /** What is left of the parts after their first `bytes` bytes. */

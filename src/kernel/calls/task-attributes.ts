@@ -93,6 +93,18 @@ export function setAffinity(tid: Tid, wanted: Uint8Array): void {
   });
 }
 
+const PRIO_PROCESS = 0;
+
+/** The nice value, -20 to 19, whatever the policy is. The kernel's answer is 20 less the value (getpriority(2)). */
+export function getNice(tid: Tid): number {
+  const result = rawSyscall(SYS.getpriority, PRIO_PROCESS, tid);
+  return 20 - check('getpriority', result, { doing: 'read the nice value', pid: tid });
+}
+
+export function setNice(tid: Tid, nice: number): void {
+  check('setpriority', rawSyscall(SYS.setpriority, PRIO_PROCESS, tid, nice), { doing: 'set the nice value', pid: tid });
+}
+
 /** get_robust_list(2): address and length of the head; address 0 when there is none. */
 export function getRobustList(tid: Tid): { address: number; sizeBytes: number } {
   newCall();

@@ -10,9 +10,11 @@ import { SYS } from '../../kernel/abi/syscall.ts';
 import {
   getAffinity,
   getIoPriority,
+  getNice,
   getScheduling,
   setAffinity,
   setIoPriority,
+  setNice,
   setScheduling,
 } from '../../kernel/calls/task-attributes.ts';
 import type { Problem } from '../../support/errors.ts';
@@ -36,7 +38,8 @@ export const scheduling: ThreadAspect<Scheduling> = {
   name: 'scheduling',
   schema,
   collect: ({ tid }) => {
-    const { policy, flags, nice, priority, runtime, deadline, period } = getScheduling(tid);
+    const { policy, flags, priority, runtime, deadline, period } = getScheduling(tid);
+    const nice = getNice(tid);
     const affinity = getAffinity(tid);
     const ioPriority = getIoPriority(tid);
     // By tid: /proc/PID/task/TID has no such file.
@@ -57,6 +60,8 @@ export const scheduling: ThreadAspect<Scheduling> = {
   plan: (state, host, tid) => (usableCpus(state, host).some((byte) => byte !== 0) ? [] : [noCpuLeft(tid)]),
   restore: (state, { tid, batch }) => {
     setScheduling(tid, { ...state, utilMin: 0, utilMax: 0 });
+    // sched_setattr(2) sets it for the normal policies only; the others keep one too.
+    setNice(tid, state.nice);
     setAffinity(tid, state.affinity);
     if (state.ioPriority !== 0) setIoPriority(tid, state.ioPriority);
     batch.call('set the timer slack', SYS.prctl, PR.PR_SET_TIMERSLACK, state.timerSlack);

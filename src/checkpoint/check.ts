@@ -1,0 +1,186 @@
+/**
+ * What stands in the way of saving a process, and of bringing it back on this host: looked at from outside, while it runs.
+ * Nothing in it is touched. What only the process itself can tell (its agent is not there) is taken to be no obstacle.
+ */
+import { remoteCallSize } from '../arch/x86/machine-code.ts';
+import { duplicateFrom, tryOpenPidfd } from '../kernel/calls/descriptors.ts';
+import { noSuchProcess } from '../procfs/proc-file.ts';
+import { readStatus } from '../procfs/status.ts';
+import { processAspects } from '../resources/registry.ts';
+import type { CollectedProcess, HostView, ProcessView } from '../resources/resource.ts';
+import { asPid, asTid, type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
+import { type Problem, QuicksaveError } from '../support/errors.ts';
+import { type BatchRunner, CallBatch } from '../tracee/call-batch.ts';
+import { type ClassifiedDescriptor, OutsiderSearch, type Survey, surveyProcess } from './preflight.ts';
+import { refuseUnsavable } from './process-view.ts';
+
+export interface ProcessCheck {
+  readonly pid: Pid;
+  readonly comm: string;
+  readonly threads: number;
+  readonly residentBytes: number;
+  /** What stands in the way of saving it. */
+  readonly problems: readonly Problem[];
+  /** What would stand in the way of a restart by this user on this host, as far as can be seen from outside. */
+  readonly restartProblems: readonly Problem[];
+  /** What would come back otherwise than it is. */
+  readonly remarks: readonly string[];
+}
+
+/** Throws if there is no such process. */
+export function checkProcess(pid: Pid): ProcessCheck {
+  const status = readStatus(pid);
+  const about = {
+    pid,
+    comm: status.name,
+    threads: status.threads,
+    residentBytes: (status.memory?.residentKiB ?? 0) * 1024,
+  };
+  const refused = unsavable(pid);
+  if (refused !== undefined && !canBeLookedAt(refused)) {
+    return { ...about, problems: [refused], restartProblems: [], remarks: [] };
+  }
+  const surveyed = survey(pid);
+  if ('code' in surveyed)
+    return { ...about, problems: together(refused, [surveyed]), restartProblems: [], remarks: [] };
+  const { problems, ...restart } = lookAhead(surveyed);
+  return { ...about, problems: together(refused, [...surveyed.problems, ...problems]), ...restart };
+}
+
+const together = (first: Problem | undefined, others: readonly Problem[]): Problem[] =>
+  first === undefined ? [...others] : [first, ...others];
+
+function unsavable(pid: Pid): Problem | undefined {
+  try {
+    refuseUnsavable(pid);
+    return undefined;
+  } catch (error) {
+    return asProblem(pid, error);
+  }
+}
+
+/** These say nothing about the process itself: what else is in the way can still be seen. */
+const canBeLookedAt = ({ code }: Problem): boolean => code === 'already-traced' || code === 'own-ancestor';
+
+function survey(pid: Pid): Survey | Problem {
+  const outsiders = new OutsiderSearch(pid);
+  try {
+    return surveyProcess(pid, { ignoreDescriptors: new Set(), ignoreMappings: new Set(), outsiders });
+  } catch (error) {
+    return asProblem(pid, error);
+  }
+}
+
+function asProblem(pid: Pid, error: unknown): Problem {
+  if (!(error instanceof QuicksaveError) || error.code === 'no-such-process') throw error;
+  const { code, message, remedy } = error;
+  return { code, path: [`pid ${pid}`], message, ...(remedy === undefined ? {} : { remedy }) };
+}
+
+interface Ahead {
+  readonly problems: Problem[];
+  readonly restartProblems: Problem[];
+  readonly remarks: string[];
+}
+
+/** What collecting the state would bring, and what a restart would say to it. */
+function lookAhead({ process: view, descriptors }: Survey): Ahead {
+  const found: Ahead = { problems: [], restartProblems: [], remarks: [] };
+  const host: HostView = {
+    ownPid: asPid(process.pid),
+    status: readStatus(asPid(process.pid)),
+    acceptChangedFiles: false,
+  };
+  for (const aspect of processAspects) {
+    const state = unlessFailed(() => collectFromOutside(view, aspect.collect));
+    if (state === undefined) continue;
+    found.restartProblems.push(...(aspect.plan?.(state, host, view.pid) ?? []));
+    addIfSaid(found.remarks, aspect.remark?.(state, view.pid));
+  }
+  lookAtDescriptors(view.pid, descriptors, host, found);
+  return found;
+}
+
+function collectFromOutside(view: ProcessView, collect: (process: CollectedProcess) => () => unknown): unknown {
+  const batch = new CallBatch(silentRunner(view.pid));
+  const finish = collect({ ...view, batch, leader: asTid(view.pid), files: { reference: () => 1 } });
+  batch.run();
+  return finish();
+}
+
+const MAX_CALLS = 1024;
+const MAX_DATA_BYTES = 64 * 1024;
+
+/** Stands for the process: every call succeeds with 0 and every answer is zero. */
+function silentRunner(pid: Pid): BatchRunner {
+  const calls = Buffer.alloc(MAX_CALLS * remoteCallSize);
+  return {
+    pid,
+    callsAddress: remoteAddress(0),
+    dataAddress: remoteAddress(0),
+    maxCalls: MAX_CALLS,
+    maxDataBytes: MAX_DATA_BYTES,
+    calls,
+    data: Buffer.alloc(MAX_DATA_BYTES),
+    runBatch: () => {
+      // The results are zero already.
+    },
+  };
+}
+
+/** Needs the process stopped, or has just changed: the save will look again. */
+function unlessFailed<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch {
+    return undefined;
+  }
+}
+
+function lookAtDescriptors(pid: Pid, descriptors: readonly ClassifiedDescriptor[], host: HostView, found: Ahead): void {
+  const pidfd = tryOpenPidfd(pid);
+  if (pidfd === undefined) throw noSuchProcess(pid);
+  try {
+    const [first] = descriptors;
+    const barred = first === undefined ? undefined : tracingProblem(pid, pidfd.number, first);
+    if (barred !== undefined) {
+      found.problems.push(barred);
+      return;
+    }
+    for (const descriptor of descriptors) lookAtDescriptor(pidfd.number, descriptor, host, found);
+  } finally {
+    pidfd.close();
+  }
+}
+
+/** To take a duplicate needs the right to trace, which reading /proc does not (ptrace(2), access mode checking). */
+function tracingProblem(pid: Pid, pidfd: LocalFd, { view }: ClassifiedDescriptor): Problem | undefined {
+  try {
+    duplicateFrom(pidfd, view.fd, pid).close();
+    return undefined;
+  } catch (error) {
+    const { code, path, message } = asProblem(pid, error);
+    return { code, path, message, remedy: 'Run quicksave as root, or as the user who runs the program.' };
+  }
+}
+
+function lookAtDescriptor(pidfd: LocalFd, { view, kind }: ClassifiedDescriptor, host: HostView, found: Ahead): void {
+  if (kind.plan === undefined && kind.remark === undefined) return;
+  // It will not be saved: what it would be after a restart is no question.
+  if ((kind.obstacles?.(view) ?? []).length > 0) return;
+  const state = unlessFailed(() => {
+    const own = duplicateFrom(pidfd, view.fd, view.pid);
+    try {
+      return kind.collect({ ...view, own: own.number });
+    } finally {
+      own.close();
+    }
+  });
+  if (state === undefined) return;
+  found.restartProblems.push(...(kind.plan?.(state, host, [`pid ${view.pid}`, `fd ${view.fd}`]) ?? []));
+  addIfSaid(found.remarks, kind.remark?.(state, view.fd));
+}
+
+function addIfSaid(remarks: string[], remark: string | undefined): void {
+  if (remark !== undefined) remarks.push(remark);
+}

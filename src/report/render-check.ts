@@ -1,0 +1,69 @@
+/** The result of `check` as text. */
+import type { Problem } from '../support/errors.ts';
+import type { HostCheck } from './check-host.ts';
+import type { HostFeature, Need } from './host-feature.ts';
+import { columns, counted, printable, sizeText } from './table.ts';
+
+const needs: Readonly<Record<Need, string>> = {
+  both: 'needed',
+  checkpoint: 'checkpoint',
+  restart: 'restart',
+  extra: '',
+};
+
+export function renderHostCheck({ kernel, features, canCheckpoint, canRestart }: HostCheck): string {
+  const rows = features.map(({ name, available, need, purpose }) => [
+    available ? 'yes' : 'no',
+    name,
+    needs[need],
+    purpose,
+  ]);
+  const missing = features.filter((feature) => !feature.available);
+  return text([
+    `Linux ${kernel}`,
+    '',
+    ...columns(rows),
+    ...(missing.length === 0 ? [] : ['', 'What is missing:', ...missing.flatMap(missingLines)]),
+    '',
+    `Programs ${canCheckpoint ? 'can' : 'cannot'} be saved and ${canRestart ? 'can' : 'cannot'} be restarted here.`,
+  ]);
+}
+
+function missingLines({ name, need, why, remedy }: HostFeature): string[] {
+  const what = need === 'extra' ? 'not needed' : `needed for ${need === 'both' ? 'everything' : need}`;
+  return [`  ${name} (${what}): ${why ?? ''}.`, `    ${remedy ?? ''}`].map(printable);
+}
+
+/** What a check of a process has found. */
+export interface CheckedProcess {
+  readonly pid: number;
+  readonly comm: string;
+  readonly threads: number;
+  readonly residentBytes: number;
+  readonly problems: readonly Problem[];
+  readonly restartProblems: readonly Problem[];
+  readonly remarks: readonly string[];
+}
+
+export function renderProcessCheck(found: CheckedProcess): string {
+  const { problems, restartProblems, remarks } = found;
+  const name = `Process ${found.pid} (${found.comm}, ${counted(found.threads, 'thread')}, ${sizeText(found.residentBytes)} in memory)`;
+  return text([
+    printable(problems.length === 0 ? `${name} can be saved.` : `${name} cannot be saved:`),
+    ...problems.flatMap(problemLines),
+    ...section('A restart on this host, by this user, would be refused:', restartProblems.flatMap(problemLines)),
+    ...section(
+      'After a restart:',
+      remarks.map((remark) => printable(`  ${remark}`)),
+    ),
+  ]);
+}
+
+const section = (title: string, lines: readonly string[]): string[] => (lines.length === 0 ? [] : [title, ...lines]);
+
+function problemLines({ path, message, remedy }: Problem): string[] {
+  const lines = [`  ${path.join(' › ')}: ${message}`, ...(remedy === undefined ? [] : [`    ${remedy}`])];
+  return lines.map(printable);
+}
+
+const text = (lines: readonly string[]): string => `${lines.join('\n')}\n`;

@@ -1,0 +1,176 @@
+/** What cannot be saved is refused with a sentence, and the target is as it was. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import {
+  compiled,
+  isAlive,
+  mustRun,
+  newFolder,
+  quicksave,
+  readIfThere,
+  remember,
+  run,
+  said,
+  saveAndEnd,
+  start,
+} from '../support/harness.ts';
+
+const save = (pid: number | string, folder: string): ReturnType<typeof quicksave> =>
+  quicksave('checkpoint', String(pid), '--output', join(folder, 'image'));
+
+async function expectRefusal(pid: number | string, sentence: RegExp): Promise<void> {
+  const folder = newFolder();
+  const result = await save(pid, folder);
+  expect(result.status).toBe(1);
+  expect(result.stderr).toMatch(sentence);
+  expect(result.stderr).not.toMatch(/\bat .*\.js:/);
+  expect(readdirSync(folder)).toEqual([]);
+}
+
+test('a pid that nobody has is refused', () => expectRefusal(4194303, /There is no process 4194303/));
+
+test('a kernel thread is refused', () => expectRefusal(2, /kernel thread/));
+
+test('words that are no pid are wrong usage', async () => {
+  const result = await save('seven', newFolder());
+  expect(result.status).toBe(2);
+  expect(result.stderr).toContain('"seven" is not a process id');
+});
+
+test('a process that is being traced is refused with the tracer named', async () => {
+  const folder = newFolder();
+  const target = start(folder, compiled('traced-child'));
+  await said(target.output, 'ready');
+  const child = Number(/ready (\d+)/.exec(readFileSync(target.output, 'utf8'))?.[1]);
+  remember(child);
+  await expectRefusal(child, new RegExp(`being traced by ${target.pid} `));
+  writeFileSync(join(folder, 'go'), '');
+  await said(target.output, 'ok');
+});
+
+test('a thread id is refused with the process named', async () => {
+  const folder = newFolder();
+  const target = start(folder, compiled('busy-threads'));
+  await said(target.output, 'ready');
+  const [, thread] = readdirSync(`/proc/${target.pid}/task`);
+  await expectRefusal(Number(thread), new RegExp(`is a thread of process ${target.pid}`));
+});
+
+test('a stopped process is refused and stays stopped', async () => {
+  const folder = newFolder();
+  const target = start(folder, compiled('busy-threads'));
+  await said(target.output, 'ready');
+  process.kill(target.pid, 'SIGSTOP');
+  await expectRefusal(target.pid, /stopped by a signal/);
+  process.kill(target.pid, 'SIGCONT');
+  writeFileSync(join(folder, 'go'), '');
+  await said(target.output, 'ok');
+});
+
+test('all reasons are given at once', async () => {
+  const folder = newFolder();
+  const script = 'import socket,time,os\na=socket.socket();b=os.eventfd(1) if hasattr(os,"eventfd") else os.pipe()\n';
+  writeFileSync(join(folder, 'program.py'), `${script}print("ready",flush=True)\ntime.sleep(600)\n`);
+  const target = start(folder, 'python3', ['program.py']);
+  await said(target.output, 'ready');
+  const result = await save(target.pid, folder);
+  expect(result.status).toBe(1);
+  expect(result.stderr).toMatch(/socket:\[/);
+  expect(result.stderr).toMatch(/eventfd/);
+  expect(isAlive(target.pid)).toBe(true);
+});
+
+test('threads that are born while it is being stopped are saved or the target goes on', async () => {
+  const folder = newFolder();
+  const target = start(folder, compiled('births'));
+  await said(target.output, 'ready');
+  for (let round = 0; round < 10; round++) {
+    const result = await save(target.pid, folder);
+    if (result.status === 0) await mustRun('verify', join(folder, 'image'));
+    expect(result.status, result.stderr).toBe(0);
+  }
+  await saveAndEnd(target.pid, join(folder, 'image'));
+  const back = run(['restart', join(folder, 'image')]);
+  writeFileSync(join(folder, 'go'), '');
+  expect((await back.done).status).toBe(0);
+  expect(readIfThere(target.output)).toContain('ok');
+});
+
+test('a program that executes another in mid-save goes on', async () => {
+  const folder = newFolder();
+  const target = start(folder, compiled('executes-itself'));
+  await said(target.output, 'ready');
+  for (let round = 0; round < 15; round++) {
+    const result = await save(target.pid, folder);
+    if (result.status !== 0) expect(result.stderr).toMatch(/^quicksave: [A-Z].*\.\n/);
+    expect(result.stderr).not.toContain('inside quicksave');
+    expect(isAlive(target.pid)).toBe(true);
+  }
+  writeFileSync(join(folder, 'go'), '');
+  await said(target.output, 'ok');
+});
+
+test('a program that ends in mid-save gives a sentence', async () => {
+  for (const rest of ['0.08', '0.1', '0.12', '0.15']) {
+    const folder = newFolder();
+    const target = start(folder, 'sleep', [rest]);
+    const result = await save(target.pid, folder);
+    if (result.status !== 0) {
+      expect(result.stderr).toMatch(/^quicksave: [A-Z].*\.\n/);
+      expect(result.stderr).not.toContain('inside quicksave');
+    }
+    await target.ended;
+  }
+});
+
+test('a full disk leaves no image and the target goes on', async (context) => {
+  const folder = newFolder();
+  const target = start(folder, compiled('busy-threads'));
+  await said(target.output, 'ready');
+  const disk = join(folder, 'disk');
+  execFileSync('mkdir', [disk]);
+  if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'none', disk]).status !== 0) {
+    context.skip('a file system cannot be mounted here');
+  }
+  try {
+    const result = await quicksave('checkpoint', String(target.pid), '--output', join(disk, 'image'));
+    expect(result.status).toBe(1);
+    expect(result.stderr).toMatch(/no space left|ENOSPC/i);
+    expect(readdirSync(disk)).toEqual([]);
+  } finally {
+    execFileSync('umount', [disk]);
+  }
+  writeFileSync(join(folder, 'go'), '');
+  await said(target.output, 'ok');
+});
+
+test('a pid that is in use is refused by name at the restart', async () => {
+  const folder = newFolder();
+  const target = start(folder, compiled('busy-threads'));
+  await said(target.output, 'ready');
+  const image = join(folder, 'image');
+  await mustRun('checkpoint', String(target.pid), '--output', image);
+  const result = await quicksave('restart', image, '--detach');
+  expect(result.status).toBe(1);
+  expect(result.stderr).toContain(`in use by ${target.pid} (busy-threads)`);
+  writeFileSync(join(folder, 'go'), '');
+  await said(target.output, 'ok');
+});
+
+test('a file that has changed behind a mapping or descriptor is refused, and all at once', async () => {
+  const folder = newFolder();
+  const program = join(folder, 'program');
+  execFileSync('cp', [compiled('busy-threads'), program]);
+  const target = start(folder, program);
+  await said(target.output, 'ready');
+  const image = join(folder, 'image');
+  await saveAndEnd(target.pid, image);
+  writeFileSync(program, 'something else');
+  writeFileSync(target.output, '');
+  const result = await quicksave('restart', image, '--detach');
+  expect(result.status).toBe(1);
+  expect(result.stderr).toContain(`${program} has changed`);
+  expect(result.stderr).toContain(`${target.output} has changed`);
+});

@@ -1,0 +1,85 @@
+/** Programs that check themselves: each is saved, ended and brought back three times, and must find all as it was. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import {
+  bringBack,
+  compiled,
+  footprint,
+  mustRun,
+  newFolder,
+  readIfThere,
+  run,
+  said,
+  saveAndEnd,
+  start,
+  waitFor,
+} from '../support/harness.ts';
+
+const programs = [
+  { name: 'memory-kinds', keeps: 'memory of every kind, and the map itself' },
+  { name: 'process-state', keeps: 'what belongs to the process' },
+  { name: 'thread-state', keeps: 'what belongs to each thread' },
+  { name: 'open-files', keeps: 'open files, pipes and locks' },
+  { name: 'calls-in-flight', keeps: 'system calls in flight' },
+  { name: 'busy-threads', keeps: 'threads in mid-work' },
+  { name: 'registers', keeps: 'every register' },
+];
+
+/** The verdict that the program has written, once it has. */
+const verdict = (output: string): Promise<string> =>
+  waitFor(`a verdict in ${output}`, () => /^(ok|not ok.*)$/m.exec(readIfThere(output) ?? '')?.[0]);
+
+describe.each(programs)('$name', ({ name, keeps }) => {
+  test('passes without a checkpointer', async () => {
+    const folder = newFolder();
+    const target = start(folder, compiled(name));
+    await said(target.output, 'ready');
+    writeFileSync(join(folder, 'go'), '');
+    expect(await verdict(target.output)).toBe('ok');
+    expect(await target.ended).toEqual({ status: 0, signal: null });
+  });
+
+  test(`a save leaves ${keeps} as it was in the running program`, async () => {
+    const folder = newFolder();
+    const target = start(folder, compiled(name));
+    await said(target.output, 'ready');
+    const before = footprint(target.pid);
+    for (let round = 0; round < 3; round++) {
+      await mustRun('checkpoint', String(target.pid), '--output', join(folder, 'image'));
+      expect(footprint(target.pid)).toEqual(before);
+    }
+    writeFileSync(join(folder, 'go'), '');
+    expect(await verdict(target.output)).toBe('ok');
+    expect(await target.ended).toEqual({ status: 0, signal: null });
+  });
+
+  test(`three restarts keep ${keeps}`, async () => {
+    const folder = newFolder();
+    const target = start(folder, compiled(name));
+    await said(target.output, 'ready');
+    for (let cycle = 0; cycle < 3; cycle++) {
+      const image = join(folder, `image.${cycle}`);
+      await saveAndEnd(target.pid, image);
+      expect(await bringBack(image)).toBe(target.pid);
+    }
+    writeFileSync(join(folder, 'go'), '');
+    expect(await verdict(target.output)).toBe('ok');
+  });
+
+  test(`${keeps} comes back through a pipe, compressed`, async () => {
+    const folder = newFolder();
+    const target = start(folder, compiled(name));
+    await said(target.output, 'ready');
+    const pid = String(target.pid);
+    const saved = await run(['checkpoint', pid, '--output', '-', '--compress', 'zstd', '--kill']).done;
+    expect(saved.status, saved.stderr).toBe(0);
+    await waitFor('the target to be reaped', () => readIfThere(`/proc/${pid}/stat`) === undefined);
+    const restart = run(['restart', '-'], { stdin: saved.stdout });
+    await waitFor('the restarted program', () => readIfThere(`/proc/${pid}/comm`) !== undefined);
+    writeFileSync(join(folder, 'go'), '');
+    const result = await restart.done;
+    expect(readFileSync(target.output, 'utf8')).toMatch(/^ok$/m);
+    expect(result.status, result.stderr).toBe(0);
+  });
+});
