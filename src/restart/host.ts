@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { XstateLayout } from '../arch/x86/xstate.ts';
 import { xsaveLayout } from '../kernel/cpu.ts';
+import { probeMemoryNames } from '../kernel/features.ts';
 import { bytesAt } from '../kernel/native-memory.ts';
 import { readCpuinfo } from '../procfs/cpuinfo.ts';
 import { readMaps } from '../procfs/smaps.ts';
@@ -16,6 +17,8 @@ export interface RestartHost extends HostView {
   /** Mappings that the kernel makes in every process, by name, with their sizes in bytes. */
   readonly kernelMappings: ReadonlyMap<string, number>;
   readonly mayChoosePids: boolean;
+  /** PR_SET_VMA_ANON_NAME, a configuration of the kernel. */
+  readonly mayNameMemory: boolean;
 }
 
 /** linux/capability.h */
@@ -36,6 +39,7 @@ export function lookAtHost(acceptChangedFiles: boolean): RestartHost {
     cpuFeatures: readCpuinfo().flags,
     vdsoSha256: vdso === undefined ? '' : hashVdso(vdso.start, vdso.end - vdso.start),
     kernelMappings: new Map(special.map((entry) => [entry.special ?? '', entry.end - entry.start])),
+    mayNameMemory: probeMemoryNames().available,
     mayChoosePids: has(CAP_SYS_ADMIN) || has(CAP_CHECKPOINT_RESTORE),
   };
 }

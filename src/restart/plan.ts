@@ -225,6 +225,14 @@ function planMapping(state: MappingState, model: ImageModel, host: RestartHost, 
   }
   const specialName = made === undefined ? (own as { name: string }).name : '';
   if (made === undefined) problems.push(...kernelMappingProblems(specialName, state, host));
+  if (made !== undefined && made.name !== '' && !host.mayNameMemory) {
+    problems.push({
+      code: 'no-memory-names',
+      path: [`mapping 0x${state.start.toString(16)}`],
+      message: `It is called "${made.name}", and this kernel has no names for memory (CONFIG_ANON_VMA_NAME).`,
+      remedy: 'Restart it on a kernel that has them.',
+    });
+  }
   const flags = made === undefined ? 0 : made.flags | mmapFlagsOf(state.flags) | MAP.MAP_FIXED_NOREPLACE;
   return {
     state,

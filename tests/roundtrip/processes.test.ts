@@ -24,6 +24,7 @@ const programs = [
   { name: 'calls-in-flight', keeps: 'system calls in flight' },
   { name: 'busy-threads', keeps: 'threads in mid-work' },
   { name: 'registers', keeps: 'every register' },
+  { name: 'scattered-pages', keeps: 'twenty thousand pairs of pages' },
 ];
 
 /** The verdict that the program has written, once it has. */

@@ -54,9 +54,9 @@ export function tryScanPages(pagemap: LocalFd, start: number, end: number, query
     if (count === -ERRNO.ENOTTY || count === -ERRNO.EINVAL) return undefined;
     check('ioctl(PAGEMAP_SCAN)', count, { doing: 'find the pages in use' });
     for (let i = 0; i < count; i++) found.push(regionAt(regions.view, i * REGION_SIZE));
-    const walkEnd = Number(view.getBigUint64(32, true));
-    if (walkEnd <= from) throw new Error('PAGEMAP_SCAN made no progress');
-    from = walkEnd;
+    // Not by walk_end: it can lie below the end although the walk is complete (seen with more than 512 regions).
+    if (count < REGIONS_PER_CALL) return found;
+    from = found.at(-1)?.end ?? end;
   }
   return found;
 }
