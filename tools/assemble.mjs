@@ -17,10 +17,16 @@ try {
     .split('\n')
     .map((line) => line.split(' '))
     .map(([address, , name]) => `  ${name}: 0x${Number.parseInt(address, 16).toString(16)},`);
-  const lines = readFileSync(binary).toString('hex').match(/.{1,96}/g) ?? [];
+  const lines =
+    readFileSync(binary)
+      .toString('hex')
+      .match(/.{1,96}/g) ?? [];
   const target = join(folder, 'machine-code.ts');
   const text = readFileSync(target, 'utf8')
-    .replace(/(const assembled = Buffer\.from\(\n {2}\[\n)[^\]]*( {2}\]\.join)/, `$1${lines.map((line) => `    '${line}',\n`).join('')}$2`)
+    .replace(
+      /(const assembled = Buffer\.from\(\n {2}\[\n)[^\]]*( {2}\]\.join)/,
+      `$1${lines.map((line) => `    '${line}',\n`).join('')}$2`,
+    )
     .replace(/(export const routines = \{\n)[^}]*(\} as const;)/, `$1${labels.join('\n')}\n$2`);
   writeFileSync(target, text);
 } finally {

@@ -18,8 +18,8 @@ const REQUIRE_FOR_COMMONJS =
 function entryPoints() {
   const fixed = { cli: 'src/cli/main.ts', index: 'src/index.ts', testing: 'src/testing.ts' };
   const entries = Object.entries(fixed).filter(([, path]) => existsSync(path));
-  const workers = readdirSync('src', { recursive: true }).filter((path) => path.endsWith('-worker.ts'));
-  for (const path of workers.sort()) entries.push([basename(path, '.ts'), join('src', path)]);
+  const threads = readdirSync('src', { recursive: true }).filter((path) => /-(worker|process)\.ts$/.test(path));
+  for (const path of threads.sort()) entries.push([basename(path, '.ts'), join('src', path)]);
   const names = entries.map(([name]) => name);
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined) throw new Error(`two entry points are called ${twice}`);

@@ -203,6 +203,7 @@ class Save {
   /** What has to be done while nothing in the target moves. The target goes on as soon as it is done, unless it is to end. */
   #whileFrozen(stream: ImageStream): Saved {
     const { pid, kill } = this.#request;
+    this.#request.onPages(0, 0);
     this.#frozenAt = performance.now();
     const frozen = freezeProcess(pid);
     this.#release.push(() => letGo(frozen));

@@ -135,8 +135,10 @@ interface Seen {
   readonly stat: DescriptorStat;
 }
 
-function lookAt(pid: Pid, descriptor: Descriptor): Seen {
-  const now = statSync(`/proc/${pid}/fd/${descriptor.fd}`, { bigint: true });
+/** Undefined when the descriptor has been closed meanwhile, which only a running process can do. */
+function lookAt(pid: Pid, descriptor: Descriptor): Seen | undefined {
+  const now = statSync(`/proc/${pid}/fd/${descriptor.fd}`, { bigint: true, throwIfNoEntry: false });
+  if (now === undefined) return undefined;
   return {
     descriptor,
     info: readFdinfo(pid, descriptor.fd),

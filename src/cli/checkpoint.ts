@@ -1,9 +1,10 @@
 /** `quicksave checkpoint PID --output FILE|-` */
-
+import { isatty } from 'node:tty';
 import { InvalidArgumentError } from 'commander';
-import { checkpoint } from '../checkpoint/checkpoint.ts';
+import { type CheckpointSummary, checkpoint } from '../checkpoint/checkpoint.ts';
 import { outputTo, streamOutput } from '../checkpoint/output.ts';
 import { asPid } from '../support/brand.ts';
+import { interruptible } from './interruptible.ts';
 import { printLine } from './print-error.ts';
 
 interface Options {
@@ -18,15 +19,24 @@ const MEBIBYTE = 1024 * 1024;
 export function runCheckpoint(pidText: string, options: Options): void {
   const pid = parsePid(pidText);
   const level = parseCompression(options.compress);
+  if (options.output === '-' && isatty(STANDARD_OUTPUT)) {
+    throw new InvalidArgumentError('an image is not written to a terminal; give a file, or send it into a pipe.');
+  }
   const output = options.output === '-' ? streamOutput(STANDARD_OUTPUT) : outputTo(options.output);
-  const summary = checkpoint({ pid, output, kill: options.kill ?? false, level, onPages: () => {} });
-  const threads = summary.threads === 1 ? '1 thread' : `${summary.threads} threads`;
-  const size = (summary.imageBytes / MEBIBYTE).toFixed(1);
-  printLine(
-    `saved process ${pid}: ${threads}, ${summary.pages} pages, ${size} MiB, ` +
-      `${summary.killed ? 'ended' : `pause ${summary.pauseMs.toFixed(1)} ms`}, ${summary.totalMs.toFixed(0)} ms in all`,
+  const sentence = `The save was interrupted; process ${pid} goes on, and no image was made.`;
+  const summary = interruptible(`saving ${pid}`, sentence, (onPages) =>
+    checkpoint({ pid, output, kill: options.kill ?? false, level, onPages }),
   );
+  printLine(summaryLine(summary));
   for (const remark of summary.remarks) printLine(`  ${remark}`);
+}
+
+function summaryLine(summary: CheckpointSummary): string {
+  const threads = summary.threads === 1 ? '1 thread' : `${summary.threads} threads`;
+  const size = `${(summary.imageBytes / MEBIBYTE).toFixed(1)} MiB`;
+  const pause = summary.killed ? 'ended' : `pause ${summary.pauseMs.toFixed(1)} ms`;
+  const total = `${summary.totalMs.toFixed(0)} ms in all`;
+  return `saved process ${summary.pid}: ${threads}, ${summary.pages} pages, ${size}, ${pause}, ${total}`;
 }
 
 export function parsePid(text: string): ReturnType<typeof asPid> {

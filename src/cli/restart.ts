@@ -1,6 +1,8 @@
 /** `quicksave restart FILE|-` */
 import { renameSync, writeFileSync, writeSync } from 'node:fs';
+import { InvalidArgumentError } from 'commander';
 import { restart } from '../restart/restart.ts';
+import { interruptible } from './interruptible.ts';
 import { printLine } from './print-error.ts';
 
 interface Options {
@@ -12,12 +14,21 @@ interface Options {
 const STANDARD_OUTPUT = 1;
 
 export async function runRestart(source: string, options: Options): Promise<void> {
-  const summary = restart({
-    source,
-    acceptChangedFiles: options.files === 'accept-changed',
-    streams: [0, 1, 2],
-    onPages: () => {},
-  });
+  const policy = options.files;
+  if (policy !== 'refuse' && policy !== 'accept-changed') {
+    throw new InvalidArgumentError(`--files takes refuse or accept-changed, not "${policy}".`);
+  }
+  const sentence = 'The restart was interrupted; no process was left.';
+  const summary = interruptible('restarting', sentence, (onPages) =>
+    restart({
+      source,
+      acceptChangedFiles: policy === 'accept-changed',
+      streams: [0, 1, 2],
+      parent: process.pid,
+      onPlanned: () => {},
+      onPages,
+    }),
+  );
   if (options.pidFile !== undefined) writePidFile(options.pidFile, summary.pid);
   const threads = summary.threads === 1 ? '1 thread' : `${summary.threads} threads`;
   printLine(`restarted process ${summary.pid}: ${threads}, ${summary.totalMs.toFixed(0)} ms`);

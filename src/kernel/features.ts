@@ -70,7 +70,7 @@ export function probeChosenPid(executable: LocalFd): Probe {
   return asked(() => {
     const pid = spawnProgram(executable);
     endChild(pid);
-    endChild(spawnProgram(executable, pid));
+    endChild(spawnProgram(executable, { pid }));
   });
 }
 

@@ -8,11 +8,15 @@ import { SharedState } from './shared-state.ts';
 const MAX_WORKERS = 3;
 /** Below this a worker costs more than it saves. */
 const WORTH_A_WORKER_BYTES = 24 * 1024 * 1024;
+/** Far beyond what a loaded machine needs; a worker that could not load at all is not waited for without end. */
+const LOADED_WITHIN_MS = 10_000;
 
 export type SaveOrder = Omit<SaveJob, 'kind' | 'shared'>;
 
 export class PageCrew {
   readonly #workers: Worker[] = [];
+  /** How many workers have loaded their code. */
+  readonly #loaded = new Int32Array(new SharedArrayBuffer(4));
   readonly #afterChunk: (state: SharedState) => void;
   #buffers: SaveBuffers | undefined;
 
@@ -22,7 +26,7 @@ export class PageCrew {
     if (expectedBytes < WORTH_A_WORKER_BYTES) return;
     const count = Math.min(MAX_WORKERS, availableParallelism() - 1);
     for (let index = 0; index < count; index++) {
-      const worker = new Worker(new URL('./page-worker.js', import.meta.url));
+      const worker = new Worker(new URL('./page-worker.js', import.meta.url), { workerData: this.#loaded.buffer });
       worker.unref();
       this.#workers.push(worker);
     }
@@ -68,8 +72,16 @@ export class PageCrew {
     for (const worker of this.#workers) worker.postMessage(job);
   }
 
-  /** Ends the workers. Only when no job is running. */
+  /**
+   * Ends the workers. Only when no job is running. A thread that is ended while it loads native code takes the whole process
+   * with it (Node-API calls fail once the thread is being terminated), so a slow starter is waited for.
+   */
   dismiss(): void {
-    for (const worker of this.#workers) void worker.terminate();
+    for (;;) {
+      const loaded = Atomics.load(this.#loaded, 0);
+      if (loaded >= this.#workers.length || Atomics.wait(this.#loaded, 0, loaded, LOADED_WITHIN_MS) === 'timed-out')
+        break;
+    }
+    for (const worker of this.#workers.splice(0)) void worker.terminate();
   }
 }

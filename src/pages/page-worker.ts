@@ -1,5 +1,5 @@
 /** A thread that moves pages beside the one that holds the target. It waits for jobs and ends with the process. */
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { type LoadJob, runLoadJob } from './load-job.ts';
 import { runSaveJob, SaveBuffers, type SaveJob } from './save-job.ts';
 import { SharedState } from './shared-state.ts';
@@ -19,3 +19,7 @@ parentPort?.on('message', (job: SaveJob | LoadJob) => {
     runLoadJob(job, state, nothing);
   }
 });
+
+const loaded = new Int32Array(workerData as SharedArrayBuffer);
+Atomics.add(loaded, 0, 1);
+Atomics.notify(loaded, 0);

@@ -61,6 +61,7 @@ export interface RebuiltTree {
 
 export class Rebuild {
   readonly #plan: RestartPlan;
+  readonly #parent: number;
   readonly #cleanup = new CleanupStack();
   readonly #layout: AgentLayout;
   readonly #hole: RemoteAddress;
@@ -73,8 +74,10 @@ export class Rebuild {
   readonly #contentTargets = new Map<number, LocalFd>();
   #shared: ReadonlyMap<string, unknown> = new Map();
 
-  constructor(plan: RestartPlan) {
+  /** `parent` is our own pid, or our parent's: then the process becomes its child. */
+  constructor(plan: RestartPlan, parent: number) {
     this.#plan = plan;
+    this.#parent = parent;
     this.#layout = { maxCalls: 4096, maxDataBytes: 512 * 1024, blocks: plan.threads.length };
     this.#sizeBytes = PAGE + WAITING_ROOM + agentSize(this.#layout);
     this.#hole = findHole(
@@ -103,10 +106,10 @@ export class Rebuild {
 
   #begin(): void {
     const { pid } = this.#plan;
-    const stub = stubProgram(this.#hole, process.pid);
+    const stub = stubProgram(this.#hole, this.#parent);
     const executable = executableFromBytes('quicksave', stub.image);
     try {
-      spawnProgram(executable.number, pid);
+      spawnProgram(executable.number, { pid, asSibling: this.#parent !== process.pid });
     } finally {
       executable.close();
     }

@@ -16,6 +16,10 @@ export interface RestartRequest {
   readonly acceptChangedFiles: boolean;
   /** Our descriptors for the streams that led to the outside. */
   readonly streams: readonly [number, number, number];
+  /** Whose child the process becomes: ours (process.pid) or our parent's (process.ppid). */
+  readonly parent: number;
+  /** Called before the first process is made. */
+  readonly onPlanned: (pid: Pid) => void;
   readonly onPages: (doneBytes: number, totalBytes: number) => void;
 }
 
@@ -26,7 +30,7 @@ export interface RestartSummary {
   readonly remarks: readonly string[];
 }
 
-/** Brings the process back, running, as our child. */
+/** Brings the process back, running. */
 export function restart(request: RestartRequest): RestartSummary {
   const started = performance.now();
   const opened = openInput(request.source);
@@ -42,8 +46,10 @@ export function restart(request: RestartRequest): RestartSummary {
     const plan = planRestart(input.model, host);
     // A stream that is standard input is used up by the image: the program gets nothing from it.
     const streams = request.source === '-' ? withoutInput(request.streams) : undefined;
+    request.onPlanned(plan.pid);
     try {
-      rebuildAndResume(plan, input, crew, streams?.streams ?? request.streams, host.layout);
+      const rebuild = new Rebuild(plan, request.parent);
+      rebuildAndResume(rebuild, plan, input, crew, streams?.streams ?? request.streams, host.layout);
     } finally {
       streams?.close();
     }
@@ -61,13 +67,13 @@ export function restart(request: RestartRequest): RestartSummary {
 }
 
 function rebuildAndResume(
+  rebuild: Rebuild,
   plan: RestartPlan,
   input: ImageInput,
   crew: PageCrew,
   streams: RestartRequest['streams'],
   layout: Parameters<typeof resumeTree>[2],
 ): void {
-  const rebuild = new Rebuild(plan);
   try {
     const pid = rebuild.buildSkeleton(streams);
     input.loadPages({ pid, memory: plan.memory, contentTarget: (objref) => rebuild.contentTarget(objref) }, crew);

@@ -28,11 +28,18 @@ const cloneAndExecute = Buffer.from(
 
 let thunk: Thunk | undefined;
 
+export interface SpawnOptions {
+  /** Default: the next free one. */
+  readonly pid?: Pid;
+  /** A child of our parent instead of our own (CLONE_PARENT). */
+  readonly asSibling?: boolean;
+}
+
 /**
- * Starts the program in `executable` (a descriptor) as our child, with this pid or any. Its signal mask is full: whoever
- * takes it over sets the real one. Throws KernelError EEXIST when the pid is taken, EPERM without the capability.
+ * Starts the program in `executable` (a descriptor). Its signal mask is full: whoever takes it over sets the real one.
+ * Throws KernelError EEXIST when the pid is taken, EPERM without the capability.
  */
-export function spawnProgram(executable: LocalFd, pid?: Pid): Pid {
+export function spawnProgram(executable: LocalFd, { pid, asSibling = false }: SpawnOptions = {}): Pid {
   thunk ??= callable(cloneAndExecute);
   newCall();
   const path = cString(`/proc/self/fd/${executable}`);
@@ -41,8 +48,9 @@ export function spawnProgram(executable: LocalFd, pid?: Pid): Pid {
   const tids = scratch(4);
   tids.view.setInt32(0, pid ?? 0, true);
   const args = scratch(CLONE_ARGS_SIZE);
-  args.view.setBigUint64(0, BigInt(CLONE.CLONE_VM | CLONE.CLONE_VFORK), true);
-  args.view.setBigUint64(32, BigInt(SIGNAL.SIGCHLD), true);
+  args.view.setBigUint64(0, BigInt(CLONE.CLONE_VM | CLONE.CLONE_VFORK | (asSibling ? CLONE.CLONE_PARENT : 0)), true);
+  // A sibling tells of its end with the signal that we tell of ours with.
+  args.view.setBigUint64(32, BigInt(asSibling ? 0 : SIGNAL.SIGCHLD), true);
   if (pid !== undefined) {
     args.view.setBigUint64(64, BigInt(tids.address), true);
     args.view.setBigUint64(72, 1n, true);

@@ -1,13 +1,23 @@
 /** Waiting for a child without standing still: wait4(2) on a thread of the pool. Never for a traced task. */
 import type { Pid } from '../../support/brand.ts';
 import { ERRNO } from '../abi/errno.ts';
+import { SIGNAL } from '../abi/signal.ts';
 import { SYS } from '../abi/syscall.ts';
+import { WAIT } from '../abi/wait.ts';
 import { check } from '../errors.ts';
-import { rawSyscallAsync } from '../ffi.ts';
+import { rawSyscall, rawSyscallAsync } from '../ffi.ts';
 import { NativeMemory } from '../native-memory.ts';
+import { sendSignal } from './task-attributes.ts';
 import { decodeWaitStatus, type TaskEvent } from './wait.ts';
 
 export type ChildEnd = Extract<TaskEvent, { kind: 'exited' | 'killed' }>;
+
+/** Ends a child of ours, if there is one with this pid, and waits for it. */
+export async function endOwnChild(pid: Pid): Promise<void> {
+  if (rawSyscall(SYS.wait4, pid, 0, WAIT.WNOHANG, 0) !== 0) return;
+  sendSignal(pid, SIGNAL.SIGKILL);
+  await waitForChild(pid);
+}
 
 export async function waitForChild(pid: Pid): Promise<ChildEnd> {
   const status = NativeMemory.allocate(4096);

@@ -1,0 +1,20 @@
+/**
+ * quicksave as a library: save a running process, bring it back, look into an image, ask what a host can do.
+ *
+ * ```ts
+ * import { checkpoint, restart } from 'quicksave';
+ *
+ * await checkpoint(pid, 'job.qs', { kill: true });
+ * const { exited } = await restart('job.qs');
+ * console.log(await exited());
+ * ```
+ */
+export type { ProcessCheck } from './checkpoint/check.ts';
+export type { CheckpointSummary } from './checkpoint/checkpoint.ts';
+export { type CheckpointOptions, checkpoint } from './library/checkpoint.ts';
+export { check, inspect } from './library/look.ts';
+export type { PipelineOptions, Progress } from './library/pipeline.ts';
+export { type End, type Restarted, type RestartOptions, restart } from './library/restart.ts';
+export type { HostCheck } from './report/check-host.ts';
+export type { Inspection } from './report/inspect.ts';
+export { ImageError, type Problem, QuicksaveError, RefusedError } from './support/errors.ts';

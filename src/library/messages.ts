@@ -1,0 +1,68 @@
+/**
+ * What the host program and the pipeline's process say to each other: the order is one argument, the answers are lines of
+ * JSON on a pipe. Errors travel as data and become themselves again.
+ */
+import { ImageError, type Problem, QuicksaveError, RefusedError } from '../support/errors.ts';
+
+/** The descriptors that the pipeline's process is started with, beside the standard ones. */
+export const REPLY_FD = 3;
+export const FIRST_STREAM_FD = 4;
+
+export interface CheckpointOrder {
+  readonly kind: 'checkpoint';
+  readonly pid: number;
+  /** A path; `-` is standard output. */
+  readonly output: string;
+  readonly kill: boolean;
+  /** zstd level; 0 for none. */
+  readonly level: number;
+}
+
+export interface RestartOrder {
+  readonly kind: 'restart';
+  /** A path; `-` is standard input. */
+  readonly source: string;
+  readonly acceptChangedFiles: boolean;
+}
+
+export type Order = CheckpointOrder | RestartOrder;
+
+export interface ErrorData {
+  readonly name: string;
+  readonly code: string;
+  readonly message: string;
+  readonly remedy?: string | undefined;
+  readonly problems?: readonly Problem[] | undefined;
+  readonly offset?: number | undefined;
+}
+
+export type Reply =
+  | { readonly kind: 'progress'; readonly doneBytes: number; readonly totalBytes: number }
+  /** A process with this pid is about to be made, as a child of the host program. */
+  | { readonly kind: 'planned'; readonly pid: number }
+  | { readonly kind: 'done'; readonly summary: unknown }
+  | { readonly kind: 'failed'; readonly error: ErrorData };
+
+export function describeError(error: unknown): ErrorData {
+  const message = error instanceof Error ? error.message : String(error);
+  if (!(error instanceof QuicksaveError)) return { name: 'Error', code: 'internal', message };
+  return {
+    name: error.name,
+    code: error.code,
+    message,
+    remedy: error.remedy,
+    problems: error instanceof RefusedError ? error.problems : undefined,
+    offset: error instanceof ImageError ? error.offset : undefined,
+  };
+}
+
+export function rebuildError(data: ErrorData): QuicksaveError {
+  if (data.problems !== undefined) return new RefusedError(data.message, data.problems);
+  const options = data.remedy === undefined ? {} : { remedy: data.remedy };
+  if (data.name !== 'ImageError') return new QuicksaveError(data.code, data.message, options);
+  return new ImageError(
+    data.code,
+    data.message,
+    data.offset === undefined ? options : { ...options, offset: data.offset },
+  );
+}

@@ -1,0 +1,61 @@
+/**
+ * The process in which a save or a restart runs for the library: the same pipelines as the command's, ordered by one
+ * argument, answering in lines of JSON. Not a thread of the host program: see docs/architecture.md.
+ */
+import { writeSync } from 'node:fs';
+import { checkpoint } from '../checkpoint/checkpoint.ts';
+import { outputTo, streamOutput } from '../checkpoint/output.ts';
+import { noteInterrupts } from '../kernel/interrupt-flag.ts';
+import { restart } from '../restart/restart.ts';
+import { asPid } from '../support/brand.ts';
+import { QuicksaveError } from '../support/errors.ts';
+import { describeError, FIRST_STREAM_FD, type Order, REPLY_FD, type Reply } from './messages.ts';
+
+const STANDARD_OUTPUT = 1;
+const PROGRESS_EVERY_MS = 50;
+
+const tell = (reply: Reply): void => void writeSync(REPLY_FD, `${JSON.stringify(reply)}\n`);
+
+function carryOut(order: Order): unknown {
+  const flag = noteInterrupts();
+  let toldAt = 0;
+  const onPages = (doneBytes: number, totalBytes: number): void => {
+    if (flag.signal() !== 0) throw new QuicksaveError('interrupted', sentenceFor(order));
+    const now = performance.now();
+    const isLast = doneBytes === totalBytes;
+    if (totalBytes === 0 || (now - toldAt < PROGRESS_EVERY_MS && !isLast)) return;
+    toldAt = now;
+    tell({ kind: 'progress', doneBytes, totalBytes });
+  };
+  return order.kind === 'restart' ? bringBack(order.source, order.acceptChangedFiles, onPages) : save(order, onPages);
+}
+
+type OnPages = (doneBytes: number, totalBytes: number) => void;
+
+function save({ pid, output, kill, level }: Extract<Order, { kind: 'checkpoint' }>, onPages: OnPages): unknown {
+  const target = output === '-' ? streamOutput(STANDARD_OUTPUT) : outputTo(output);
+  return checkpoint({ pid: asPid(pid), output: target, kill, level: level === 0 ? undefined : level, onPages });
+}
+
+function bringBack(source: string, acceptChangedFiles: boolean, onPages: OnPages): unknown {
+  return restart({
+    source,
+    acceptChangedFiles,
+    streams: [FIRST_STREAM_FD, FIRST_STREAM_FD + 1, FIRST_STREAM_FD + 2],
+    parent: process.ppid,
+    onPlanned: (pid) => tell({ kind: 'planned', pid }),
+    onPages,
+  });
+}
+
+function sentenceFor(order: Order): string {
+  if (order.kind === 'restart') return 'The restart was interrupted; no process was left.';
+  return `The save was interrupted; process ${order.pid} goes on, and no image was made.`;
+}
+
+try {
+  tell({ kind: 'done', summary: carryOut(JSON.parse(process.argv[2] ?? '') as Order) });
+} catch (error) {
+  tell({ kind: 'failed', error: describeError(error) });
+}
+process.exit();

@@ -1,0 +1,46 @@
+/** Bringing a process back from code. */
+import type { Readable } from 'node:stream';
+import { waitForChild } from '../kernel/calls/wait-async.ts';
+import type { RestartSummary } from '../restart/restart.ts';
+import { asPid } from '../support/brand.ts';
+import { type PipelineOptions, runPipeline } from './pipeline.ts';
+
+export interface RestartOptions extends PipelineOptions {
+  /** Take files that have changed since the save. Default false: they are a reason to refuse. */
+  readonly acceptChangedFiles?: boolean;
+  /** Our descriptors for standard streams that led to the outside. Default: our own. */
+  readonly streams?: readonly [number, number, number];
+}
+
+/** How the restarted process has ended. */
+export type End = { readonly status: number } | { readonly signal: number };
+
+export interface Restarted extends RestartSummary {
+  /**
+   * Settles when the process, our child, ends; to be called once. Until then the ended process stays a zombie, as any child
+   * does that nobody waits for.
+   */
+  readonly exited: () => Promise<End>;
+}
+
+/**
+ * Brings a process back from a file or a stream, with the pid that it had, as our child.
+ *
+ * Rejects with RefusedError, which lists every reason, before any process is made; with ImageError when the image is cut
+ * or damaged. Nothing is left behind then.
+ */
+export async function restart(source: string | Readable, options: RestartOptions = {}): Promise<Restarted> {
+  const { acceptChangedFiles = false, streams: restarted = [0, 1, 2] } = options;
+  const isPath = typeof source === 'string';
+  const summary = await runPipeline<RestartSummary>(
+    { kind: 'restart', source: isPath ? source : '-', acceptChangedFiles },
+    options,
+    isPath ? { restarted } : { source, restarted },
+  );
+  return { ...summary, exited: () => endOf(summary.pid) };
+}
+
+async function endOf(pid: number): Promise<End> {
+  const event = await waitForChild(asPid(pid));
+  return event.kind === 'exited' ? { status: event.status } : { signal: event.signal };
+}

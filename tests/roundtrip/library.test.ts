@@ -1,0 +1,81 @@
+/** The library as its users import it: built, from the package's entry. */
+import { createReadStream, createWriteStream, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import type * as Library from '../../src/index.ts';
+import { compiled, gone, isAlive, newFolder, remember, said, start, stateOf, waitFor } from '../support/harness.ts';
+
+const entry = new URL('../../dist/index.js', import.meta.url).href;
+const { check, checkpoint, inspect, RefusedError, restart } = (await import(entry)) as typeof Library;
+
+test('a process is saved to a file and comes back, while the event loop goes on', async () => {
+  const folder = newFolder();
+  const target = start(folder, compiled('busy-threads'));
+  await said(target.output, 'ready');
+  const image = join(folder, 'image');
+  let ticks = 0;
+  const timer = setInterval(() => ticks++, 1);
+  const saved = await checkpoint(target.pid, image, { kill: true });
+  clearInterval(timer);
+  expect(ticks).toBeGreaterThan(3);
+  expect(saved).toMatchObject({ pid: target.pid, threads: 9, killed: true });
+  expect(inspect(image).processes[0]?.threads).toHaveLength(9);
+  await gone(target.pid);
+  const back = await restart(image);
+  remember(back.pid);
+  expect(back.pid).toBe(target.pid);
+  writeFileSync(join(folder, 'go'), '');
+  expect(await back.exited()).toEqual({ status: 0 });
+  expect(readFileSync(target.output, 'utf8')).toMatch(/^ok$/m);
+});
+
+test('a process is saved into a stream and comes back from one', async () => {
+  const folder = newFolder();
+  const target = start(folder, compiled('memory-kinds'));
+  await said(target.output, 'ready');
+  const image = join(folder, 'image');
+  const progress: number[] = [];
+  const options = { kill: true, compress: 1, onProgress: (now: Library.Progress) => progress.push(now.doneBytes) };
+  await checkpoint(target.pid, createWriteStream(image), options);
+  expect(progress.at(-1)).toBeGreaterThan(4 << 20);
+  expect(progress).toEqual([...progress].sort((a, b) => a - b));
+  await gone(target.pid);
+  const back = await restart(createReadStream(image));
+  remember(back.pid);
+  writeFileSync(join(folder, 'go'), '');
+  expect(await back.exited()).toEqual({ status: 0 });
+});
+
+test('an abort leaves the process running and no image', async () => {
+  const folder = newFolder();
+  const target = start(folder, compiled('memory-kinds'), ['64']);
+  await said(target.output, 'ready');
+  const image = join(folder, 'image');
+  const before = readdirSync(folder);
+  const abort = new AbortController();
+  const save = checkpoint(target.pid, image, { kill: true, signal: abort.signal, onProgress: () => abort.abort() });
+  await expect(save).rejects.toMatchObject({ code: 'interrupted' });
+  expect(existsSync(image)).toBe(false);
+  expect(readdirSync(folder)).toEqual(before);
+  expect(isAlive(target.pid)).toBe(true);
+  writeFileSync(join(folder, 'go'), '');
+  expect(await target.ended).toEqual({ status: 0, signal: null });
+});
+
+test('a refusal lists every reason', async () => {
+  const folder = newFolder();
+  const target = start(folder, 'python3', [
+    '-c',
+    'import socket,time;a=socket.socket();b=socket.socket();time.sleep(600)',
+  ]);
+  const found = await waitFor('both sockets', () => {
+    if (stateOf(target.pid) !== 'S') return undefined;
+    const { problems } = check(target.pid);
+    return problems.some(({ code }) => code === 'unknown-descriptor') ? problems : undefined;
+  });
+  expect(found.map(({ code }) => code)).toEqual(['unknown-descriptor', 'unknown-descriptor']);
+  const refused = await checkpoint(target.pid, join(folder, 'image')).catch((error: unknown) => error);
+  expect(refused).toBeInstanceOf(RefusedError);
+  expect((refused as Library.RefusedError).problems).toHaveLength(2);
+  expect(isAlive(target.pid)).toBe(true);
+});
