@@ -194,5 +194,10 @@ function classifyDescriptor(
     return [];
   }
   problems.push(...(kind.obstacles?.(view) ?? []));
-  return [{ view, kind, closeOnExec }];
+  if (!kind.eachNumberApart) return [{ view, kind, closeOnExec }];
+  return view.numbers.map((fd, index) => ({
+    view: { ...view, fd, numbers: [fd] },
+    kind,
+    closeOnExec: [closeOnExec[index] ?? false],
+  }));
 }

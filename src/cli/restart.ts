@@ -1,7 +1,9 @@
 /** `quicksave restart FILE|-` */
 import { renameSync, writeFileSync, writeSync } from 'node:fs';
 import { InvalidArgumentError } from 'commander';
-import { restart } from '../restart/restart.ts';
+import { accompany, endLike } from '../restart/accompany.ts';
+import { type RestartSummary, restart } from '../restart/restart.ts';
+import { Foreground } from '../restart/terminal.ts';
 import { interruptible } from './interruptible.ts';
 import { printLine } from './print-error.ts';
 
@@ -18,17 +20,8 @@ export async function runRestart(source: string, options: Options): Promise<void
   if (policy !== 'refuse' && policy !== 'accept-changed') {
     throw new InvalidArgumentError(`--files takes refuse or accept-changed, not "${policy}".`);
   }
-  const sentence = 'The restart was interrupted; no process was left.';
-  const summary = interruptible('restarting', sentence, (onPages) =>
-    restart({
-      source,
-      acceptChangedFiles: policy === 'accept-changed',
-      streams: [0, 1, 2],
-      parent: process.pid,
-      onPlanned: () => {},
-      onPages,
-    }),
-  );
+  const foreground = options.detach ? undefined : Foreground.find();
+  const summary = bringBack(source, policy, foreground);
   if (options.pidFile !== undefined) writePidFile(options.pidFile, summary.pid);
   const threads = summary.threads === 1 ? '1 thread' : `${summary.threads} threads`;
   printLine(`restarted process ${summary.pid}: ${threads}, ${summary.totalMs.toFixed(0)} ms`);
@@ -37,8 +30,26 @@ export async function runRestart(source: string, options: Options): Promise<void
     writeSync(STANDARD_OUTPUT, `${summary.pid}\n`);
     return;
   }
-  const { accompany } = await import('../restart/accompany.ts');
-  process.exitCode = await accompany(summary.pid);
+  endLike(await accompany(summary.pid, foreground));
+}
+
+function bringBack(source: string, policy: string, foreground: Foreground | undefined): RestartSummary {
+  const sentence = 'The restart was interrupted; no process was left.';
+  try {
+    return interruptible('restarting', sentence, (onPages) =>
+      restart({
+        source,
+        acceptChangedFiles: policy === 'accept-changed',
+        streams: [0, 1, 2],
+        parent: process.pid,
+        onRebuilt: (pid) => void foreground?.giveTo(pid),
+        onPages,
+      }),
+    );
+  } catch (error) {
+    foreground?.takeBack();
+    throw error;
+  }
 }
 
 function writePidFile(path: string, pid: number): void {

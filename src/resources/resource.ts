@@ -149,6 +149,8 @@ export interface DescriptorKind<State> {
   readonly kind: string;
   readonly schema: StateSchema<State>;
   readonly recognise: (view: DescriptorView) => boolean;
+  /** Descriptors that share an open file description are not kept together: each becomes an object. Default: false. */
+  readonly eachNumberApart?: boolean;
   /** Reasons why this one, although of this kind, cannot be saved. */
   readonly obstacles?: (view: DescriptorView) => Problem[];
   readonly collect: (open: OpenDescriptor) => NoInfer<State>;

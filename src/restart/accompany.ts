@@ -1,33 +1,54 @@
 /** Staying with a restarted process in the foreground: signals go on to it, and its end becomes ours. */
-import { sendSignal } from '../kernel/calls/task-attributes.ts';
-import { waitForChild } from '../kernel/calls/wait-async.ts';
+import { SIGNAL } from '../kernel/abi/signal.ts';
+import { forbidOwnCoreFile, sendSignal } from '../kernel/calls/task-attributes.ts';
+import { waitForChange } from '../kernel/calls/wait-async.ts';
 import type { Pid } from '../support/brand.ts';
+import type { Foreground } from './terminal.ts';
 
-const forwarded = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH', 'SIGCONT'] as const;
-const numbers: Record<(typeof forwarded)[number], number> = {
-  SIGINT: 2,
-  SIGTERM: 15,
-  SIGHUP: 1,
-  SIGQUIT: 3,
-  SIGUSR1: 10,
-  SIGUSR2: 12,
-  SIGWINCH: 28,
-  SIGCONT: 18,
-};
-/** A shell's exit status for a program that a signal has ended: 128 and the signal (bash(1)). */
-const SIGNALLED = 128;
+const forwarded = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH'] as const;
+export type End = { readonly status: number } | { readonly signal: number };
 
-/** Waits for the process, our child; returns the exit status that a shell would give. */
-export async function accompany(pid: Pid): Promise<number> {
+/**
+ * Waits for the process, our child. With `foreground`, what the terminal's keys do to it is mirrored: if it is stopped, we
+ * stop too, so that the shell has the terminal, and when we are continued, so is it.
+ */
+export async function accompany(pid: Pid, foreground: Foreground | undefined): Promise<End> {
   const handlers = forwarded.map((name) => {
-    const handler = (): void => void sendSignal(pid, numbers[name]);
+    const handler = (): void => void sendSignal(pid, SIGNAL[name]);
     process.on(name, handler);
     return { name, handler };
   });
   try {
-    const event = await waitForChild(pid);
-    return event.kind === 'exited' ? event.status : SIGNALLED + event.signal;
+    for (;;) {
+      const event = await waitForChange(pid);
+      if (event.kind === 'exited') return { status: event.status };
+      if (event.kind === 'killed') return { signal: event.signal };
+      if (foreground !== undefined) stopAlong(pid, foreground);
+    }
   } finally {
     for (const { name, handler } of handlers) process.off(name, handler);
+    foreground?.takeBack();
   }
+}
+
+function stopAlong(pid: Pid, foreground: Foreground): void {
+  foreground.takeBack();
+  process.kill(process.pid, 'SIGSTOP');
+  // Here somebody has sent SIGCONT: a shell's `fg` has given us the terminal before, its `bg` has not.
+  if (foreground.isOurs) foreground.giveTo(pid);
+  sendSignal(pid, SIGNAL.SIGCONT);
+}
+
+/** A shell's exit status for a program that a signal has ended: 128 and the signal (bash(1)). */
+const SIGNALLED = 128;
+
+/** Lets this process end as the program has: with its status, or by the same signal, which whoever waits for us sees. */
+export function endLike(end: End): void {
+  if ('status' in end) {
+    process.exitCode = end.status;
+    return;
+  }
+  process.exitCode = SIGNALLED + end.signal;
+  forbidOwnCoreFile();
+  process.kill(process.pid, end.signal);
 }

@@ -19,7 +19,9 @@ export interface RestartRequest {
   /** Whose child the process becomes: ours (process.pid) or our parent's (process.ppid). */
   readonly parent: number;
   /** Called before the first process is made. */
-  readonly onPlanned: (pid: Pid) => void;
+  readonly onPlanned?: (pid: Pid) => void;
+  /** Called when the process is complete and has not run yet. */
+  readonly onRebuilt?: (pid: Pid) => void;
   readonly onPages: (doneBytes: number, totalBytes: number) => void;
 }
 
@@ -46,10 +48,9 @@ export function restart(request: RestartRequest): RestartSummary {
     const plan = planRestart(input.model, host);
     // A stream that is standard input is used up by the image: the program gets nothing from it.
     const streams = request.source === '-' ? withoutInput(request.streams) : undefined;
-    request.onPlanned(plan.pid);
+    request.onPlanned?.(plan.pid);
     try {
-      const rebuild = new Rebuild(plan, request.parent);
-      rebuildAndResume(rebuild, plan, input, crew, streams?.streams ?? request.streams, host.layout);
+      rebuildAndResume({ ...request, streams: streams?.streams ?? request.streams }, plan, input, crew, host.layout);
     } finally {
       streams?.close();
     }
@@ -67,17 +68,18 @@ export function restart(request: RestartRequest): RestartSummary {
 }
 
 function rebuildAndResume(
-  rebuild: Rebuild,
+  request: RestartRequest,
   plan: RestartPlan,
   input: ImageInput,
   crew: PageCrew,
-  streams: RestartRequest['streams'],
   layout: Parameters<typeof resumeTree>[2],
 ): void {
+  const rebuild = new Rebuild(plan, request.parent);
   try {
-    const pid = rebuild.buildSkeleton(streams);
+    const pid = rebuild.buildSkeleton(request.streams);
     input.loadPages({ pid, memory: plan.memory, contentTarget: (objref) => rebuild.contentTarget(objref) }, crew);
     const tree = rebuild.complete();
+    request.onRebuilt?.(pid);
     resumeTree(plan, tree, layout);
     rebuild.release();
   } catch (error) {

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach } from 'vitest';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
-const command = join(root, 'bin', 'quicksave');
+export const command = join(root, 'bin', 'quicksave');
 const programs = join(root, 'tests', 'programs');
 /** The long form of the tests that have one: as many rounds as the issue asks for. */
 export const full = process.env['QUICKSAVE_FULL'] === '1';
@@ -79,6 +79,49 @@ export function start(folder: string, program: string, args: readonly string[] =
   return { pid, output, ended };
 }
 
+export interface Terminal {
+  readonly pid: number;
+  type(text: string): void;
+  /** Waits until what was shown since the last call matches, and returns the match. */
+  shows(pattern: RegExp): Promise<RegExpExecArray>;
+}
+
+/** An interactive shell with job control on a terminal of its own. */
+export function openTerminal(folder: string): Terminal {
+  const shell = ['-c', 'import pty, sys; pty.spawn(sys.argv[1:])', 'bash', '--norc', '--noprofile', '-i'];
+  const child = spawn('bash', ['-c', closeInherited, 'bash', 'python3', ...shell], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    detached: true,
+    cwd: folder,
+    env: { ...process.env, HISTFILE: '', TERM: 'dumb' },
+  });
+  const { pid } = child;
+  if (pid === undefined) throw new Error('python3 could not be started');
+  remember(pid);
+  let shown = '';
+  child.stdout.on('data', (bytes: Buffer) => {
+    shown += bytes.toString();
+  });
+  return {
+    pid,
+    type: (text) => void child.stdin.write(text),
+    shows: (pattern) =>
+      waitFor(`${pattern} on the terminal`, () => {
+        const match = pattern.exec(shown);
+        if (match !== null) shown = shown.slice(match.index + match[0].length);
+        return match ?? undefined;
+      }).catch((error: unknown) => {
+        throw new Error(`${String(error)}; it shows: ${shown}`);
+      }),
+  };
+}
+
+/** The processes whose parent this is, oldest first. */
+export function childrenOf(pid: number): number[] {
+  const text = readIfThere(`/proc/${pid}/task/${pid}/children`) ?? '';
+  return text.split(' ').filter(Boolean).map(Number);
+}
+
 /** Will be ended after the test. */
 export function remember(pid: number): void {
   started.set(pid, startTimeOf(pid));
@@ -133,6 +176,8 @@ export interface CommandResult {
 export interface RunningCommand {
   readonly pid: number;
   readonly kill: (signal: NodeJS.Signals) => void;
+  /** What it has said so far. */
+  readonly stderr: () => string;
   readonly done: Promise<CommandResult>;
 }
 
@@ -156,7 +201,12 @@ export function run(args: readonly string[], options: { stdin?: Buffer; cwd?: st
       resolve({ status, signal, stdout: Buffer.concat(out), stderr: Buffer.concat(err).toString() });
     });
   });
-  return { pid: child.pid ?? -1, kill: (signal) => void child.kill(signal), done };
+  return {
+    pid: child.pid ?? -1,
+    kill: (signal) => void child.kill(signal),
+    stderr: () => Buffer.concat(err).toString(),
+    done,
+  };
 }
 
 export const quicksave = (...args: string[]): Promise<CommandResult> => run(args).done;

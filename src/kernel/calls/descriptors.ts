@@ -39,6 +39,13 @@ export function openFile(path: string, flags: number, mode = 0): OwnedFd {
   return new OwnedFd(check('openat', fd, { doing: `open ${path}` }));
 }
 
+/** {@link openFile} that expects to fail. */
+export function tryOpenFile(path: string, flags: number): OwnedFd | undefined {
+  newCall();
+  const fd = rawSyscall(SYS.openat, FCNTL.AT_FDCWD, cString(path).address, flags | OPEN.O_CLOEXEC, 0);
+  return isFailure(fd) ? undefined : new OwnedFd(fd);
+}
+
 /** A duplicate of our own descriptor, close-on-exec. */
 export function duplicate(fd: LocalFd): OwnedFd {
   return new OwnedFd(fcntl(fd, FCNTL.F_DUPFD_CLOEXEC, 0, `duplicate descriptor ${fd}`));

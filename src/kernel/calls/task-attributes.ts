@@ -1,5 +1,6 @@
 /** What the kernel tells of another task, and lets us set, without running anything in it. */
 import type { Pid, Tid } from '../../support/brand.ts';
+import { RLIMIT } from '../abi/resource.ts';
 import { SYS } from '../abi/syscall.ts';
 import { check } from '../errors.ts';
 import { rawSyscall } from '../ffi.ts';
@@ -16,6 +17,12 @@ export function getLimit(pid: Pid, resource: number): Limit {
   const old = scratch(16);
   check('prlimit64', rawSyscall(SYS.prlimit64, pid, resource, 0, old.address), { doing: 'read the limits', pid });
   return { soft: old.view.getBigUint64(0, true), hard: old.view.getBigUint64(8, true) };
+}
+
+/** This process leaves no core file when a signal ends it (setrlimit(2)). */
+export function forbidOwnCoreFile(): void {
+  newCall();
+  rawSyscall(SYS.prlimit64, 0, RLIMIT.RLIMIT_CORE, scratch(16).address, 0);
 }
 
 /** sched_attr of sched_setattr(2); sizes and times in nanoseconds. */

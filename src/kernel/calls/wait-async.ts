@@ -11,6 +11,7 @@ import { sendSignal } from './task-attributes.ts';
 import { decodeWaitStatus, type TaskEvent } from './wait.ts';
 
 export type ChildEnd = Extract<TaskEvent, { kind: 'exited' | 'killed' }>;
+export type ChildStop = Extract<TaskEvent, { kind: 'stopped' }>;
 
 /** Ends a child of ours, if there is one with this pid, and waits for it. */
 export async function endOwnChild(pid: Pid): Promise<void> {
@@ -19,17 +20,25 @@ export async function endOwnChild(pid: Pid): Promise<void> {
   await waitForChild(pid);
 }
 
-export async function waitForChild(pid: Pid): Promise<ChildEnd> {
+/** The next thing that happens to a child: its end, or a stop by a signal. */
+export async function waitForChange(pid: Pid): Promise<ChildEnd | ChildStop> {
   const status = NativeMemory.allocate(4096);
   try {
     for (;;) {
-      const result = await rawSyscallAsync(SYS.wait4, pid, status.address, 0, 0);
+      const result = await rawSyscallAsync(SYS.wait4, pid, status.address, WAIT.WUNTRACED, 0);
       if (result === -ERRNO.EINTR) continue;
       check('wait4', result, { doing: 'wait for the process', pid });
       const event = decodeWaitStatus(status.view.getInt32(0, true));
-      if (event.kind === 'exited' || event.kind === 'killed') return event;
+      if (event.kind !== 'continued') return event;
     }
   } finally {
     status.free();
+  }
+}
+
+export async function waitForChild(pid: Pid): Promise<ChildEnd> {
+  for (;;) {
+    const event = await waitForChange(pid);
+    if (event.kind !== 'stopped') return event;
   }
 }

@@ -3,12 +3,15 @@
  * by itself, so it is attached to the standard stream of the same number of the restart command, and the summary says so.
  * Only what is (or is the same thing as) descriptor 0, 1 or 2 is taken; anything else is refused with the peer's name.
  */
+import { fstatSync } from 'node:fs';
 import * as v from 'valibot';
 import { boundedString, u32 } from '../../image/schema.ts';
-import { OPEN } from '../../kernel/abi/fcntl.ts';
+import { FCNTL, OPEN } from '../../kernel/abi/fcntl.ts';
 import { STAT } from '../../kernel/abi/stat.ts';
-import { duplicate } from '../../kernel/calls/descriptors.ts';
+import { duplicate, fcntl, tryOpenFile } from '../../kernel/calls/descriptors.ts';
+import type { OwnedFd } from '../../kernel/owned-fd.ts';
 import type { Holder } from '../../procfs/holders.ts';
+import type { LocalFd } from '../../support/brand.ts';
 import type { Problem } from '../../support/errors.ts';
 import type { DescriptorKind, DescriptorView } from '../resource.ts';
 
@@ -36,9 +39,27 @@ export const externalStream: DescriptorKind<ExternalStream> = {
     flags: (view.info.flags & ~OPEN.O_CLOEXEC) >>> 0,
     was: view.descriptor.target,
   }),
-  restore: (state, world) => duplicate(world.standardStream(state.stream)),
-  remark: (state, fd) => `descriptor ${fd}, which was ${state.was}, is ${streamNames[state.stream]} of the restart`,
+  eachNumberApart: true,
+  restore: (state, world) => attach(world.standardStream(state.stream), state.flags),
+  remark: (state, fd) => `descriptor ${fd} was ${state.was}: a restart gives it its own ${streamNames[state.stream]}`,
 };
+
+/** What F_SETFL can change (fcntl(2)) and belongs to the program rather than to the stream. */
+const OWN_FLAGS = OPEN.O_NONBLOCK | OPEN.O_APPEND;
+
+/**
+ * A pipe or terminal is opened anew, so that the program has its own status flags and those of the restart command's
+ * stream, which its shell shares, stay as they are. A socket cannot be opened; a file is shared, because its offset is.
+ */
+function attach(stream: LocalFd, flags: number): OwnedFd {
+  const stat = fstatSync(stream);
+  if (stat.isFile()) return duplicate(stream);
+  const access = fcntl(stream, FCNTL.F_GETFL, 0, 'ask for the flags of a standard stream') & OPEN.O_ACCMODE;
+  const again = access | OPEN.O_NOCTTY | OPEN.O_NONBLOCK;
+  const attached = tryOpenFile(`/proc/self/fd/${stream}`, again) ?? duplicate(stream);
+  fcntl(attached.number, FCNTL.F_SETFL, flags & OWN_FLAGS, 'set the flags of a standard stream');
+  return attached;
+}
 
 /** The number of the standard stream that this is: its own, or that of a descriptor for the same terminal or pipe. */
 function standardStreamOf(view: DescriptorView): 0 | 1 | 2 | undefined {

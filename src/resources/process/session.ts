@@ -1,6 +1,7 @@
 /**
  * Session and process group: setsid(2), setpgid(2), credentials(7). A session or group that the process leads is made
- * again. One that somebody else led has no leader now, so the process joins the session and group of the restart.
+ * again. A session that somebody else led has no leader now, so the process joins that of the restart; a group that
+ * somebody else led becomes one of its own, so that the keys of a terminal reach it and not the restart command as well.
  */
 import * as v from 'valibot';
 import { u32 } from '../../image/schema.ts';
@@ -23,12 +24,12 @@ export const session: ProcessAspect<Session> = {
     }),
   restore: (state, { batch }) => {
     if (state.leadsSession) batch.call('begin a session', SYS.setsid);
-    else if (state.leadsGroup) batch.call('begin a process group', SYS.setpgid, 0, 0);
+    else batch.call('begin a process group', SYS.setpgid, 0, 0);
   },
   remark: (state) => {
     if (state.leadsSession && state.controllingTerminal !== 0)
       return 'its session has no controlling terminal any more';
-    if (!state.leadsGroup) return 'it is in the process group of this command';
+    if (!state.leadsGroup) return 'it leads a process group of its own now';
     return undefined;
   },
 };
