@@ -6,7 +6,6 @@
  */
 import { closeSync, openSync } from 'node:fs';
 import { resolvedHere } from '../arch/x86/interrupted-call.ts';
-import type { HeadState } from '../image/head.ts';
 import type { ImageWriter } from '../image/writer.ts';
 import { SIGNAL } from '../kernel/abi/signal.ts';
 import { tryOpenPidfd } from '../kernel/calls/descriptors.ts';
@@ -64,13 +63,16 @@ export interface CheckpointSummary {
 
 export function checkpoint(request: CheckpointRequest): CheckpointSummary {
   const started = performance.now();
+  const stream = new ImageStream(request.output);
+  stream.writer.head(describeHost(xsaveLayout()));
   try {
     refuseUnsavable(request.pid);
     const outsiders = new OutsiderSearch(request.pid);
     preflight(request.pid, outsiders);
-    rehearse((pid) => new Save({ ...rehearsal, pid }, new OutsiderSearch(pid), ignore).run(started));
-    return new Save(request, outsiders, refuseIfAny).run(started);
+    rehearse((pid) => rehearseSave(pid, started));
+    return new Save(request, outsiders, refuseIfAny).run(stream, started);
   } catch (error) {
+    if (!request.output.positioned) stream.fail(error);
     request.output.abandon();
     throw error;
   }
@@ -107,6 +109,12 @@ const rehearsal: Omit<CheckpointRequest, 'pid'> = {
   },
 };
 
+function rehearseSave(pid: Pid, started: number): void {
+  const stream = new ImageStream(discardingOutput);
+  stream.writer.head(describeHost(xsaveLayout()));
+  new Save({ ...rehearsal, pid }, new OutsiderSearch(pid), ignore).run(stream, started);
+}
+
 type Refuse = (pid: Pid, problems: readonly Problem[]) => void;
 
 /** A rehearsal goes on whatever stands in its way. */
@@ -141,7 +149,6 @@ class Save {
   readonly #outsiders: OutsiderSearch;
   readonly #refuse: Refuse;
   readonly #layout: XsaveLayout;
-  readonly #head: HeadState;
   readonly #agentLayout: AgentLayout;
   readonly #mirror: NativeMemory;
   readonly #pidfd: OwnedFd;
@@ -162,7 +169,6 @@ class Save {
     this.#outsiders = outsiders;
     this.#pidfd = pidfd;
     this.#layout = xsaveLayout();
-    this.#head = describeHost(this.#layout);
     this.#agentLayout = { maxCalls: 1024, maxDataBytes: 128 * 1024, blocks: 1 };
     this.#mirror = Agent.prepareMirror(this.#agentLayout);
     this.#crew = new PageCrew((status.memory?.residentKiB ?? 0) * 1024, (state) =>
@@ -172,12 +178,11 @@ class Save {
     this.#arena = arenaFor((status.memory?.residentKiB ?? 0) * 1024);
   }
 
-  run(started: number): CheckpointSummary {
+  /** `stream` has its HEAD already. */
+  run(stream: ImageStream, started: number): CheckpointSummary {
     const { output, pid, kill } = this.#request;
-    const stream = new ImageStream(output);
     const { writer } = stream;
     let saved: Saved;
-    writer.head(this.#head);
     try {
       saved = this.#whileFrozen(stream);
       writer.end();

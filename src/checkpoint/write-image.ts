@@ -8,6 +8,7 @@ import { RECORD } from '../image/record-types.ts';
 import type { MappingState } from '../image/tree.ts';
 import { ImageWriter } from '../image/writer.ts';
 import { readCpuinfo } from '../procfs/cpuinfo.ts';
+import { QuicksaveError, RefusedError } from '../support/errors.ts';
 import type { CollectedTree } from './collect.ts';
 import type { Output } from './output.ts';
 import type { PagePlan } from './page-plan.ts';
@@ -41,12 +42,12 @@ export function describeHost(layout: XstateLayout): HeadState {
 /** Collects records, because each write to the output costs more than a record's encoding. */
 export class ImageStream {
   readonly writer: ImageWriter;
-  readonly #output: Output;
+  readonly output: Output;
   #position = 0;
   #waiting: Uint8Array[] = [];
 
   constructor(output: Output) {
-    this.#output = output;
+    this.output = output;
     this.writer = new ImageWriter({
       write: (bytes) => {
         // The bytes are the writer's again afterwards only for pages; records are made anew each time.
@@ -64,9 +65,29 @@ export class ImageStream {
     if (this.#waiting.length === 0) return;
     const bytes = Buffer.concat(this.#waiting);
     this.#waiting = [];
-    this.#output.write(bytes, this.#position);
+    this.output.write(bytes, this.#position);
     this.#position += bytes.length;
   }
+
+  /** Ends a stream with the reason why there is no image: whoever reads it at the other end can tell it. */
+  fail(error: unknown): void {
+    const isBegun = this.#position > 0;
+    this.#waiting = isBegun ? [] : this.#waiting.slice(0, 1);
+    const { code, text } = describeFailure(error);
+    try {
+      this.writer.fail(code, text);
+      this.flush();
+    } catch {
+      // The stream itself is what failed. Without TAIL no reader takes it.
+    }
+  }
+}
+
+function describeFailure(error: unknown): { code: string; text: string } {
+  if (!(error instanceof QuicksaveError)) return { code: 'internal', text: String(error) };
+  const problems = error instanceof RefusedError ? error.problems : [];
+  const reasons = problems.map(({ path, message }) => `${path.join(' › ')}: ${message}`);
+  return { code: error.code, text: [error.message, ...reasons].join(' ') };
 }
 
 export function writeTree(writer: ImageWriter, tree: CollectedTree, plan: PagePlan): void {

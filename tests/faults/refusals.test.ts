@@ -4,6 +4,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import {
+  command,
   compiled,
   isAlive,
   mustRun,
@@ -15,6 +16,7 @@ import {
   said,
   saveAndEnd,
   start,
+  waitFor,
 } from '../support/harness.ts';
 
 const save = (pid: number | string, folder: string): ReturnType<typeof quicksave> =>
@@ -145,6 +147,57 @@ test('a full disk leaves no image and the target goes on', async (context) => {
   writeFileSync(join(folder, 'go'), '');
   await said(target.output, 'ok');
 });
+
+test('the reason for a refusal reaches whoever reads the stream', async () => {
+  const folder = newFolder();
+  const script = 'import socket,time\na=socket.socket()\nprint("ready",flush=True)\ntime.sleep(600)\n';
+  writeFileSync(join(folder, 'program.py'), script);
+  const target = start(folder, 'python3', ['program.py']);
+  await said(target.output, 'ready');
+  const saved = await quicksave('checkpoint', String(target.pid), '-o', '-');
+  expect(saved.status).toBe(1);
+  const restart = await run(['restart', '-'], { stdin: saved.stdout }).done;
+  expect(restart.status).toBe(1);
+  expect(restart.stderr).toMatch(/The checkpoint that wrote this image failed: .*socket:\[/);
+  expect(isAlive(target.pid)).toBe(true);
+});
+
+test('a reader that goes away leaves the target running', async () => {
+  const folder = newFolder();
+  const target = start(folder, compiled('memory-kinds'));
+  await said(target.output, 'ready');
+  const save = `'${process.execPath}' '${command}' checkpoint ${target.pid} --kill -o - 2> '${folder}/says'; echo $? >> '${folder}/says'`;
+  execFileSync('bash', ['-c', `{ ${save}; } | head -c 100000 > /dev/null`]);
+  const says = readFileSync(join(folder, 'says'), 'utf8');
+  expect(says).toMatch(/^quicksave: .*EPIPE.*\.\n/);
+  expect(says).toMatch(/^1$/m);
+  writeFileSync(join(folder, 'go'), '');
+  expect(await target.ended).toEqual({ status: 0, signal: null });
+});
+
+test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+  '%s in mid-save leaves the target running and no image',
+  async (signal) => {
+    const folder = newFolder();
+    const target = start(folder, compiled('memory-kinds'), ['256']);
+    await said(target.output, 'ready');
+    const before = readdirSync(folder);
+    const save = run(['checkpoint', String(target.pid), '--kill', '--compress=zstd:9', '-o', join(folder, 'image')]);
+    await waitFor('the target to be frozen', () => tracerOf(target.pid) === save.pid);
+    save.kill(signal);
+    const result = await save.done;
+    expect(result).toMatchObject({
+      status: 1,
+      stderr: `quicksave: The save was interrupted; process ${target.pid} goes on, and no image was made.\n`,
+    });
+    expect(readdirSync(folder)).toEqual(before);
+    writeFileSync(join(folder, 'go'), '');
+    expect(await target.ended).toEqual({ status: 0, signal: null });
+  },
+);
+
+const tracerOf = (pid: number): number =>
+  Number(/^TracerPid:\s*(\d+)/m.exec(readIfThere(`/proc/${pid}/status`) ?? '')?.[1]);
 
 test('a pid that is in use is refused by name at the restart', async () => {
   const folder = newFolder();

@@ -48,7 +48,7 @@ test('a process is saved into a stream and comes back from one', async () => {
 
 test('an abort leaves the process running and no image', async () => {
   const folder = newFolder();
-  const target = start(folder, compiled('memory-kinds'), ['64']);
+  const target = start(folder, compiled('memory-kinds'));
   await said(target.output, 'ready');
   const image = join(folder, 'image');
   const before = readdirSync(folder);

@@ -1,0 +1,173 @@
+/** Every byte of machine code in src/ against what the system's assembler makes of its source. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { homeCode, machineCode, remoteCallSize, routines, stateBlock } from '../../src/arch/x86/machine-code.ts';
+import { registerNames } from '../../src/arch/x86/registers.ts';
+import { stubProgram } from '../../src/arch/x86/stub-elf.ts';
+import { SIGNAL } from '../../src/kernel/abi/signal.ts';
+import { SYS } from '../../src/kernel/abi/syscall.ts';
+import { assemble, countHexConstants, hasAssembler, machineCodeIn, numberIn } from './assembler.ts';
+
+const sources = new URL('../../src/', import.meta.url);
+const routineSource = readFileSync(new URL('arch/x86/machine-code.S', sources), 'utf8');
+const withoutAssembler = !hasAssembler();
+
+const cloneAndExecute = `
+        mov     r9, rcx
+        mov     eax, ${SYS.clone3}
+        syscall
+        test    rax, rax
+        jnz     out
+        mov     rdi, rdx
+        mov     rsi, r9
+        mov     rdx, r8
+        mov     eax, ${SYS.execve}
+        syscall
+        mov     edi, 127
+        mov     eax, ${SYS.exit_group}
+        syscall
+out:    ret`;
+
+const syscallThunk = `
+        mov     rax, rdi
+        mov     rdi, rsi
+        mov     rsi, rdx
+        mov     rdx, rcx
+        mov     r10, r8
+        mov     r8, r9
+        mov     r9, [rsp + 8]
+        syscall
+        ret`;
+
+const cpuidCode = `
+        push    rbx
+        mov     r8, rdx
+        mov     eax, edi
+        mov     ecx, esi
+        cpuid
+        mov     [r8], eax
+        mov     [r8 + 4], ebx
+        mov     [r8 + 8], ecx
+        mov     [r8 + 12], edx
+        pop     rbx
+        xor     eax, eax
+        ret`;
+
+const noteSignal = `
+        mov     [rip + note], edi
+        ret
+restorer:
+        mov     eax, ${SYS.rt_sigreturn}
+        syscall
+        nop
+        nop
+note:   .long   0`;
+
+const PR_SET_PDEATHSIG = 1;
+
+/** The parent's pid is compared in 32 bits, whatever it is: an assembler alone would take the shortest form. */
+const stubEntry = (parent: number): string => `
+        mov     edi, ${PR_SET_PDEATHSIG}
+        mov     esi, ${SIGNAL.SIGKILL}
+        xor     edx, edx
+        xor     r10d, r10d
+        xor     r8d, r8d
+        mov     eax, ${SYS.prctl}
+        syscall
+        mov     eax, ${SYS.getppid}
+        syscall
+        .byte   0x3d
+        .long   ${parent}
+        jne     leave
+again:  mov     eax, ${SYS.pause}
+        syscall
+        jmp     again
+leave:  mov     edi, 1
+        mov     eax, ${SYS.exit_group}
+        syscall`;
+
+const thunks: [file: string, name: string, source: string][] = [
+  ['kernel/calls/spawn.ts', 'cloneAndExecute', cloneAndExecute],
+  ['kernel/ffi.ts', 'syscallThunk', syscallThunk],
+  ['kernel/cpu.ts', 'cpuidCode', cpuidCode],
+  ['kernel/interrupt-flag.ts', 'code', noteSignal],
+  ['arch/x86/stub-elf.ts', 'code', stubEntry(0)],
+];
+
+/** Files with hexadecimal constants, and how many: a new one must be assembled here too, or said not to be code. */
+const hexConstants: Record<string, number> = {
+  'arch/x86/machine-code.ts': 1,
+  // The code, and the first bytes of an ELF header.
+  'arch/x86/stub-elf.ts': 2,
+  'kernel/calls/spawn.ts': 1,
+  'kernel/cpu.ts': 1,
+  'kernel/ffi.ts': 1,
+  'kernel/interrupt-flag.ts': 1,
+  // The `syscall` instruction that is looked for in a vDSO.
+  'restart/resume.ts': 1,
+};
+
+describe('the routines', () => {
+  it('are what machine-code.S assembles to', (context) => {
+    if (withoutAssembler) context.skip('binutils are not installed');
+    expect(Buffer.from(machineCode).toString('hex')).toBe(assemble(routineSource).bytes.toString('hex'));
+  });
+
+  it('begin where machine-code.S has their labels', (context) => {
+    if (withoutAssembler) context.skip('binutils are not installed');
+    const { labels } = assemble(routineSource);
+    const globals = [...routineSource.matchAll(/\.globl (\w+)/g)].map(([, name = '']) => name);
+    expect({ ...routines }).toEqual(Object.fromEntries(globals.map((name) => [name, labels[name]])));
+    expect(homeCode.length).toBe(labels['end_of_home']);
+    expect(machineCode.length).toBe(labels['end_of_agent']);
+  });
+
+  it('use the fields of the state block by the offsets that are known outside', () => {
+    const used = [...routineSource.matchAll(/\[rbx \+ (0x[0-9a-f]+)\]/g)].map(([, offset]) => Number(offset));
+    const { registers, iretFrame, ...fields } = stateBlock;
+    expect([...new Set(used)].sort((a, b) => a - b)).toEqual(Object.values(fields).sort((a, b) => a - b));
+    expect([registers, iretFrame]).toEqual([0, 15 * 8]);
+  });
+
+  it('take the registers off the block in the order in which ptrace has them, and leave by iretq', () => {
+    const home = routineSource.slice(routineSource.indexOf('go_home:'), routineSource.indexOf('end_of_home:'));
+    const popped = [...home.matchAll(/^\s+pop\s+(\w+)/gm)].map(([, name]) => name);
+    expect(popped).toEqual(registerNames.slice(0, 15));
+    expect(home).toMatch(/pop\s+rdi\s+iretq/);
+    const behindCall = registerNames.indexOf('rip');
+    expect(registerNames.slice(behindCall, behindCall + 5)).toEqual(['rip', 'cs', 'eflags', 'rsp', 'ss']);
+  });
+
+  it('step through calls by the size that is known outside', () => {
+    expect(Number(/add\s+r12, (\d+)/.exec(routineSource)?.[1])).toBe(remoteCallSize);
+  });
+});
+
+describe('the pieces of machine code', () => {
+  it.for(thunks)('in %s (%s) are what their comment says', ([file, name, source], context) => {
+    if (withoutAssembler) context.skip('binutils are not installed');
+    expect(machineCodeIn(file, name).toString('hex')).toBe(assemble(source).bytes.toString('hex'));
+  });
+
+  it('are all assembled here', () => {
+    const files = readdirSync(sources, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
+    const counted = files.map((file) => [file, countHexConstants(file)] as const).filter(([, count]) => count > 0);
+    expect(Object.fromEntries(counted)).toEqual(hexConstants);
+  });
+
+  it('note a signal and return at the offsets that interrupt-flag.ts hands to the kernel', (context) => {
+    if (withoutAssembler) context.skip('binutils are not installed');
+    const { labels } = assemble(noteSignal);
+    expect(numberIn('kernel/interrupt-flag.ts', 'RESTORER_OFFSET')).toBe(labels['restorer']);
+    expect(numberIn('kernel/interrupt-flag.ts', 'NOTE_OFFSET')).toBe(labels['note']);
+    expect((labels['note'] ?? 1) % 4).toBe(0);
+  });
+
+  it.for([1, 127, 128, 4_194_303])('in a stub know the parent %d', (parent, context) => {
+    if (withoutAssembler) context.skip('binutils are not installed');
+    const { image } = stubProgram(0x10_0000, parent);
+    const expected = assemble(stubEntry(parent)).bytes;
+    const entry = Number(image.readBigUInt64LE(24)) - 0x10_0000;
+    expect(image.subarray(entry, entry + expected.length).toString('hex')).toBe(expected.toString('hex'));
+  });
+});
