@@ -6,7 +6,7 @@
 import * as v from 'valibot';
 import { byteString, integerBetween, u32, u64 } from '../../image/schema.ts';
 import { FCNTL, OPEN } from '../../kernel/abi/fcntl.ts';
-import { fcntl, openFile } from '../../kernel/calls/descriptors.ts';
+import { duplicate, fcntl, openFile } from '../../kernel/calls/descriptors.ts';
 import { fillPipe, makePipe, pipeContent } from '../../kernel/calls/pipes.ts';
 import type { Problem } from '../../support/errors.ts';
 import type { DescriptorKind, DescriptorView, OpenDescriptor } from '../resource.ts';
@@ -16,6 +16,8 @@ const schema = v.strictObject({
   /** The pipe's inode when it was saved: ends with the same number are one pipe. */
   pipe: u64,
   flags: u32,
+  /** Made by pipe(2) itself, not by opening the pipe again through /proc, which sets O_LARGEFILE for good. */
+  original: v.boolean(),
   capacityBytes: integerBetween(4096, 2 ** 31),
   /** The queued bytes; only the first read end of each pipe has them. */
   content: byteString(MAX_PIPE_BYTES),
@@ -30,8 +32,9 @@ export const pipe: DescriptorKind<PipeEnd> = {
   collect: (open) => ({
     pipe: open.stat.inode,
     flags: (open.info.flags & ~OPEN.O_CLOEXEC) >>> 0,
+    original: isOriginal(open) && firstOf(open, isOriginal),
     capacityBytes: fcntl(open.own, FCNTL.F_GETPIPE_SZ, 0, 'ask for the capacity of a pipe'),
-    content: isFirstReader(open) ? pipeContent(open.own) : Buffer.alloc(0),
+    content: isReader(open) && firstOf(open, isReader) ? pipeContent(open.own) : Buffer.alloc(0),
   }),
   restore: (state, world) => {
     const both = world.shared(`pipe ${state.pipe}`, makePipe);
@@ -41,14 +44,23 @@ export const pipe: DescriptorKind<PipeEnd> = {
     if (state.content.length > 0) fillPipe(both.write.number, state.content);
     // Opening through /proc gives an open file description with flags of its own for this same pipe.
     const base = (state.flags & OPEN.O_ACCMODE) === OPEN.O_RDONLY ? both.read : both.write;
-    return openFile(`/proc/self/fd/${base.number}`, state.flags & ~OPEN.O_CLOEXEC);
+    if (!state.original) return openFile(`/proc/self/fd/${base.number}`, state.flags & (OPEN.O_ACCMODE | STATUS_FLAGS));
+    fcntl(base.number, FCNTL.F_SETFL, state.flags & STATUS_FLAGS, 'set the flags of a pipe');
+    return duplicate(base.number);
   },
 };
 
+const STATUS_FLAGS = OPEN.O_NONBLOCK | OPEN.O_APPEND | OPEN.O_NOATIME;
+
 const isReader = (view: DescriptorView): boolean => (view.info.flags & OPEN.O_ACCMODE) !== OPEN.O_WRONLY;
 
-function isFirstReader(open: OpenDescriptor): boolean {
-  const first = open.siblings.find((other) => other.descriptor.target === open.descriptor.target && isReader(other));
+const isOriginal = (view: DescriptorView): boolean => (view.info.flags & OPEN.O_LARGEFILE) === 0;
+
+/** Of all ends of its pipe that are so, and have its access mode. */
+function firstOf(open: OpenDescriptor, isSo: (view: DescriptorView) => boolean): boolean {
+  const first = open.siblings.find(
+    (other) => other.descriptor.target === open.descriptor.target && isReader(other) === isReader(open) && isSo(other),
+  );
   return first?.fd === open.fd;
 }
 

@@ -1,0 +1,134 @@
+/** A save of a restarted program is a save like the first: five generations, each image equal to the one before it. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { decodeCbor } from '../../src/image/cbor.ts';
+import { ImageReader, unpackChunk } from '../../src/image/reader.ts';
+import { RECORD } from '../../src/image/record-types.ts';
+import { bringBack, newFolder, said, saveAndEnd, start, stateOf, waitFor } from '../support/harness.ts';
+import { type Piece, takeApart } from '../support/image-surgery.ts';
+
+const GENERATIONS = 5;
+
+/** At rest: threads that wait for each other, files, a pipe with bytes in it, handlers, and no clock. */
+const program = `
+import os, signal, tempfile, threading
+block = bytearray(os.urandom(4 << 20))
+files = [open('kept', 'w+b'), tempfile.TemporaryFile(dir='.')]
+for one in files: one.write(block[:70000]); one.flush()
+reading, writing = os.pipe()
+os.write(writing, b'on its way')
+signal.signal(signal.SIGUSR1, lambda *_: os._exit(0))
+never = threading.Event()
+started = threading.Barrier(4)
+def wait():
+    started.wait()
+    never.wait()
+threads = [threading.Thread(target=wait) for _ in range(3)]
+for thread in threads: thread.start()
+started.wait()
+print('ready', flush=True)
+signal.pause()
+`;
+
+const typeNames = new Map<number, string>(Object.entries(RECORD).map(([name, number]) => [number, name]));
+const PAGE = 4096;
+const binary = new Set<number>([RECORD.THREAD, RECORD.CPU]);
+const apart = new Set<number>([RECORD.HEAD, RECORD.PGARR]);
+
+/** One line per record. Objects that are made anew have a new identity, which is only compared with itself. */
+function describe(pieces: readonly Piece[]): string[] {
+  const identities = new Map<unknown, number>();
+  const identity = (value: unknown): number => {
+    if (!identities.has(value)) identities.set(value, identities.size);
+    return identities.get(value) ?? -1;
+  };
+  const replace = (key: string, value: unknown): unknown => {
+    if (key === 'pipe' || key === 'inode') return identity(value);
+    // A page of zeros need not be there at all: memory is compared by its bytes.
+    if (key === 'pages' || key === 'hasPages') return undefined;
+    return typeof value === 'bigint' ? `${value}n` : value;
+  };
+  return pieces
+    .filter(({ type }) => !apart.has(type))
+    .map(({ type, objref, flags, payload }) => {
+      const content = binary.has(type) ? payload.toString('hex') : JSON.stringify(decodeCbor(payload), replace);
+      return `${typeNames.get(type)} ${objref} ${flags} ${content}`;
+    });
+}
+
+/** All pages that are not zero, by object and address. */
+function memoryOf(image: Buffer): Map<string, Buffer> {
+  const memory = new Map<string, Buffer>();
+  let position = 0;
+  const read = (into: Uint8Array): number => {
+    const length = image.copy(into, 0, position);
+    position += length;
+    return length;
+  };
+  const reader = new ImageReader({ read });
+  for (let record = reader.next(); record !== undefined; record = reader.next()) {
+    if (record.kind !== 'chunk') continue;
+    const data = unpackChunk(record);
+    let at = 0;
+    for (const { start, pages, kind } of record.runs) {
+      for (let page = 0; page < pages && kind === 'data'; page++, at += PAGE) {
+        const bytes = Buffer.from(data.subarray(at, at + PAGE));
+        if (bytes.some((byte) => byte !== 0))
+          memory.set(`${record.objref} 0x${(start + page * PAGE).toString(16)}`, bytes);
+      }
+    }
+  }
+  return memory;
+}
+
+/** Addresses of the rseq areas: the kernel writes there on which CPU the thread runs (rseq(2)). */
+function rseqAreas(pieces: readonly Piece[]): { start: number; end: number }[] {
+  return pieces
+    .filter(({ type }) => type === RECORD.THREAD_STATE)
+    .map(
+      ({ payload }) =>
+        decodeCbor(payload) as { aspects: { threadPointers: { rseq: { address: bigint; sizeBytes: number } } } },
+    )
+    .map(({ aspects: { threadPointers } }) => Number(threadPointers.rseq.address))
+    .map((start) => ({ start, end: start + 32 }));
+}
+
+function changedMemory(now: Buffer, before: Buffer): string[] {
+  const areas = rseqAreas(takeApart(now));
+  const pagesNow = memoryOf(now);
+  const pagesBefore = memoryOf(before);
+  expect(pagesNow.size).toBeGreaterThan(1000);
+  const zeros = Buffer.alloc(PAGE);
+  return [...new Set([...pagesNow.keys(), ...pagesBefore.keys()])].flatMap((key) => {
+    const a = pagesNow.get(key) ?? zeros;
+    const b = pagesBefore.get(key) ?? zeros;
+    const start = Number(key.split(' ')[1]);
+    const differs = (byte: number, index: number): boolean =>
+      byte !== b[index] && !areas.some((area) => start + index >= area.start && start + index < area.end);
+    const first = a.findIndex(differs);
+    return first < 0 ? [] : [`${key} + 0x${first.toString(16)}`];
+  });
+}
+
+test('five generations of a program at rest have equal images, but for what time has changed', async () => {
+  const folder = newFolder();
+  const target = start(folder, 'python3', ['-c', program]);
+  await said(target.output, 'ready');
+  await waitFor('it to rest', () => stateOf(target.pid) === 'S');
+  let pid = target.pid;
+  let before = Buffer.alloc(0);
+  for (let generation = 0; generation < GENERATIONS; generation++) {
+    const image = join(folder, `image.${generation}`);
+    await saveAndEnd(pid, image);
+    const now = readFileSync(image);
+    if (generation > 0) {
+      expect(describe(takeApart(now))).toEqual(describe(takeApart(before)));
+      expect(changedMemory(now, before)).toEqual([]);
+    }
+    before = now;
+    pid = await bringBack(image);
+    await waitFor('it to rest', () => stateOf(pid) === 'S');
+  }
+  process.kill(pid, 'SIGUSR1');
+});
