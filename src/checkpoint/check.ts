@@ -103,7 +103,13 @@ function lookAhead({ process: view, descriptors }: Survey): Ahead {
 
 function collectFromOutside(view: ProcessView, collect: (process: CollectedProcess) => () => unknown): unknown {
   const batch = new CallBatch(silentRunner(view.pid));
-  const finish = collect({ ...view, batch, leader: asTid(view.pid), files: { reference: () => 1 } });
+  const finish = collect({
+    ...view,
+    batch,
+    leader: asTid(view.pid),
+    flagsOfNewMappings: [],
+    files: { reference: () => 1 },
+  });
   batch.run();
   return finish();
 }

@@ -113,7 +113,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
   const leader = frozen.tasks[0];
   if (leader === undefined) throw new Error('a frozen process has a leader');
   const batch = new CallBatch(agent);
-  const source = { ...survey.process, batch, leader: leader.tid, files };
+  const source = { ...survey.process, batch, leader: leader.tid, flagsOfNewMappings: survey.ownFlags, files };
   const read = processAspects.map((aspect) => ({ name: aspect.name, finish: aspect.collect(source) }));
   const leaderAspects = startThread(frozen.pid, leader, batch);
   batch.run();

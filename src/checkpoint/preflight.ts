@@ -1,5 +1,6 @@
 /** Everything that stands in the way of saving a process, found from outside: the same list before and after freezing. */
 import { statSync } from 'node:fs';
+import { OPEN } from '../kernel/abi/fcntl.ts';
 import { compareDescriptions } from '../kernel/calls/descriptors.ts';
 import { type Descriptor, listDescriptors } from '../procfs/descriptors.ts';
 import { readFdinfo } from '../procfs/fdinfo.ts';
@@ -37,6 +38,8 @@ export interface Survey {
   readonly mappings: readonly ClassifiedMapping[];
   readonly descriptors: readonly ClassifiedDescriptor[];
   readonly problems: readonly Problem[];
+  /** VmFlags of our own mappings; none while we have none. */
+  readonly ownFlags: readonly string[];
 }
 
 export interface SurveyOptions {
@@ -70,11 +73,14 @@ export function surveyProcess(pid: Pid, options: SurveyOptions): Survey {
     ...processObstacles(process),
     ...processAspects.flatMap((aspect) => aspect.obstacles?.(process) ?? []),
   ];
-  const mappings = readSmaps(pid)
-    .filter((mapping) => mapping.special !== VSYSCALL && !options.ignoreMappings.has(mapping.start))
+  const all = readSmaps(pid);
+  const isOurs = ({ start }: Mapping): boolean => options.ignoreMappings.has(start);
+  const ownFlags = all.filter(isOurs).flatMap((mapping) => mapping.vmFlags);
+  const mappings = all
+    .filter((mapping) => mapping.special !== VSYSCALL && !isOurs(mapping))
     .flatMap((mapping) => classifyMapping(pid, mapping, problems));
   const descriptors = surveyDescriptors(pid, options, problems);
-  return { process, mappings, descriptors, problems };
+  return { process, mappings, descriptors, problems, ownFlags };
 }
 
 /** In every process at the same address above user space, and no mapping that could be unmapped or made. */
@@ -127,7 +133,7 @@ function surveyDescriptors(pid: Pid, options: SurveyOptions, problems: Problem[]
   return groups.flatMap(({ view, closeOnExec }) => classifyDescriptor(view, closeOnExec, problems));
 }
 
-const O_CLOEXEC = 0o2000000;
+const { O_ASYNC, O_CLOEXEC } = OPEN;
 
 interface Seen {
   readonly descriptor: Descriptor;
@@ -194,6 +200,14 @@ function classifyDescriptor(
     return [];
   }
   problems.push(...(kind.obstacles?.(view) ?? []));
+  if ((view.info.flags & O_ASYNC) !== 0) {
+    problems.push({
+      code: 'signal-driven-io',
+      path: [`pid ${view.pid}`, `fd ${view.fd}`, view.descriptor.target],
+      message: 'It sends a signal when it becomes ready (O_ASYNC), which cannot be saved yet.',
+      remedy: 'Save it when the program has switched that off.',
+    });
+  }
   if (!kind.eachNumberApart) return [{ view, kind, closeOnExec }];
   return view.numbers.map((fd, index) => ({
     view: { ...view, fd, numbers: [fd] },

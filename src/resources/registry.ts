@@ -13,8 +13,10 @@ import { kernelMapping } from './memory/kernel-mappings.ts';
 import { privateAnonymous } from './memory/private-anonymous.ts';
 import { credentials } from './process/credentials.ts';
 import { fileSystemContext } from './process/file-system-context.ts';
+import { futureLocking } from './process/future-locking.ts';
 import { intervalTimers } from './process/interval-timers.ts';
 import { limits } from './process/limits.ts';
+import { membarrier } from './process/membarrier.ts';
 import { memoryMapFields } from './process/memory-map-fields.ts';
 import { namespaces } from './process/namespaces.ts';
 import { procFiles } from './process/proc-files.ts';
@@ -23,6 +25,7 @@ import { processSettings } from './process/settings.ts';
 import { sharedPendingSignals } from './process/shared-pending-signals.ts';
 import { signalActions } from './process/signal-actions.ts';
 import type { DescriptorKind, MappingKind, ProcessAspect, ThreadAspect } from './resource.ts';
+import { memoryPolicy } from './thread/memory-policy.ts';
 import { threadName } from './thread/name.ts';
 import { ownPendingSignals } from './thread/own-pending-signals.ts';
 import { scheduling } from './thread/scheduling.ts';
@@ -49,6 +52,8 @@ export const processAspects: readonly ProcessAspect<unknown>[] = [
   memoryMapFields,
   signalActions,
   processSettings,
+  membarrier,
+  futureLocking,
   intervalTimers,
   sharedPendingSignals,
   limits,
@@ -59,6 +64,7 @@ export const threadAspects: readonly ThreadAspect<unknown>[] = [
   scheduling,
   signalStack,
   threadSettings,
+  memoryPolicy,
   ownPendingSignals,
   threadPointers,
 ].map((aspect) => erase<ThreadAspect<unknown>>(aspect));

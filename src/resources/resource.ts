@@ -35,6 +35,8 @@ export interface ProcessView {
 export interface CollectedProcess extends ProcessView {
   readonly batch: CallBatch;
   readonly leader: Tid;
+  /** VmFlags (proc_pid_smaps(5)) that the kernel gives to any mapping made in it now: those of ours. */
+  readonly flagsOfNewMappings: readonly string[];
   readonly files: FileReferences;
 }
 

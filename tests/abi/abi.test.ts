@@ -9,6 +9,7 @@ import { fsAbi } from '../../src/kernel/abi/fs.ts';
 import { futexAbi } from '../../src/kernel/abi/futex.ts';
 import { ioctlAbi } from '../../src/kernel/abi/ioctl.ts';
 import { itimerAbi } from '../../src/kernel/abi/itimer.ts';
+import { membarrierAbi } from '../../src/kernel/abi/membarrier.ts';
 import { mmanAbi } from '../../src/kernel/abi/mman.ts';
 import { pollAbi } from '../../src/kernel/abi/poll.ts';
 import { prctlAbi } from '../../src/kernel/abi/prctl.ts';
@@ -33,6 +34,7 @@ const MODULES: Record<string, AbiModule> = {
   'futex.ts': futexAbi,
   'ioctl.ts': ioctlAbi,
   'itimer.ts': itimerAbi,
+  'membarrier.ts': membarrierAbi,
   'mman.ts': mmanAbi,
   'poll.ts': pollAbi,
   'prctl.ts': prctlAbi,

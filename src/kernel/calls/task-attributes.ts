@@ -1,6 +1,7 @@
 /** What the kernel tells of another task, and lets us set, without running anything in it. */
 import type { Pid, Tid } from '../../support/brand.ts';
 import { RLIMIT } from '../abi/resource.ts';
+import { SCHED } from '../abi/sched.ts';
 import { SYS } from '../abi/syscall.ts';
 import { check } from '../errors.ts';
 import { rawSyscall } from '../ffi.ts';
@@ -39,6 +40,9 @@ export interface SchedulingAttributes {
 }
 
 const SCHED_ATTR_SIZE = 56;
+const SCHED_ATTR_SIZE_VERSION_0 = 48;
+/** The upper clamp that means none (sched_setattr(2)). */
+const FULL_UTILISATION = 1024;
 
 export function getScheduling(tid: Tid): SchedulingAttributes {
   newCall();
@@ -62,15 +66,19 @@ export function getScheduling(tid: Tid): SchedulingAttributes {
 export function setScheduling(tid: Tid, wanted: SchedulingAttributes): void {
   newCall();
   const { address, view } = scratch(SCHED_ATTR_SIZE);
+  const clamps = wanted.utilMin !== 0 || (wanted.utilMax !== 0 && wanted.utilMax !== FULL_UTILISATION);
+  const clampFlags = clamps ? SCHED.SCHED_FLAG_UTIL_CLAMP_MIN | SCHED.SCHED_FLAG_UTIL_CLAMP_MAX : 0;
   // Version 0 of the structure ends before the utilisation clamps, which a kernel without them refuses.
-  view.setUint32(0, 48, true);
+  view.setUint32(0, clamps ? SCHED_ATTR_SIZE : SCHED_ATTR_SIZE_VERSION_0, true);
   view.setUint32(4, wanted.policy, true);
-  view.setBigUint64(8, wanted.flags, true);
+  view.setBigUint64(8, wanted.flags | BigInt(clampFlags), true);
   view.setInt32(16, wanted.nice, true);
   view.setUint32(20, wanted.priority, true);
   view.setBigUint64(24, wanted.runtime, true);
   view.setBigUint64(32, wanted.deadline, true);
   view.setBigUint64(40, wanted.period, true);
+  view.setUint32(48, wanted.utilMin, true);
+  view.setUint32(52, wanted.utilMax, true);
   check('sched_setattr', rawSyscall(SYS.sched_setattr, tid, address, 0), {
     doing: 'set the scheduling policy',
     pid: tid,

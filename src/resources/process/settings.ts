@@ -15,15 +15,6 @@ interface Setting {
 
 const ASK_PERSONALITY = 0xffffffff;
 
-/** A value that prctl returns as its result. */
-const returned = (what: string, get: number, set: number): Setting => ({
-  read: (batch) => {
-    const call = batch.call(`read ${what}`, SYS.prctl, get);
-    return () => call.result;
-  },
-  set: (batch, value) => void batch.call(`set ${what}`, SYS.prctl, set, value),
-});
-
 /** A value that prctl stores through a pointer. */
 const stored = (what: string, get: number, set: number): Setting => ({
   read: (batch) => {
@@ -32,6 +23,17 @@ const stored = (what: string, get: number, set: number): Setting => ({
     return () => data.bytes.readInt32LE(0);
   },
   set: (batch, value) => void batch.call(`set ${what}`, SYS.prctl, set, value),
+});
+
+/** A value that an older kernel does not know: then it is 0, which is what every process begins with. */
+const sinceLately = (what: string, get: number, set: number): Setting => ({
+  read: (batch) => {
+    const call = batch.tryCall(`read ${what}`, SYS.prctl, get);
+    return () => (call.failed ? 0 : call.result);
+  },
+  set: (batch, value) => {
+    if (value !== 0) batch.call(`set ${what}`, SYS.prctl, set, value);
+  },
 });
 
 const settings = {
@@ -43,7 +45,17 @@ const settings = {
     set: (batch: CallBatch, value: number) => void batch.call('set the personality', SYS.personality, value >>> 0),
   },
   childSubreaper: stored('the subreaper flag', PR.PR_GET_CHILD_SUBREAPER, PR.PR_SET_CHILD_SUBREAPER),
-  thpDisable: returned('the huge page setting', PR.PR_GET_THP_DISABLE, PR.PR_SET_THP_DISABLE),
+  thpDisable: {
+    read: (batch: CallBatch) => {
+      const call: PendingCall = batch.call('read the huge page setting', SYS.prctl, PR.PR_GET_THP_DISABLE);
+      return () => call.result;
+    },
+    // From Linux 6.18 on the answer has flags beside bit 0, which are the third argument when it is set.
+    set: (batch: CallBatch, value: number) =>
+      void batch.call('set the huge page setting', SYS.prctl, PR.PR_SET_THP_DISABLE, value & 1, value & ~1),
+  },
+  memoryMerge: sinceLately('the merging of equal pages', PR.PR_GET_MEMORY_MERGE, PR.PR_SET_MEMORY_MERGE),
+  denyWriteExecute: sinceLately('memory-deny-write-execute', PR.PR_GET_MDWE, PR.PR_SET_MDWE),
   dumpable: {
     read: (batch: CallBatch) => {
       const call: PendingCall = batch.call('read the dumpable flag', SYS.prctl, PR.PR_GET_DUMPABLE);

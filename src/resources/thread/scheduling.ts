@@ -28,6 +28,9 @@ const schema = v.strictObject({
   runtime: u64,
   deadline: u64,
   period: u64,
+  /** Utilisation clamps, 0 to 1024; both 0 on a kernel without them. */
+  utilMin: u32,
+  utilMax: u32,
   affinity: v.pipe(byteString(1024), v.minLength(1)),
   ioPriority: u32,
   timerSlack: u64,
@@ -38,7 +41,7 @@ export const scheduling: ThreadAspect<Scheduling> = {
   name: 'scheduling',
   schema,
   collect: ({ tid }) => {
-    const { policy, flags, priority, runtime, deadline, period } = getScheduling(tid);
+    const { policy, flags, priority, runtime, deadline, period, utilMin, utilMax } = getScheduling(tid);
     const nice = getNice(tid);
     const affinity = getAffinity(tid);
     const ioPriority = getIoPriority(tid);
@@ -52,6 +55,8 @@ export const scheduling: ThreadAspect<Scheduling> = {
       runtime,
       deadline,
       period,
+      utilMin,
+      utilMax,
       affinity,
       ioPriority,
       timerSlack,
@@ -59,7 +64,7 @@ export const scheduling: ThreadAspect<Scheduling> = {
   },
   plan: (state, host, tid) => (usableCpus(state, host).some((byte) => byte !== 0) ? [] : [noCpuLeft(tid)]),
   restore: (state, { tid, batch }) => {
-    setScheduling(tid, { ...state, utilMin: 0, utilMax: 0 });
+    setScheduling(tid, state);
     // sched_setattr(2) sets it for the normal policies only; the others keep one too.
     setNice(tid, state.nice);
     setAffinity(tid, state.affinity);

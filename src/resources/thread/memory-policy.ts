@@ -1,0 +1,35 @@
+/** The NUMA policy of a thread: get_mempolicy(2), set_mempolicy(2). Policies of single mappings (mbind(2)) are lost. */
+import * as v from 'valibot';
+import { byteString, u32 } from '../../image/schema.ts';
+import { ERRNO } from '../../kernel/abi/errno.ts';
+import { SYS } from '../../kernel/abi/syscall.ts';
+import { check } from '../../kernel/errors.ts';
+import type { ThreadAspect } from '../resource.ts';
+
+/** More nodes than any kernel is built for (CONFIG_NODES_SHIFT is at most 10). */
+const MAX_NODES = 1024;
+const DEFAULT_POLICY = 0;
+
+const schema = v.strictObject({ mode: u32, nodes: byteString(MAX_NODES / 8) });
+
+export const memoryPolicy: ThreadAspect<v.InferOutput<typeof schema>> = {
+  name: 'memoryPolicy',
+  schema,
+  collect: ({ tid, batch }) => {
+    const mode = batch.data(8);
+    const nodes = batch.data(MAX_NODES / 8);
+    const asked = batch.tryCall('read the memory policy', SYS.get_mempolicy, mode.address, nodes.address, MAX_NODES);
+    return () => {
+      // A kernel without NUMA has no policies.
+      if (asked.result === -ERRNO.ENOSYS) return { mode: DEFAULT_POLICY, nodes: Buffer.alloc(0) };
+      check('get_mempolicy', asked.result, { doing: 'read the memory policy', pid: tid });
+      const policy = mode.bytes.readUInt32LE(0);
+      return { mode: policy, nodes: policy === DEFAULT_POLICY ? Buffer.alloc(0) : Buffer.from(nodes.bytes) };
+    };
+  },
+  restore: (state, { batch }) => {
+    if (state.mode === DEFAULT_POLICY) return;
+    const nodes = batch.bytes(state.nodes);
+    batch.call('set the memory policy', SYS.set_mempolicy, state.mode, nodes.address, state.nodes.length * 8);
+  },
+};
