@@ -247,9 +247,10 @@ class Save {
     if (vdso === undefined) throw new QuicksaveError('no-vdso', `Process ${pid} has no vDSO.`);
     const site = findVdsoSite(pid, vdso);
     const home = { registers: resolvedHere(leader.registers), signalMask: leader.signalMask };
-    const hole = findHole(maps, agentSize(this.#agentLayout));
+    const sizeBytes = agentSize(this.#agentLayout);
+    const hole = findHole(maps, sizeBytes);
     this.#release.push(() => removeSite(leader.tid, site));
-    installSite(leader.tid, site, home);
+    installSite(leader.tid, site, home, { start: hole, sizeBytes });
     this.#release.push(() => bringHome(leader));
     leader.leaveHome(site);
     const agent = Agent.bringIn({

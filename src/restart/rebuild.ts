@@ -120,7 +120,9 @@ export class Rebuild {
     interruptIfAlive(tid);
     waitForInterruptStop(tid);
     const task = new StoppedTask(tid, getRegisterFile(tid), ALL_SIGNALS);
-    const site = { callOnce: remoteAddress(stub.callOnce), goHome: remoteAddress(stub.callOnce), block: this.#hole };
+    const callOnce = remoteAddress(stub.callOnce);
+    // Nothing leads home from a stub: it dies with us.
+    const site = { callOnce, callUnmapHome: callOnce, goHome: callOnce, block: this.#hole };
     const pidfd = tryOpenPidfd(pid);
     if (pidfd === undefined) throw new QuicksaveError('target-ended', `Process ${pid} ended while it was being made.`);
     const code = remoteAddress(this.#room + WAITING_ROOM);

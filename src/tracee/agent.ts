@@ -22,7 +22,7 @@ import { QuicksaveError } from '../support/errors.ts';
 import type { BatchRunner } from './call-batch.ts';
 import { readRemote, writeRemote } from './remote-memory.ts';
 import { encodeStateBlock, type WayHome } from './state-block.ts';
-import type { CallSite, StoppedTask } from './stopped-task.ts';
+import type { AgentSite, CallSite, StoppedTask } from './stopped-task.ts';
 
 const PAGE = 4096;
 /** How long an answer may take before we look whether something else has happened to the task. */
@@ -100,7 +100,7 @@ export class Agent implements BatchRunner {
     pid: Pid;
     pidfd: LocalFd;
     task: StoppedTask;
-    site: CallSite;
+    site: AgentSite;
     hole: RemoteAddress;
     layout: AgentLayout;
     home: WayHome;
@@ -115,8 +115,9 @@ export class Agent implements BatchRunner {
     const doing = { doing: 'make room for the agent', pid };
     const readWrite = PROT.PROT_READ | PROT.PROT_WRITE;
     const readExecute = PROT.PROT_READ | PROT.PROT_EXEC;
-    task.call(site, doing, SYS.mmap, agent.mailbox, mailboxSize(layout), readWrite, flags, -1, 0);
-    task.call(site, doing, SYS.mmap, agent.code, PAGE, readExecute, flags, -1, 0);
+    const coming = { ...site, callOnce: site.callUnmapHome };
+    task.call(coming, doing, SYS.mmap, agent.mailbox, mailboxSize(layout), readWrite, flags, -1, 0);
+    task.call(coming, doing, SYS.mmap, agent.code, PAGE, readExecute, flags, -1, 0);
     pokeBytes(task.tid, agent.code, machineCode);
     writeRemote(pid, agent.block(0), encodeStateBlock(home, agent.callsAddress));
     agent.#unmapOnExit(site);
@@ -304,12 +305,13 @@ export class Agent implements BatchRunner {
    * Takes everything of ours out again, through a site outside of the agent, however far it had been brought in. The task
    * stands still afterwards, away.
    */
-  unload(site: CallSite): void {
+  unload(site: AgentSite): void {
     try {
+      // The agent closes the tool's end itself, so that at no instant it would be left behind.
+      if (this.#remoteToolEnd >= 0 && !this.#running) this.#start();
       this.pause();
-      for (const fd of [this.#remoteDoorbell, this.#remoteToolEnd]) {
-        if (fd >= 0) this.task.tryCall(site, SYS.close, fd);
-      }
+      const going = { ...site, callOnce: site.callUnmapHome };
+      if (this.#remoteDoorbell >= 0) this.task.tryCall(going, SYS.close, this.#remoteDoorbell);
       const unmapped = this.task.tryCall(site, SYS.munmap, this.code, agentSize(this.layout));
       check('munmap', unmapped, { doing: 'take the agent out', pid: this.pid });
       this.task.standStill(false);

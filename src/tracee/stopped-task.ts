@@ -33,6 +33,12 @@ export interface CallSite {
   readonly block: RemoteAddress;
 }
 
+/** A site from which an agent can be brought in and taken out without ever being left behind. */
+export interface AgentSite extends CallSite {
+  /** A `syscall` instruction that leads home through the unmapping of the agent. */
+  readonly callUnmapHome: RemoteAddress;
+}
+
 export class TaskGoneError extends QuicksaveError {
   override readonly name: string = 'TaskGoneError';
   readonly event: TaskEvent;

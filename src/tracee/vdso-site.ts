@@ -5,26 +5,24 @@
  * The vDSO is an ELF image that ends with its section headers; behind them its page is zero. It is written as a debugger
  * writes a breakpoint (ptrace(2), PTRACE_POKEDATA), which gives this process its own copy of the page. That copy stays.
  */
-import { homeCode, routines, stateBlock } from '../arch/x86/machine-code.ts';
+import { homeBlockSize, homeCode, routines } from '../arch/x86/machine-code.ts';
 import { pokeBytes } from '../kernel/calls/ptrace.ts';
 import { type Pid, type RemoteAddress, remoteAddress, type Tid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { readRemote } from './remote-memory.ts';
-import { encodeStateBlock, type WayHome } from './state-block.ts';
-import type { CallSite } from './stopped-task.ts';
+import { encodeHomeBlock, type Unmapping, type WayHome } from './state-block.ts';
+import type { AgentSite, CallSite } from './stopped-task.ts';
 
 export interface AddressRange {
   readonly start: RemoteAddress;
   readonly end: RemoteAddress;
 }
 
-/** The block without the fields behind the signal mask: the doorbell is not used from here. */
-const BLOCK_BYTES = stateBlock.doorbell;
 const CODE_BYTES = (homeCode.length + 15) & ~15;
 /** One block for the leader, and one for each other thread while it works for us. */
-const SITE_BYTES = CODE_BYTES + 2 * BLOCK_BYTES;
+const SITE_BYTES = CODE_BYTES + 2 * homeBlockSize;
 
-export interface VdsoSite extends CallSite {
+export interface VdsoSite extends AgentSite {
   readonly pid: Pid;
   readonly start: RemoteAddress;
 }
@@ -47,6 +45,7 @@ export function findVdsoSite(pid: Pid, vdso: AddressRange): VdsoSite {
     pid,
     start,
     callOnce: remoteAddress(start + routines.call_once),
+    callUnmapHome: remoteAddress(start + routines.call_unmap_home),
     goHome: remoteAddress(start + routines.go_home),
     block: remoteAddress(start + CODE_BYTES),
   };
@@ -70,15 +69,16 @@ function endOfElf(image: Buffer): number {
 
 /** The same code with the other block, filled for another thread. */
 export function siteForThread(tid: Tid, site: VdsoSite, home: WayHome): CallSite {
-  const block = remoteAddress(site.block + BLOCK_BYTES);
-  pokeBytes(tid, block, encodeStateBlock(home).subarray(0, BLOCK_BYTES));
+  const block = remoteAddress(site.block + homeBlockSize);
+  pokeBytes(tid, block, encodeHomeBlock(home));
   return { callOnce: site.callOnce, goHome: site.goHome, block };
 }
 
-export function installSite(tid: Tid, site: VdsoSite, home: WayHome): void {
+/** `agent` is where the agent will be: from the moment that it comes until it has gone, the way home leads through its unmapping. */
+export function installSite(tid: Tid, site: VdsoSite, home: WayHome, agent: Unmapping): void {
   const bytes = Buffer.alloc(SITE_BYTES);
   bytes.set(homeCode, 0);
-  bytes.set(encodeStateBlock(home).subarray(0, BLOCK_BYTES), CODE_BYTES);
+  bytes.set(encodeHomeBlock(home, agent), CODE_BYTES);
   pokeBytes(tid, site.start, bytes);
 }
 

@@ -15,6 +15,15 @@
         .intel_syntax noprefix
         .text
 
+# One system call, then call_once with munmap(2): how the agent comes and goes. The block of a task that has only this part
+# of the code (homeCode) ends with the address at 0xa8 and the size at 0xb0 of what is unmapped.
+        .globl call_unmap_home
+call_unmap_home:
+        syscall
+        mov     rdi, [rbx + 0xa8]
+        mov     rsi, [rbx + 0xb0]
+        mov     eax, 11
+
 # One system call, then home. Entered at a syscall instruction with the arguments in place: if the tool dies at any instant,
 # the task makes the call and then goes on where it was.
         .globl call_once

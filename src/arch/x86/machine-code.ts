@@ -5,14 +5,14 @@
 
 const assembled = Buffer.from(
   [
-    '0f05bf02000000488db3a000000031d241ba08000000b80e0000000f054889dc415f415e415d415c5d5b415b415a4159',
-    '415858595a5e5f48cf0f058bbbac000000c783ac000000ffffffffb8030000000f058bbba8000000c783a8000000ffff',
-    'ffffb8030000000f05488b8bc80000004885c9748d488bbbd0000000488bb3d8000000488b9be0000000b80b000000ff',
-    'e18bbbac000000c783ac000000ffffffffb8030000000f058bbba8000000488db3c0000000ba010000004531d24531c0',
-    '4531c9b82d0000000f0583f8fc74d983f8010f8563ffffff4c8d35480000004c8ba3b8000000448babb00000004585ed',
-    '7432498b0424498b7c2408498b742410498b5424184d8b5424204d8b4424284d8b4c24300f0549894424384983c44041',
-    'ffcdebc941ffe68bbba8000000488db3c0000000ba0100000041ba004000004531c04531c9b82c0000000f05e957ffff',
-    'ffbf01000000b8e70000000f05ebf2',
+    '0f05488bbba8000000488bb3b0000000b80b0000000f05bf02000000488db3a000000031d241ba08000000b80e000000',
+    '0f054889dc415f415e415d415c5d5b415b415a4159415858595a5e5f48cf0f058bbbac000000c783ac000000ffffffff',
+    'b8030000000f058bbba8000000c783a8000000ffffffffb8030000000f05488b8bc80000004885c9748d488bbbd00000',
+    '00488bb3d8000000488b9be0000000b80b000000ffe18bbbac000000c783ac000000ffffffffb8030000000f058bbba8',
+    '000000488db3c0000000ba010000004531d24531c04531c9b82d0000000f0583f8fc74d983f8010f8563ffffff4c8d35',
+    '480000004c8ba3b8000000448babb00000004585ed7432498b0424498b7c2408498b742410498b5424184d8b5424204d',
+    '8b4424284d8b4c24300f0549894424384983c44041ffcdebc941ffe68bbba8000000488db3c0000000ba0100000041ba',
+    '004000004531c04531c9b82c0000000f05e957ffffffbf01000000b8e70000000f05ebf2',
   ].join(''),
   'hex',
 );
@@ -22,16 +22,17 @@ export const machineCode: Uint8Array = assembled;
 
 /** Where each routine begins, in bytes from the start of {@link machineCode}. */
 export const routines = {
-  call_once: 0x0,
-  go_home: 0x2,
-  call_close_home: 0x39,
-  end_of_home: 0x39,
-  agent: 0x91,
-  leave: 0x151,
-  end_of_agent: 0x15f,
+  call_unmap_home: 0x0,
+  call_once: 0x15,
+  go_home: 0x17,
+  call_close_home: 0x4e,
+  end_of_home: 0x4e,
+  agent: 0xa6,
+  leave: 0x166,
+  end_of_agent: 0x174,
 } as const;
 
-/** The part that the bootstrap needs: one call, then home. Small enough for the unused end of a vDSO page. */
+/** The part that the bootstrap needs: one call, the unmapping of the agent if it is to go, then home. Small enough for the unused end of a vDSO page. */
 export const homeCode: Uint8Array = assembled.subarray(0, routines.end_of_home);
 
 /** Bytes of one task's state block. */
@@ -52,6 +53,11 @@ export const stateBlock = {
   exitSize: 0xd8,
   exitBlock: 0xe0,
 } as const;
+
+/** A block for {@link homeCode} alone is the same up to the signal mask, and ends with these. */
+export const homeBlock = { unmap: 0xa8, unmapSize: 0xb0 } as const;
+
+export const homeBlockSize = 0xb8;
 
 /** Bytes of one call in a batch: number, six arguments, result. */
 export const remoteCallSize = 64;

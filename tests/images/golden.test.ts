@@ -1,0 +1,23 @@
+/** Images of every format version that there has been: they keep opening, and say what they have always said. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { mustRun } from '../support/harness.ts';
+
+const folder = new URL('golden', import.meta.url).pathname;
+const images = readdirSync(folder).filter((name) => name.endsWith('.qs'));
+
+test('there are images of version 1, raw and compressed', () => {
+  expect(images).toEqual(expect.arrayContaining(['v1-raw.qs', 'v1-zstd.qs']));
+});
+
+test.each(images)('%s is intact', async (name) => {
+  const { stdout } = await mustRun('verify', join(folder, name));
+  expect(stdout.toString()).toMatch(/^intact: process \d+ \(program\), 2 threads/);
+});
+
+test.each(images)('%s says what it said when it was made', async (name) => {
+  const { stdout } = await mustRun('inspect', join(folder, name), '--json');
+  const now = JSON.parse(stdout.toString());
+  expect(now).toMatchObject(JSON.parse(readFileSync(join(folder, name.replace(/\.qs$/, '.json')), 'utf8')));
+});

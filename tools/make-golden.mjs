@@ -1,0 +1,43 @@
+// Makes the golden images of the current format version: `node tools/make-golden.mjs`. Once a version is released they are
+// never made again: tests/images/golden.test.ts shows that every image of every version still opens and says the same.
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const command = join(root, 'bin', 'quicksave');
+const golden = join(root, 'tests', 'images', 'golden');
+const folder = '/tmp/quicksave-golden';
+const VERSION = 1;
+const variants = { raw: 'none', zstd: 'zstd:19' };
+
+mkdirSync(golden, { recursive: true });
+rmSync(folder, { recursive: true, force: true });
+mkdirSync(folder);
+const program = join(folder, 'program');
+execFileSync('gcc', ['-O1', '-static', '-pthread', join(root, 'tests', 'programs', 'golden.c'), '-o', program]);
+const output = openSync(join(folder, 'output'), 'w');
+// No environment and no descriptors of whoever runs this: they would be in the image.
+const closeInherited = 'for fd in $(ls /proc/$$/fd); do [ $fd -gt 2 ] && eval "exec $fd>&-"; done; exec env -i "$@"';
+const child = spawn('bash', ['-c', closeInherited, 'bash', program], {
+  stdio: ['ignore', output, output],
+  detached: true,
+  cwd: folder,
+});
+try {
+  while (!readFileSync(join(folder, 'output'), 'utf8').includes('ready')) {
+    if (child.exitCode !== null) throw new Error('the program has ended');
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  for (const [name, method] of Object.entries(variants)) {
+    const image = join(golden, `v${VERSION}-${name}.qs`);
+    if (existsSync(image))
+      throw new Error(`${image} is there already; delete it only if its format was never released`);
+    execFileSync(command, ['checkpoint', String(child.pid), '--compress', method, '-o', image], { stdio: 'inherit' });
+    writeFileSync(image.replace(/\.qs$/, '.json'), execFileSync(command, ['inspect', image, '--json']));
+  }
+} finally {
+  child.kill('SIGKILL');
+  rmSync(folder, { recursive: true, force: true });
+}
