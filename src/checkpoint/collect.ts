@@ -1,24 +1,20 @@
 /** Collect: the state of a frozen process as records, pages excepted. Everything is read; nothing is changed. */
 import { createHash } from 'node:crypto';
-import { resolvedHere } from '../arch/x86/interrupted-call.ts';
+import { CODE_BEFORE_CALL, isRestartedCall, resolvedHere, withOriginalCall } from '../arch/x86/interrupted-call.ts';
 import { type CpuState, DEBUG_REGISTER_COUNT } from '../arch/x86/records.ts';
+import { type RegisterFile, readRegister } from '../arch/x86/registers.ts';
 import { type XstateLayout, xcr0Of } from '../arch/x86/xstate.ts';
 import type { DescriptionRecord, FilesRecord, MappingState, TaskRecord } from '../image/tree.ts';
 import { DEBUG_REGISTERS_OFFSET } from '../kernel/abi/ptrace.ts';
+import { SYS } from '../kernel/abi/syscall.ts';
 import { duplicateFrom } from '../kernel/calls/descriptors.ts';
-import {
-  getSyscallUserDispatch,
-  getThreadAreas,
-  getXstate,
-  hasIoPermissions,
-  peekUser,
-} from '../kernel/calls/ptrace.ts';
+import { getThreadAreas, getXstate, hasIoPermissions, peekUser } from '../kernel/calls/ptrace.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { collectMappedFile, type MappedFile } from '../resources/mapped-file.ts';
 import { processAspects, threadAspects } from '../resources/registry.ts';
 import type { FileReferences } from '../resources/resource.ts';
 import { wordsToKeep } from '../resources/vm-flags.ts';
-import type { LocalFd, Pid } from '../support/brand.ts';
+import { type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import type { Agent } from '../tracee/agent.ts';
@@ -106,6 +102,16 @@ export interface CollectOptions {
   readonly problems: Problem[];
 }
 
+/** modify_ldt(2): read, of which the first entry tells enough. */
+const READ_LDT = 0;
+const LDT_ENTRY_SIZE = 8;
+
+const hasDescriptorTable = (pid: Pid): Problem => ({
+  code: 'ldt',
+  path: [`pid ${pid}`],
+  message: 'It has a local descriptor table (modify_ldt), which cannot be saved yet.',
+});
+
 export function collectTree(options: CollectOptions): CollectedTree {
   const { frozen, survey, agent, problems } = options;
   const objects = new Objects();
@@ -116,16 +122,20 @@ export function collectTree(options: CollectOptions): CollectedTree {
   const source = { ...survey.process, batch, leader: leader.tid, flagsOfNewMappings: survey.ownFlags, files };
   const read = processAspects.map((aspect) => ({ name: aspect.name, finish: aspect.collect(source) }));
   const leaderAspects = startThread(frozen.pid, leader, batch);
+  const descriptorTable = batch.data(LDT_ENTRY_SIZE);
+  const ldt = batch.tryCall('read the LDT', SYS.modify_ldt, READ_LDT, descriptorTable.address, LDT_ENTRY_SIZE);
   batch.run();
+  if (ldt.result > 0) problems.push(hasDescriptorTable(frozen.pid));
   const aspects = Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
   const mappings = survey.mappings.map((one) => describeMapping(one, source));
   const { descriptions, table, contents } = collectDescriptors(survey.descriptors, options, objects);
   agent.pause();
+  const remarks: string[] = [];
   const threads = frozen.tasks.map((task, index) => ({
     tid: task.tid,
     signalMask: task.signalMask,
     aspects: index === 0 ? leaderAspects() : collectOther(task, options),
-    cpu: collectCpu(task, options, problems),
+    cpu: collectCpu(task, options, problems, remarks),
   }));
   return {
     task: describeTask(frozen, survey),
@@ -136,7 +146,10 @@ export function collectTree(options: CollectOptions): CollectedTree {
     files: table,
     contents,
     mappings,
-    remarks: survey.descriptors.flatMap((one, index) => remarkOn(one, descriptions[index]?.record.state)),
+    remarks: [
+      ...survey.descriptors.flatMap((one, index) => remarkOn(one, descriptions[index]?.record.state)),
+      ...remarks,
+    ],
   };
 }
 
@@ -178,7 +191,12 @@ function collectOther(task: StoppedTask, { frozen, agent, site }: CollectOptions
   return finish();
 }
 
-function collectCpu(task: StoppedTask, { layout }: CollectOptions, problems: Problem[]): CpuState {
+function collectCpu(
+  task: StoppedTask,
+  { layout, frozen: { pid } }: CollectOptions,
+  problems: Problem[],
+  remarks: string[],
+): CpuState {
   const { tid } = task;
   const path = [`thread ${tid}`];
   const xstate = getXstate(tid);
@@ -192,21 +210,25 @@ function collectCpu(task: StoppedTask, { layout }: CollectOptions, problems: Pro
   if (hasIoPermissions(tid)) {
     problems.push({ code: 'io-permissions', path, message: 'It may use I/O ports (ioperm), which cannot be saved.' });
   }
-  if ((getSyscallUserDispatch(tid)?.mode ?? 0) !== 0) {
-    problems.push({
-      code: 'user-dispatch',
-      path,
-      message: 'It uses syscall user dispatch, which cannot be saved yet.',
-    });
-  }
   return {
-    registers: task.registers,
+    registers: registersForImage(task, pid, remarks),
     debugRegisters: Array.from({ length: DEBUG_REGISTER_COUNT }, (_, index) =>
       index === 4 || index === 5 ? 0n : peekUser(tid, DEBUG_REGISTERS_OFFSET + index * 8),
     ),
     xstate,
     layout: { ...layout, xcr0: xcr0Of(xstate), sizeBytes: xstate.length },
   };
+}
+
+const SYSCALL_LENGTH = 2;
+
+/** The task's own, but with the call that it was in before an earlier stop: a new process has no restart block. */
+function registersForImage({ tid, registers }: StoppedTask, pid: Pid, remarks: string[]): RegisterFile {
+  if (!isRestartedCall(registers)) return registers;
+  const start = Number(readRegister(registers, 'rip')) - SYSCALL_LENGTH - CODE_BEFORE_CALL;
+  const original = withOriginalCall(registers, readRemote(pid, remoteAddress(start), CODE_BEFORE_CALL));
+  if (original === undefined) remarks.push(`a sleep or wait of thread ${tid} answers EINTR after a restart`);
+  return original ?? registers;
 }
 
 function describeMapping(

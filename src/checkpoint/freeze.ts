@@ -13,7 +13,7 @@ import {
   getRegisterFile,
   getRseqConfiguration,
   getSignalMask,
-  hasSyscallUserDispatch,
+  getSyscallUserDispatch,
   interruptIfAlive,
   trySeize,
 } from '../kernel/calls/ptrace.ts';
@@ -127,7 +127,7 @@ function refuseSleeper(pid: Pid, tid: Tid): never {
 }
 
 function readStoppedTask(pid: Pid, tid: Tid): StoppedTask {
-  if (hasSyscallUserDispatch(tid)) refuseDispatch(pid, tid);
+  if ((getSyscallUserDispatch(tid)?.mode ?? 0) !== 0) refuseDispatch(pid, tid);
   const mask = getSignalMask(tid);
   const registers = outOfRseq(pid, tid, getRegisterFile(tid));
   const mended = withoutStopInterruption(registers, () => signalWaits(pid, tid, mask));
@@ -137,7 +137,7 @@ function readStoppedTask(pid: Pid, tid: Tid): StoppedTask {
 /** The agent's own calls would go to the program's handler. */
 function refuseDispatch(pid: Pid, tid: Tid): never {
   throw new QuicksaveError(
-    'syscall-user-dispatch',
+    'user-dispatch',
     `Thread ${tid} of process ${pid} has its system calls dispatched to itself (PR_SET_SYSCALL_USER_DISPATCH), which cannot be saved yet.`,
     { remedy: 'Save it when the program has switched that off.' },
   );

@@ -2,12 +2,13 @@
  * Where the image goes. A file appears under its name only when it is complete and on disk: until then it has no name at
  * all (O_TMPFILE), or where the file system cannot do that, one that ends in `.partial`, which no command accepts.
  */
-import { closeSync, constants, fsyncSync, openSync, renameSync, rmSync, statSync } from 'node:fs';
+import { closeSync, constants, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { nameUnnamedFile, writeAll } from '../kernel/calls/file-io.ts';
 import { NativeMemory } from '../kernel/native-memory.ts';
 import { localFd } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
+import { tryStat } from '../support/try-stat.ts';
 
 export interface Output {
   readonly fd: number;
@@ -82,7 +83,7 @@ let discarded: number | undefined;
 
 /** An image at `path`: a file that appears when it is complete, or a stream into the pipe or device that is there. */
 export function outputTo(path: string): Output {
-  const there = statSync(path, { throwIfNoEntry: false });
+  const there = tryStat(path);
   if (there?.isDirectory()) {
     throw new QuicksaveError('cannot-write', `${path} is a folder.`, { remedy: 'Give the name of a file in it.' });
   }
@@ -94,7 +95,7 @@ export function outputTo(path: string): Output {
 
 function fileOutput(path: string): Output {
   const folder = dirname(path);
-  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
+  if (!tryStat(folder)?.isDirectory()) {
     throw new QuicksaveError('no-folder', `The folder ${folder} does not exist.`, {
       remedy: `Make it: mkdir -p ${folder}`,
     });

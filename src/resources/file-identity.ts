@@ -2,17 +2,17 @@
  * Which file it was: path, size and time of the last change, for files that stay outside of the image. Used by every kind
  * that refers to a file by its name.
  */
-import { statSync } from 'node:fs';
 import * as v from 'valibot';
-import { boundedString, u64 } from '../image/schema.ts';
+import { boundedString, i64, u64 } from '../image/schema.ts';
 import type { Problem } from '../support/errors.ts';
+import { tryStat } from '../support/try-stat.ts';
 
 export const fileIdentity = v.strictObject({
   path: boundedString(4096),
   device: u64,
   inode: u64,
   sizeBytes: u64,
-  modifiedNs: u64,
+  modifiedNs: i64,
 });
 export type FileIdentity = v.InferOutput<typeof fileIdentity>;
 
@@ -20,7 +20,7 @@ export type FileComparison = 'same' | 'missing' | 'not-regular' | 'appended' | '
 
 /** How the file of that name looks now. `appended`: the same file, grown. */
 export function compareFile(saved: FileIdentity): FileComparison {
-  const now = statSync(saved.path, { bigint: true, throwIfNoEntry: false });
+  const now = tryStat(saved.path);
   if (now === undefined) return 'missing';
   if (!now.isFile()) return 'not-regular';
   if (now.size === saved.sizeBytes && now.mtimeNs === saved.modifiedNs) return 'same';

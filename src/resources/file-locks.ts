@@ -4,7 +4,7 @@
  * POSIX lock belongs to the process and is taken again inside it. A lease is refused.
  */
 import * as v from 'valibot';
-import { u64 } from '../image/schema.ts';
+import { i64 } from '../image/schema.ts';
 import { FCNTL } from '../kernel/abi/fcntl.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
 import { lockFile, lockRange } from '../kernel/calls/locks.ts';
@@ -14,13 +14,15 @@ import type { Problem } from '../support/errors.ts';
 import type { RebuiltProcess } from './resource.ts';
 
 const FLOCK_SIZE = 32;
+/** off_t. */
+const fileOffset = v.pipe(i64, v.minValue(0n));
 
 export const lock = v.strictObject({
   kind: v.picklist(['POSIX', 'FLOCK', 'OFDLCK']),
   exclusive: v.boolean(),
-  start: u64,
+  start: fileOffset,
   /** Bytes; 0 means to the end of the file, however far it grows. */
-  length: u64,
+  length: fileOffset,
 });
 export type Lock = v.InferOutput<typeof lock>;
 export const locks = v.pipe(v.array(lock), v.maxLength(65536));

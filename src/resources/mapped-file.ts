@@ -12,6 +12,7 @@ import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { readBuildId } from '../support/elf-build-id.ts';
 import type { Problem } from '../support/errors.ts';
 import { QuicksaveError } from '../support/errors.ts';
+import { tryStat } from '../support/try-stat.ts';
 import { compareFile, fileIdentity, fileProblem } from './file-identity.ts';
 import type { HostView } from './resource.ts';
 
@@ -27,7 +28,7 @@ export type MappedFile = v.InferOutput<typeof mappedFileSchema>;
 /** `link` is what the kernel holds open (in /proc); `path` is its name. Both must be one file. */
 export function collectMappedFile(link: string, path: string, writable: boolean): MappedFile {
   const held = statSync(link, { bigint: true });
-  const named = statSync(path, { bigint: true, throwIfNoEntry: false });
+  const named = tryStat(path);
   if (named === undefined || named.ino !== held.ino || named.dev !== held.dev) {
     throw new QuicksaveError('replaced-file', `The file ${path} has been replaced since the program opened it.`, {
       remedy: 'Put the old file back under its name, or restart the program so that it uses the new one.',
@@ -52,7 +53,7 @@ function knownBuildId(path: string, { dev, ino, size, mtimeNs }: BigIntStats): s
 
 /** Reads ahead what {@link collectMappedFile} will need of this file. */
 export function lookAhead(path: string): void {
-  const named = statSync(path, { bigint: true, throwIfNoEntry: false });
+  const named = tryStat(path);
   if (named?.isFile()) knownBuildId(path, named);
 }
 

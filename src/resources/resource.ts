@@ -89,6 +89,8 @@ export interface ProcessAspect<State> {
   readonly collect: Collector<CollectedProcess, NoInfer<State>>;
   /** What stands in the way of restoring it on this host. */
   readonly plan?: (state: NoInfer<State>, host: HostView, pid: Pid) => Problem[];
+  /** File objects that it refers to: each must be in the image. */
+  readonly filesOf?: (state: NoInfer<State>) => readonly number[];
   /**
    * `early`: before memory and descriptors are made. `memory`: when the mappings stand and their files are still open.
    * `late`: when all else stands, just before the agent leaves.

@@ -74,11 +74,27 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
     entries: model.files.entries,
     remarks: [],
   };
+  refuseIncomplete(plan);
   if (problems.length > 0) {
     const reasons = problems.length === 1 ? 'one thing stands' : `${problems.length} things stand`;
     throw new RefusedError(`The image of process ${pid} cannot be restarted here: ${reasons} in the way.`, problems);
   }
   return { ...plan, remarks: remarksOf(plan) };
+}
+
+/** References between the kinds, and what every process has. */
+function refuseIncomplete({ aspects, mappings, mappedFiles }: RestartPlan): void {
+  const special = mappings.filter(({ made }) => made === undefined).map(({ specialName }) => specialName);
+  if (!special.includes('[vdso]')) throw new ImageError('bad-record', 'The image has no mapping [vdso].');
+  if (new Set(special).size !== special.length) {
+    throw new ImageError('bad-record', 'The image has two mappings of the kernel with one name.');
+  }
+  const missing = aspects
+    .flatMap(({ aspect, state }) => aspect.filesOf?.(state) ?? [])
+    .find((objref) => !mappedFiles.has(objref));
+  if (missing !== undefined) {
+    throw new ImageError('bad-record', `TASK_STATE record: it names the file object ${missing}, which is not there.`);
+  }
 }
 
 function hostProblems(model: ImageModel, host: RestartHost): Problem[] {
@@ -175,11 +191,11 @@ function planThread(thread: ThreadModel, host: RestartHost, problems: Problem[])
   }
   const cpu = decodeCpu(thread.cpu, `CPU record of thread ${tid}`);
   refuseRegisters(cpu, tid);
-  for (const index of missingComponents(cpu.xstate, host.layout)) {
+  for (const index of missingComponents(cpu.xstate, cpu.layout, host.layout)) {
     problems.push({
       code: 'missing-cpu-feature',
       path: [`thread ${tid}`, 'registers'],
-      message: `It uses ${componentName(index)}, which this processor does not have.`,
+      message: `It uses ${componentName(index)}, which this processor does not have, or not in that size.`,
       remedy: 'Restart it on a host whose processor has it.',
     });
   }

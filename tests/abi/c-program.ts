@@ -43,21 +43,24 @@ function printFact(expression: string, mayLack: boolean): string {
   return mayLack ? `#ifdef ${expression}\n${print}\n#endif` : print;
 }
 
-function programFor(module: AbiModule): string {
-  return [
+interface Program {
+  readonly headers: readonly string[];
+  readonly definitions: readonly string[];
+  readonly statements: readonly string[];
+}
+
+const sourceOf = ({ headers, definitions, statements }: Program): string =>
+  [
     '#define _GNU_SOURCE',
     '#include <stddef.h>',
     '#include <stdio.h>',
-    ...module.headers.map((header) => `#include <${header}>`),
-    ...Object.values(module.structs ?? {}).map(definitionOf),
+    ...headers.map((header) => `#include <${header}>`),
+    ...definitions,
     'int main(void) {',
-    ...Array.from(expectedFacts(module).keys(), (expression) =>
-      printFact(expression, module.unlisted !== undefined && expression in module.unlisted),
-    ),
+    ...statements,
     'return 0; }',
     '',
   ].join('\n');
-}
 
 export function hasCompiler(): boolean {
   return spawnSync('gcc', ['--version'], { stdio: 'ignore' }).status === 0;
@@ -69,15 +72,37 @@ function run(command: string, args: string[]): string {
   return result.stdout;
 }
 
-/** Compiles and runs the program: what the headers say. Names that the headers lack are absent. */
+/** What the headers say of the names in our module. Names that the headers lack are absent. */
 export function factsOfHeaders(module: AbiModule): Facts {
+  return factsOfProgram({
+    headers: module.headers,
+    definitions: Object.values(module.structs ?? {}).map(definitionOf),
+    statements: Array.from(expectedFacts(module).keys(), (expression) =>
+      printFact(expression, module.unlisted !== undefined && expression in module.unlisted),
+    ),
+  });
+}
+
+/** The values of constant expressions of C, after `headers` and `definitions`. */
+export const factsInC = (
+  headers: readonly string[],
+  definitions: readonly string[],
+  expressions: readonly string[],
+): Facts =>
+  factsOfProgram({
+    headers,
+    definitions,
+    statements: expressions.map((expression) => printFact(expression, false)),
+  });
+
+function factsOfProgram(program: Program): Facts {
   const folder = mkdtempSync(join(tmpdir(), 'quicksave-abi-'));
   try {
     const source = join(folder, 'abi.c');
-    const program = join(folder, 'abi');
-    writeFileSync(source, programFor(module));
-    run('gcc', ['-o', program, source]);
-    const lines = run(program, []).trimEnd().split('\n');
+    const executable = join(folder, 'abi');
+    writeFileSync(source, sourceOf(program));
+    run('gcc', ['-o', executable, source]);
+    const lines = run(executable, []).trimEnd().split('\n');
     return new Map(
       lines.map((line) => {
         const [expression = '', value = ''] = line.split('\t');

@@ -1,78 +1,186 @@
 /**
- * THREAD and CPU against C structs of the layouts of 2008 and of our extension (docs/image-format.md, DESIGN section 6),
- * and against the system's own structs where a record is one. Every offset is found by encoding, not read from the source.
+ * THREAD and CPU against C structs of the layouts of 2008 (DESIGN, "The 2008 records") and of our extension, and the orders
+ * that they rely on against the system's own structs. Every place of ours is found by encoding, not read from the source.
  */
 import { describe, expect, it } from 'vitest';
-import {
-  CPU_BASE_SIZE,
-  type CpuState,
-  DEBUG_REGISTER_COUNT,
-  encodeCpu,
-  encodeThread,
-} from '../../src/arch/x86/records.ts';
-import { type RegisterName, registerNames, withRegisters } from '../../src/arch/x86/registers.ts';
-import { HEADER_SIZE, LEGACY_SIZE } from '../../src/arch/x86/xstate.ts';
-import type { AbiModule } from '../../src/kernel/abi/define-abi.ts';
-import { factsOfHeaders, hasCompiler } from './c-program.ts';
-import { changedPlace, type Place } from './record-probe.ts';
+import { CPU_BASE_SIZE, type CpuState, encodeCpu, encodeThread } from '../../src/arch/x86/records.ts';
+import { type RegisterName, register, registerNames } from '../../src/arch/x86/registers.ts';
+import { HEADER_SIZE, LEGACY_SIZE, xcr0Of } from '../../src/arch/x86/xstate.ts';
+import { factsInC, hasCompiler } from './c-program.ts';
+import { changedPlace, type Place, placesInC } from './record-probe.ts';
 
-const cRecords: AbiModule = {
-  headers: ['stdint.h', 'sys/user.h'],
-  constants: {},
-  structs: {
-    cr_hdr_thread: {
-      definition: `struct cr_hdr_thread {
-        int16_t gdt_entry_tls_entries; int16_t sizeof_tls_array; int16_t ntls; int16_t padding;
-        uint64_t tls[3];
-      };`,
-      size: 0,
-      fields: Object.fromEntries(
-        ['gdt_entry_tls_entries', 'sizeof_tls_array', 'ntls', 'tls', 'tls[1]', 'tls[2]'].map((name) => [
-          name,
-          [0, 'u8'],
-        ]),
-      ),
-    },
-    cr_hdr_cpu: {
-      definition: `struct cr_hdr_cpu {
-        uint64_t r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss;
-        uint64_t ds, es, fs, gs;
-        uint64_t debugreg0, debugreg1, debugreg2, debugreg3, debugreg4, debugreg5, debugreg6, debugreg7;
-        uint16_t uses_debug, used_math, has_fxsr, padding;
-        struct user_fpregs_struct fpu;
-      };
-      struct cpu_component { uint32_t index, offset, size; };
-      struct cpu_record {
-        struct cr_hdr_cpu base;
-        uint64_t fs_base, gs_base, xcr0;
-        uint32_t xstate_size, component_count;
-        struct cpu_component components[2];
-        uint8_t behind_fxsave[64 + 256 + 8];
-      };`,
-      size: 0,
-      fields: {
-        fpu: [0, 'u8'],
-        'fpu.mxcsr': [0, 'u8'],
-        'fpu.xmm_space': [0, 'u8'],
-        ...cpuWords(),
-      },
-    },
-    cpu_record: {
-      size: 0,
-      fields: Object.fromEntries(
-        [
-          ...['fs_base', 'gs_base', 'xcr0', 'xstate_size', 'component_count', 'behind_fxsave'],
-          ...[0, 1].flatMap((at) => ['index', 'offset', 'size'].map((name) => `components[${at}].${name}`)),
-        ].map((name) => [name, [0, 'u8']]),
-      ),
-    },
-    user_regs_struct: { size: 0, fields: Object.fromEntries(registerNames.map((name) => [name, [0, 'u8']])) },
-    user_fpregs_struct: { size: 0, fields: {} },
-  },
+const headers = ['stdint.h', 'sys/user.h'];
+const records = [
+  `struct cr_hdr_thread {
+    int16_t gdt_entry_tls_entries, sizeof_tls_array, ntls, padding;
+    uint8_t tls_array[3][8];
+  };`,
+  `struct cr_hdr_cpu {
+    uint64_t r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss;
+    uint64_t ds, es, fs, gs;
+    uint64_t debugreg[8];
+    uint16_t uses_debug, used_math, has_fxsr, padding;
+    struct user_fpregs_struct fpu;
+  };`,
+  // Ours, behind the layout of 2008.
+  `struct cpu_record {
+    struct cr_hdr_cpu base;
+    uint64_t fs_base, gs_base, xcr0;
+    uint32_t xstate_size, component_count;
+    struct { uint32_t index, offset, size; } components[2];
+    uint8_t behind_fxsave[64 + 256 + 8];
+  };`,
+];
+
+/** Registers whose names of 2008 are not those of user_regs_struct without the r. */
+const nameIn2008 = (name: RegisterName): string =>
+  name === 'eflags' ? 'flags' : name.replace(/^(orig_)?r([a-z])/, '$1$2');
+
+const ONES = 0xffff_ffff_ffff_ffffn;
+const inBase = registerNames.filter((name) => name !== 'fs_base' && name !== 'gs_base');
+const XSTATE_SIZE = LEGACY_SIZE + HEADER_SIZE + 256 + 8;
+const noComponent = { index: 0, offset: 0, sizeBytes: 0 };
+
+const empty: CpuState = {
+  registers: new BigUint64Array(registerNames.length),
+  debugRegisters: Array.from({ length: 8 }, () => 0n),
+  xstate: Buffer.alloc(XSTATE_SIZE),
+  layout: { xcr0: 0n, sizeBytes: XSTATE_SIZE, components: [noComponent, noComponent] },
 };
 
-function cpuWords(): Record<string, [number, 'u8']> {
-  const debug = Array.from({ length: DEBUG_REGISTER_COUNT }, (_, index) => `debugreg${index}`);
-  const flags = ['uses_debug', 'used_math', 'has_fxsr'];
-  return Object.fromEntries([...Object.values(nameIn2008), ...debug, ...flags].map((name) => [name, [0, 'u8']]));
+const placeOf = (change: Partial<CpuState>): Place =>
+  changedPlace(encodeCpu(empty), encodeCpu({ ...empty, ...change }));
+
+function registerPlace(name: RegisterName): Place {
+  const registers = empty.registers.slice();
+  registers[register[name]] = ONES;
+  return placeOf({ registers });
 }
+
+/** The low half of dr7 would show in `uses_debug` too. */
+function debugRegisterPlace(index: number): Place {
+  const filled = (value: bigint): CpuState => ({ ...empty, debugRegisters: empty.debugRegisters.with(index, value) });
+  const before = index === 7 ? 1n : 0n;
+  return changedPlace(encodeCpu(filled(before)), encodeCpu(filled(index === 7 ? ONES - 1n : ONES)));
+}
+
+const xstatePlace = (start: number, end: number): Place =>
+  placeOf({ xstate: Buffer.alloc(XSTATE_SIZE).fill(0xff, start, end) });
+
+function componentPlace(at: number, field: 'index' | 'offset' | 'sizeBytes'): Place {
+  const components = [noComponent, noComponent].with(at, { ...noComponent, [field]: 0xffff_ffff });
+  return placeOf({ layout: { ...empty.layout, components } });
+}
+
+describe('a CPU record', () => {
+  const places2008: Record<string, Place> = {
+    ...Object.fromEntries(inBase.map((name) => [nameIn2008(name), registerPlace(name)])),
+    ...Object.fromEntries([0, 1, 2, 3, 4, 5, 6, 7].map((at) => [`debugreg[${at}]`, debugRegisterPlace(at)])),
+    fpu: xstatePlace(0, LEGACY_SIZE),
+    'fpu.mxcsr': xstatePlace(24, 28),
+    'fpu.st_space': xstatePlace(32, 160),
+    'fpu.xmm_space': xstatePlace(160, 416),
+  };
+
+  it('has every field of 2008 where it was', (context) => {
+    if (!hasCompiler()) context.skip('gcc is not installed');
+    expect(places2008).toEqual(placesInC(headers, records, 'struct cr_hdr_cpu', Object.keys(places2008)));
+  });
+
+  it('has the three flags of 2008 in 16 bits each', (context) => {
+    if (!hasCompiler()) context.skip('gcc is not installed');
+    const names = ['uses_debug', 'used_math', 'has_fxsr', 'padding'];
+    const places = placesInC(headers, records, 'struct cr_hdr_cpu', names);
+    const flags = (dr7: bigint): (number | string)[] => {
+      const bytes = encodeCpu({ ...empty, debugRegisters: empty.debugRegisters.with(7, dr7) });
+      return names.map((name) => {
+        const { offset = 0, size } = places[name] ?? {};
+        return size === 2 ? bytes.readUInt16LE(offset) : `${name} has ${size} bytes`;
+      });
+    };
+    expect(flags(0n)).toEqual([0, 1, 1, 0]);
+    expect(flags(0x400n)).toEqual([0, 1, 1, 0]);
+    expect(flags(0x401n)).toEqual([1, 1, 1, 0]);
+    expect(flags(0x80n)).toEqual([1, 1, 1, 0]);
+  });
+
+  it('has the fields of our extension behind those of 2008, and the rest of the xstate at its end', (context) => {
+    if (!hasCompiler()) context.skip('gcc is not installed');
+    const ours: Record<string, Place> = {
+      fs_base: registerPlace('fs_base'),
+      gs_base: registerPlace('gs_base'),
+      xcr0: placeOf({ layout: { ...empty.layout, xcr0: ONES } }),
+      ...Object.fromEntries(
+        [0, 1].flatMap((at) => [
+          [`components[${at}].index`, componentPlace(at, 'index')],
+          [`components[${at}].offset`, componentPlace(at, 'offset')],
+          [`components[${at}].size`, componentPlace(at, 'sizeBytes')],
+        ]),
+      ),
+      behind_fxsave: xstatePlace(LEGACY_SIZE, XSTATE_SIZE),
+    };
+    const counts = ['xstate_size', 'component_count'];
+    const places = placesInC(headers, records, 'struct cpu_record', [...Object.keys(ours), ...counts]);
+    expect(places).toMatchObject(ours);
+    const encoded = encodeCpu(empty);
+    expect(counts.map((name) => encoded.readUInt32LE(places[name]?.offset))).toEqual([XSTATE_SIZE, 2]);
+    expect(counts.map((name) => places[name]?.size)).toEqual([4, 4]);
+  });
+
+  it('has the size of 2008 before our extension', (context) => {
+    if (!hasCompiler()) context.skip('gcc is not installed');
+    const facts = factsInC(headers, records, [
+      'sizeof(struct cr_hdr_cpu)',
+      'offsetof(struct cpu_record, fs_base)',
+      'sizeof(struct cpu_record)',
+      'sizeof(struct user_fpregs_struct)',
+    ]);
+    expect([...facts.values()].map(Number)).toEqual([784, CPU_BASE_SIZE, encodeCpu(empty).length, LEGACY_SIZE]);
+  });
+});
+
+describe('a THREAD record', () => {
+  const none = new Uint8Array(24);
+
+  it('has the layout of 2008', (context) => {
+    if (!hasCompiler()) context.skip('gcc is not installed');
+    const fields = ['gdt_entry_tls_entries', 'sizeof_tls_array', 'ntls', 'padding', 'tls_array'];
+    const places = placesInC(headers, records, 'struct cr_hdr_thread', fields);
+    const encoded = encodeThread(none);
+    const numbers = fields.slice(0, 4).map((field) => encoded.readInt16LE(places[field]?.offset));
+    expect(numbers).toEqual([3, 24, 0, 0]);
+    expect(encoded.length).toBe((places['tls_array']?.offset ?? 0) + (places['tls_array']?.size ?? 0));
+  });
+
+  it.for([0, 1, 2])('has descriptor %d at its place in the array', (slot, context) => {
+    if (!hasCompiler()) context.skip('gcc is not installed');
+    // Two descriptors that are not empty, so that their number stays the same.
+    const before = new Uint8Array(24).fill(1);
+    const after = before.slice().fill(2, slot * 8, slot * 8 + 8);
+    expect(changedPlace(encodeThread(before), encodeThread(after))).toEqual(
+      placesInC(headers, records, 'struct cr_hdr_thread', [`tls_array[${slot}]`])[`tls_array[${slot}]`],
+    );
+  });
+});
+
+describe('what the records are made from', () => {
+  it('is a register file in the order of user_regs_struct', (context) => {
+    if (!hasCompiler()) context.skip('gcc is not installed');
+    const places = placesInC(headers, [], 'struct user_regs_struct', registerNames);
+    expect(Object.fromEntries(registerNames.map((name, index) => [name, { offset: index * 8, size: 8 }]))).toEqual(
+      places,
+    );
+    const total = factsInC(headers, [], ['sizeof(struct user_regs_struct)']);
+    expect([...total.values()]).toEqual([BigInt(registerNames.length * 8)]);
+  });
+
+  it('is an XSAVE image whose XCR0 stands in the bytes that FXSAVE leaves to software', (context) => {
+    if (!hasCompiler()) context.skip('gcc is not installed');
+    const { sw_reserved } = placesInC(['asm/sigcontext.h'], [], 'struct _fpstate_64', ['sw_reserved']);
+    const image = Buffer.alloc(XSTATE_SIZE);
+    image.writeBigUInt64LE(0x2e7n, sw_reserved?.offset);
+    expect(xcr0Of(image)).toBe(0x2e7n);
+    const parts = ['sizeof(struct _fpstate_64)', 'sizeof(struct _header)'];
+    expect([...factsInC(['asm/sigcontext.h'], [], parts).values()].map(Number)).toEqual([LEGACY_SIZE, HEADER_SIZE]);
+  });
+});

@@ -81,7 +81,9 @@ function startedAgain(file: RegisterFile, callNumber: bigint): RegisterFile {
   });
 }
 
+const NR_POLL = 7;
 const NR_NANOSLEEP = 35;
+const NR_FUTEX = 202;
 const NR_CLOCK_NANOSLEEP = 230;
 const TIMER_ABSTIME = 1n;
 
@@ -94,6 +96,8 @@ export function resolvedAnew(file: RegisterFile): RegisterFile {
   const interruption = interruptionOf(file);
   if (interruption === 'none') return withRegisters(file, { orig_rax: NO_SYSCALL });
   const callNumber = readRegister(file, 'orig_rax');
+  // Which call it once was is not known: see withOriginalCall. No restart block is there: it answers as if interrupted.
+  if (callNumber === BigInt(NR_RESTART_SYSCALL)) return withRegisters(file, { rax: -EINTR, orig_rax: NO_SYSCALL });
   const again = startedAgain(file, callNumber);
   if (interruption !== 'restart-block') return again;
   if (callNumber === BigInt(NR_NANOSLEEP)) return sleepingTheRest(again, 'rdi', 'rsi');
@@ -107,3 +111,44 @@ function sleepingTheRest(file: RegisterFile, request: 'rdi' | 'rdx', remainder: 
   const rem = readRegister(file, remainder);
   return rem === 0n ? file : withRegisters(file, { [request]: rem });
 }
+
+/** Bytes before the `syscall` instruction in which the number of the call is looked for. */
+export const CODE_BEFORE_CALL = 32;
+const MOV_EAX = 0xb8;
+/** No mapping is below (vm.mmap_min_addr): a smaller number is no pointer. */
+const LOWEST_POINTER = 0x10000n;
+const FUTEX_OPTIONS = 0x180n;
+
+/** Whether the arguments can be those of this call with a restart block. */
+const fits: ReadonlyMap<number, (argument: (name: 'rdi' | 'rsi' | 'rdx' | 'r10') => bigint) => boolean> = new Map([
+  [NR_NANOSLEEP, (argument) => argument('rdi') >= LOWEST_POINTER],
+  [NR_CLOCK_NANOSLEEP, (argument) => !isPointer(argument('rdi')) && argument('rdx') >= LOWEST_POINTER],
+  [NR_FUTEX, (argument) => [0n, 9n].includes(argument('rsi') & ~FUTEX_OPTIONS) && argument('r10') >= LOWEST_POINTER],
+  [NR_POLL, (argument) => argument('rsi') < LOWEST_POINTER],
+]);
+
+/** A clock is a small number, or a negative one of 32 bits (clock_getcpuclockid(3)). */
+const isPointer = (value: bigint): boolean => value >= LOWEST_POINTER && BigInt.asIntN(32, value) >= 0n;
+
+/**
+ * A call that was stopped before, by an earlier save or by SIGSTOP, goes on as restart_syscall(2), and the kernel does not
+ * tell which call it was; only its arguments are still there. The code says it: `mov eax, number` before `syscall`, if it
+ * is the only such number there and the arguments fit. Undefined if it cannot be told. `code` is what stands before the
+ * `syscall` instruction, {@link CODE_BEFORE_CALL} bytes.
+ */
+export function withOriginalCall(file: RegisterFile, code: Uint8Array): RegisterFile | undefined {
+  const argument = (name: 'rdi' | 'rsi' | 'rdx' | 'r10'): bigint => readRegister(file, name);
+  const bytes = Buffer.from(code);
+  const found = new Set<number>();
+  for (let at = 0; at + 5 <= bytes.length; at++) {
+    if (bytes[at] !== MOV_EAX) continue;
+    const number = bytes.readUInt32LE(at + 1);
+    if (fits.get(number)?.(argument)) found.add(number);
+  }
+  const [number] = found;
+  return number === undefined || found.size > 1 ? undefined : withRegisters(file, { orig_rax: number });
+}
+
+/** True if the task stands in restart_syscall(2). */
+export const isRestartedCall = (file: RegisterFile): boolean =>
+  interruptionOf(file) === 'restart-block' && readRegister(file, 'orig_rax') === BigInt(NR_RESTART_SYSCALL);

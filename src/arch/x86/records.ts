@@ -40,6 +40,7 @@ const DEBUG_REGISTERS = 200;
 const USES_DEBUG = 264;
 const USED_MATH = 266;
 const HAS_FXSR = 268;
+const PADDING = 270;
 const FPU = 272;
 /** The end of the layout of 2008. */
 export const CPU_BASE_SIZE = 784;
@@ -119,11 +120,17 @@ export function decodeCpu(bytes: Buffer, where: string): CpuState {
   if (components.some((part) => part.index > 62 || part.offset + part.sizeBytes > xstateSize)) {
     refuse('an xstate component lies outside of the state');
   }
+  if (new Set(components.map((part) => part.index)).size !== components.length) refuse('a component is there twice');
+  const debugRegisters = Array.from({ length: DEBUG_REGISTER_COUNT }, (_, index) =>
+    bytes.readBigUInt64LE(DEBUG_REGISTERS + index * 8),
+  );
+  const usesDebug = noBreakpoints(debugRegisters[7] ?? 0n) ? 0 : 1;
+  if (bytes.readUInt16LE(USES_DEBUG) !== usesDebug) refuse('uses_debug does not fit dr7');
+  if (bytes.readUInt16LE(USED_MATH) !== 1 || bytes.readUInt16LE(HAS_FXSR) !== 1) refuse('it has no FXSAVE state');
+  if (bytes.readUInt16LE(PADDING) !== 0) refuse('its padding is not zero');
   return {
     registers,
-    debugRegisters: Array.from({ length: DEBUG_REGISTER_COUNT }, (_, index) =>
-      bytes.readBigUInt64LE(DEBUG_REGISTERS + index * 8),
-    ),
+    debugRegisters,
     xstate: Buffer.concat([bytes.subarray(FPU, FPU + LEGACY_SIZE), bytes.subarray(tail)]),
     layout: { xcr0: bytes.readBigUInt64LE(XCR0), sizeBytes: xstateSize, components },
   };
@@ -142,18 +149,21 @@ export function encodeThread(descriptors: Uint8Array): Buffer {
   const bytes = Buffer.alloc(THREAD_SIZE);
   bytes.writeInt16LE(TLS_ENTRIES, 0);
   bytes.writeInt16LE(TLS_ARRAY_SIZE, 2);
+  bytes.writeInt16LE(usedSlots(descriptors), 4);
   bytes.set(descriptors.subarray(0, TLS_ARRAY_SIZE), 8);
-  let used = 0;
-  for (let slot = 0; slot < TLS_ENTRIES; slot++) {
-    if (descriptors.subarray(slot * 8, slot * 8 + 8).some((byte) => byte !== 0)) used++;
-  }
-  bytes.writeInt16LE(used, 4);
   return bytes;
 }
+
+const usedSlots = (descriptors: Uint8Array): number =>
+  [0, 1, 2].filter((slot) => descriptors.subarray(slot * 8, slot * 8 + 8).some((byte) => byte !== 0)).length;
 
 export function decodeThread(bytes: Buffer, where: string): Uint8Array {
   const fits =
     bytes.length === THREAD_SIZE && bytes.readInt16LE(0) === TLS_ENTRIES && bytes.readInt16LE(2) === TLS_ARRAY_SIZE;
   if (!fits) throw new ImageError('bad-record', `${where}: it is not laid out as a THREAD record.`);
-  return bytes.subarray(8);
+  const descriptors = bytes.subarray(8);
+  if (bytes.readInt16LE(4) !== usedSlots(descriptors) || bytes.readInt16LE(6) !== 0) {
+    throw new ImageError('bad-record', `${where}: its count of thread areas is wrong.`);
+  }
+  return descriptors;
 }

@@ -9,7 +9,8 @@ const USER_FLAGS = 0x254dd5n;
 /** Bit 1 is always set, IF always in user mode. */
 const FIXED_FLAGS = 0x202n;
 
-const USER_SPACE_END = 1n << 47n;
+/** TASK_SIZE_MAX of the kernel: a page below the end of 47 bits. */
+const USER_SPACE_END = (1n << 47n) - 4096n;
 const USER64_CS = 0x33n;
 const USER_DS = 0x2bn;
 
@@ -39,6 +40,7 @@ export function debugRegisterFaults(values: readonly bigint[]): string[] {
   const faults = values
     .slice(0, 4)
     .flatMap((value, index) => (value >= USER_SPACE_END ? [`dr${index} is outside of user space`] : []));
+  if ((values[4] ?? 0n) !== 0n || (values[5] ?? 0n) !== 0n) faults.push('dr4 and dr5, which are none, are not zero');
   const dr7 = values[7] ?? 0n;
   if ((dr7 & ~0xffff07ffn) !== 0n) faults.push(`dr7 is 0x${dr7.toString(16)}, with reserved bits`);
   return faults;

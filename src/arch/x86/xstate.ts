@@ -51,9 +51,13 @@ export function usedComponents(image: Buffer): number[] {
 
 export const xcr0Of = (image: Buffer): bigint => image.readBigUInt64LE(SOFTWARE_XCR0);
 
-/** The components that the image uses and this processor does not have. */
-export function missingComponents(image: Buffer, host: XstateLayout): number[] {
-  return usedComponents(image).filter((index) => ((host.xcr0 >> BigInt(index)) & 1n) === 0n);
+/** The components that the image uses and this processor does not have, or has in another size. */
+export function missingComponents(image: Buffer, from: XstateLayout, host: XstateLayout): number[] {
+  const sizeIn = ({ components }: XstateLayout, index: number): number | undefined =>
+    components.find((part) => part.index === index)?.sizeBytes;
+  return usedComponents(image).filter(
+    (index) => ((host.xcr0 >> BigInt(index)) & 1n) === 0n || sizeIn(from, index) !== sizeIn(host, index),
+  );
 }
 
 /** What is wrong with an image that claims this layout; undefined if nothing is. */
@@ -65,8 +69,27 @@ export function xstateFault(image: Buffer, layout: XstateLayout, mxcsrMask: numb
     return 'the reserved bytes of the XSAVE header are not zero';
   }
   if ((image.readUInt32LE(MXCSR) & ~mxcsrMask) >>> 0 !== 0) return 'MXCSR has reserved bits';
-  const outside = layout.components.find((part) => part.offset + part.sizeBytes > image.length);
-  return outside === undefined ? undefined : `${componentName(outside.index)} lies outside of the image`;
+  return layoutFault(layout, image.length) ?? homelessComponent(image, layout);
+}
+
+const FIRST_EXTENDED = 2;
+const LAST_EXTENDED = 62;
+
+function layoutFault({ components }: XstateLayout, sizeBytes: number): string | undefined {
+  for (const { index, offset, sizeBytes: own } of components) {
+    if (index < FIRST_EXTENDED || index > LAST_EXTENDED) return `${componentName(index)} has no place of its own`;
+    if (offset < LEGACY_SIZE + HEADER_SIZE) return `${componentName(index)} lies within the legacy part`;
+    if (offset + own > sizeBytes) return `${componentName(index)} lies outside of the image`;
+  }
+  const isOnce = new Set(components.map(({ index }) => index)).size === components.length;
+  return isOnce ? undefined : 'a component is listed twice';
+}
+
+function homelessComponent(image: Buffer, { components }: XstateLayout): string | undefined {
+  const homeless = usedComponents(image).find(
+    (index) => index >= FIRST_EXTENDED && !components.some((part) => part.index === index),
+  );
+  return homeless === undefined ? undefined : `${componentName(homeless)} is used and has no place in the image`;
 }
 
 /** The same state with every component at the place that this processor gives it. */
@@ -76,6 +99,7 @@ export function relocated(image: Buffer, from: XstateLayout, to: XstateLayout): 
   moved.writeBigUInt64LE(to.xcr0, SOFTWARE_XCR0);
   for (const target of to.components) {
     const source = from.components.find((part) => part.index === target.index);
+    // A component that is used has the same size here: see missingComponents.
     if (source === undefined || source.sizeBytes !== target.sizeBytes) continue;
     image.copy(moved, target.offset, source.offset, source.offset + source.sizeBytes);
   }

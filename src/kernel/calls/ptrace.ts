@@ -5,7 +5,6 @@
  */
 import type { Pid, RemoteAddress, Tid } from '../../support/brand.ts';
 import { ERRNO } from '../abi/errno.ts';
-import { PR } from '../abi/prctl.ts';
 import { NT, PTRACE } from '../abi/ptrace.ts';
 import { SYS } from '../abi/syscall.ts';
 import { type CallContext, check, isFailure, KernelError } from '../errors.ts';
@@ -163,17 +162,6 @@ export interface RseqConfiguration {
   readonly sizeBytes: number;
   readonly signature: number;
   readonly flags: number;
-}
-
-/**
- * Whether the thread has its system calls dispatched to a signal handler (PR_SET_SYSCALL_USER_DISPATCH). A kernel before 6.4
- * cannot be asked; a call of ours would raise SIGSYS there.
- */
-export function hasSyscallUserDispatch(tid: Tid): boolean {
-  newCall();
-  const config = scratch(32);
-  const result = ptrace(PTRACE.PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, tid, 32, config.address);
-  return result >= 0 && config.view.getBigUint64(0, true) !== BigInt(PR.PR_SYS_DISPATCH_OFF);
 }
 
 /** The thread's restartable-sequences registration (Linux 5.13). Undefined where the kernel cannot tell. */

@@ -2,12 +2,12 @@
  * An open directory: open(2), getdents(2). Its position is the file system's own cookie; setting it again with lseek(2)
  * goes on with the same entry where the file system keeps cookies stable (ext4, xfs, btrfs, tmpfs since Linux 6.6).
  */
-import { statSync } from 'node:fs';
 import * as v from 'valibot';
 import { boundedString, u32, u64 } from '../../image/schema.ts';
 import { FCNTL, OPEN } from '../../kernel/abi/fcntl.ts';
 import { STAT } from '../../kernel/abi/stat.ts';
 import { openFile, trySeek } from '../../kernel/calls/descriptors.ts';
+import { tryStat } from '../../support/try-stat.ts';
 import type { DescriptorKind } from '../resource.ts';
 
 const schema = v.strictObject({ path: boundedString(4096), flags: u32, position: u64 });
@@ -35,7 +35,7 @@ export const directory: DescriptorKind<Directory> = {
     position: BigInt(info.position),
   }),
   plan: (state, _host, path) =>
-    statSync(state.path, { throwIfNoEntry: false })?.isDirectory()
+    tryStat(state.path)?.isDirectory()
       ? []
       : [
           {

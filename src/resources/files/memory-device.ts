@@ -1,10 +1,10 @@
 /** The character devices without state: /dev/null, zero, full, random and urandom (null(4), full(4), random(4)). */
-import { statSync } from 'node:fs';
 import * as v from 'valibot';
 import { boundedString, u32 } from '../../image/schema.ts';
 import { OPEN } from '../../kernel/abi/fcntl.ts';
 import { STAT } from '../../kernel/abi/stat.ts';
 import { openFile } from '../../kernel/calls/descriptors.ts';
+import { tryStat } from '../../support/try-stat.ts';
 import type { DescriptorKind } from '../resource.ts';
 
 /** Major number 1, Documentation/admin-guide/devices.txt. */
@@ -42,8 +42,9 @@ export const memoryDevice: DescriptorKind<MemoryDevice> = {
     flags: (info.flags & ~OPEN.O_CLOEXEC) >>> 0,
   }),
   plan: (state, _host, path) => {
-    const now = statSync(state.path, { throwIfNoEntry: false });
-    if (now?.isCharacterDevice() && majorOf(now.rdev) === MEMORY_MAJOR && minorOf(now.rdev) === state.minor) return [];
+    const now = tryStat(state.path);
+    const device = now?.isCharacterDevice() ? Number(now.rdev) : 0;
+    if (majorOf(device) === MEMORY_MAJOR && minorOf(device) === state.minor) return [];
     return [
       {
         code: 'missing-device',

@@ -66,13 +66,5 @@ function obstacles(view: DescriptorView): Problem[] {
       remedy: 'Save it when the program has closed the file.',
     });
   }
-  if ((info.flags & OPEN.O_ASYNC) !== 0) {
-    found.push({
-      code: 'async-file',
-      path,
-      message: 'It gets a signal when the file is ready (O_ASYNC), which cannot be saved yet.',
-      remedy: 'Save it when the program has switched O_ASYNC off.',
-    });
-  }
   return found;
 }

@@ -3,7 +3,7 @@
  * under its old name for an instant, or without any where that is taken, and is unlinked again. A memfd is refused (it has
  * seals and no file system). Lost: owner, mode, times and extended attributes other than those of a new file.
  */
-import { rmSync, statSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import * as v from 'valibot';
 import { boundedString, count, u32, u64 } from '../../image/schema.ts';
@@ -12,6 +12,7 @@ import { STAT } from '../../kernel/abi/stat.ts';
 import { openFile, setFileSize, trySeek } from '../../kernel/calls/descriptors.ts';
 import { KernelError } from '../../kernel/errors.ts';
 import type { OwnedFd } from '../../kernel/owned-fd.ts';
+import { tryStat } from '../../support/try-stat.ts';
 import { lockObstacles, locks, locksOf, takeDescriptionLocks, takeProcessLocks } from '../file-locks.ts';
 import type { DescriptorKind } from '../resource.ts';
 
@@ -58,7 +59,7 @@ export const unlinkedFile: DescriptorKind<UnlinkedFile> = {
   }),
   contentBytes: (state) => (state.carries ? state.sizeBytes : 0),
   plan: (state, _host, path) =>
-    statSync(dirname(state.path), { throwIfNoEntry: false })?.isDirectory()
+    tryStat(dirname(state.path))?.isDirectory()
       ? []
       : [
           {

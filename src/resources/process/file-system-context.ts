@@ -4,12 +4,12 @@
  * ours is refused, because every other path of the image is seen from our root.
  */
 
-import { statSync } from 'node:fs';
 import * as v from 'valibot';
 import { boundedString, u32 } from '../../image/schema.ts';
 import { SYS } from '../../kernel/abi/syscall.ts';
 import { readRootDirectory, readWorkingDirectory } from '../../procfs/exe.ts';
 import type { Problem } from '../../support/errors.ts';
+import { tryStat } from '../../support/try-stat.ts';
 import type { ProcessAspect, ProcessView } from '../resource.ts';
 
 const schema = v.strictObject({ workingDirectory: boundedString(4096), umask: v.pipe(u32, v.maxValue(0o777)) });
@@ -38,7 +38,7 @@ export const fileSystemContext: ProcessAspect<FileSystemContext> = {
 };
 
 function isDirectory(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  return tryStat(path)?.isDirectory() ?? false;
 }
 
 function missing(path: string, pid: number): Problem {

@@ -11,8 +11,13 @@ import type { Pid } from '../../support/brand.ts';
 import type { Problem } from '../../support/errors.ts';
 import type { HostView, ProcessAspect } from '../resource.ts';
 
-const limit = v.strictObject({ soft: u64, hard: u64 });
-const schema = v.record(v.picklist(limitNames()), limit);
+const limit = v.pipe(
+  v.strictObject({ soft: u64, hard: u64 }),
+  v.check(({ soft, hard }) => soft <= hard, 'a soft limit is not above the hard one'),
+);
+const schema = v.strictObject(
+  Object.fromEntries(limitNames().map((name) => [name, limit])) as Record<LimitName, typeof limit>,
+);
 type Limits = v.InferOutput<typeof schema>;
 type LimitName = ReturnType<typeof limitNames>[number];
 

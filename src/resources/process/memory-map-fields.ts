@@ -55,6 +55,7 @@ export const memoryMapFields: ProcessAspect<MemoryMapFields> = {
     const brk = batch.call('read the end of the heap', SYS.brk, 0);
     return () => ({ ...fromStat(stat), brk: brk.result, auxv, executable });
   },
+  filesOf: (state) => [state.executable],
   restore: (state, { batch, remoteFile }) => {
     const map = batch.data(PRCTL_MM_MAP_SIZE);
     const auxv = batch.bytes(state.auxv);

@@ -14,6 +14,7 @@ export const sharedPendingSignals: ProcessAspect<SignalQueue> = {
   },
   restore: (state, { pid, batch }) => {
     for (const info of state) {
+      if (!batch.hasRoomFor(1, info.length)) batch.run();
       const signal = signalNumber(info);
       batch.call(`queue signal ${signal} again`, SYS.rt_sigqueueinfo, pid, signal, batch.bytes(info).address);
     }

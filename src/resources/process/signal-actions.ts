@@ -12,14 +12,18 @@ const KERNEL_SIGACTION_SIZE = 32;
 const SIGNAL_SET_SIZE = 8;
 
 const action = v.strictObject({
-  signal: v.pipe(u32, v.minValue(1), v.maxValue(NSIG)),
+  signal: v.pipe(u32, v.minValue(1), v.maxValue(NSIG), v.notValues([SIGNAL.SIGKILL, SIGNAL.SIGSTOP])),
   handler: u64,
   flags: u64,
   restorer: u64,
   mask: u64,
 });
 /** Signals that have their default action are left out. */
-const schema = v.pipe(v.array(action), v.maxLength(NSIG));
+const schema = v.pipe(
+  v.array(action),
+  v.maxLength(NSIG),
+  v.check((actions) => new Set(actions.map(({ signal }) => signal)).size === actions.length, 'one action for a signal'),
+);
 type Action = v.InferOutput<typeof action>;
 
 const changeableSignals = Array.from({ length: NSIG }, (_, index) => index + 1).filter(

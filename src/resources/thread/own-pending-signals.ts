@@ -13,6 +13,7 @@ export const ownPendingSignals: ThreadAspect<SignalQueue> = {
   },
   restore: (state, { pid, tid, batch }) => {
     for (const info of state) {
+      if (!batch.hasRoomFor(1, info.length)) batch.run();
       const signal = signalNumber(info);
       batch.call(`queue signal ${signal} again`, SYS.rt_tgsigqueueinfo, pid, tid, signal, batch.bytes(info).address);
     }

@@ -29,8 +29,8 @@ const schema = v.strictObject({
   deadline: u64,
   period: u64,
   /** Utilisation clamps, 0 to 1024; both 0 on a kernel without them. */
-  utilMin: u32,
-  utilMax: u32,
+  utilMin: integerBetween(0, 1024),
+  utilMax: integerBetween(0, 1024),
   affinity: v.pipe(byteString(1024), v.minLength(1)),
   ioPriority: u32,
   timerSlack: u64,

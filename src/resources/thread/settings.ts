@@ -17,7 +17,7 @@ const schema = v.strictObject({
   /** PR_MCE_KILL_LATE, _EARLY or _DEFAULT. */
   memoryErrors: v.picklist([0, 1, 2]),
   /** PR_SPEC_* of store bypass, indirect branches and the L1 data cache, as far as a thread may choose them; else 0. */
-  speculation: v.tuple([u32, u32, u32]),
+  speculation: v.strictTuple([u32, u32, u32]),
 });
 
 const MCE_KILL_DEFAULT = 2;

@@ -1,0 +1,206 @@
+import { appendFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { OPEN } from '../../../src/kernel/abi/fcntl.ts';
+import { directory } from '../../../src/resources/files/directory.ts';
+import { externalStream } from '../../../src/resources/files/external-stream.ts';
+import { memoryDevice } from '../../../src/resources/files/memory-device.ts';
+import { pipe } from '../../../src/resources/files/pipe.ts';
+import { regularFile } from '../../../src/resources/files/regular-file.ts';
+import { unlinkedFile } from '../../../src/resources/files/unlinked-file.ts';
+import { descriptorKinds } from '../../../src/resources/registry.ts';
+import type { DescriptorView, HostView, OpenDescriptor } from '../../../src/resources/resource.ts';
+import { asPid, localFd, remoteFd } from '../../../src/support/brand.ts';
+import { identityOf, newFile, newFolder, replaceWithFolder } from './folder.ts';
+import { descriptorStates } from './samples.ts';
+import { descriptorView, type Looks, looks } from './views.ts';
+
+const outsider = { pid: asPid(99), comm: 'less', fd: remoteFd(0) };
+const where = ['pid 4242', 'fd 5'];
+const strict = { acceptChangedFiles: false } as HostView;
+const lenient = { acceptChangedFiles: true } as HostView;
+const opened = (view: DescriptorView): OpenDescriptor => ({ ...view, own: localFd(3) });
+const kindsOf = (view: DescriptorView): string[] =>
+  descriptorKinds.filter((kind) => kind.recognise(view)).map(({ kind }) => kind);
+
+describe('an open file description is recognised:', () => {
+  const recognised: [string, Looks, string | undefined][] = [
+    ['a file', looks.file, 'regular-file'],
+    [
+      'a file that is called "(deleted)" by its link, but has another name',
+      { ...looks.unlinked, links: 1n },
+      'regular-file',
+    ],
+    ['a file without a name', looks.unlinked, 'unlinked-file'],
+    ['a folder', looks.directory, 'directory'],
+    ['/dev/null', looks.null, 'memory-device'],
+    ['a terminal', looks.terminal, 'external-stream'],
+    ['a pipe within the process', looks.pipe, 'pipe'],
+    ['a pipe that somebody else holds', { ...looks.pipe, outsiders: [outsider] }, 'external-stream'],
+    ['a memfd', looks.memfd, undefined],
+    ['a System V segment', looks.sharedMemory, undefined],
+    ['/dev/mem', looks.memory, undefined],
+    ['a device that has state', looks.fuse, undefined],
+    ['a socket', looks.socket, undefined],
+    ['an eventfd', looks.eventfd, undefined],
+    ['a file by its path only', { ...looks.file, flags: OPEN.O_PATH }, undefined],
+    ['a folder by its path only', { ...looks.directory, flags: OPEN.O_PATH }, undefined],
+    ['/dev/null by its path only', { ...looks.null, flags: OPEN.O_PATH }, undefined],
+  ];
+  it.each(recognised)('%s, by one kind or none', (_, look, kind) => {
+    expect(kindsOf(descriptorView(look))).toEqual(kind === undefined ? [] : [kind]);
+  });
+});
+
+describe('what of a description goes into the image', () => {
+  const opening = OPEN.O_CREAT | OPEN.O_TRUNC | OPEN.O_CLOEXEC | OPEN.O_EXCL;
+
+  it('of a file: identity, position, and the flags that last', () => {
+    const view = descriptorView({ ...looks.file, flags: OPEN.O_RDWR | OPEN.O_APPEND | opening, position: 77 });
+    expect(regularFile.collect(opened(view))).toEqual({
+      file: { path: '/var/log/worker', device: 0xfe00n, inode: 7n, sizeBytes: 100n, modifiedNs: 5n },
+      flags: OPEN.O_RDWR | OPEN.O_APPEND,
+      position: 77n,
+      locks: [],
+    });
+  });
+
+  it('of a folder: its cookie, which may have 63 bits', () => {
+    const view = descriptorView({ ...looks.directory, flags: OPEN.O_DIRECTORY | OPEN.O_CLOEXEC });
+    const seen = { ...view, info: { ...view.info, position: 2n ** 62n + 1n } };
+    expect(directory.collect(opened(seen))).toEqual({
+      path: '/srv',
+      flags: OPEN.O_DIRECTORY,
+      position: 2n ** 62n + 1n,
+    });
+  });
+
+  it('of a file without a name: its bytes, once for all descriptions of it', () => {
+    const first = descriptorView({ ...looks.unlinked, fd: 5, sizeBytes: 5000n });
+    const second = descriptorView({ ...looks.unlinked, fd: 6, sizeBytes: 5000n });
+    const other = descriptorView({ ...looks.unlinked, fd: 7, inode: 8n });
+    const siblings = [first, second, other];
+    const states = siblings.map((view) => unlinkedFile.collect(opened({ ...view, siblings })));
+    expect(states.map((state) => state.carries)).toEqual([true, false, true]);
+    expect(states.map((state) => unlinkedFile.contentBytes?.(state))).toEqual([5000, 0, 100]);
+    expect(states[0]).toMatchObject({ path: '/tmp/gone', mode: 0o600, inode: 7n });
+  });
+
+  it('of a device: its number', () => {
+    expect(memoryDevice.collect(opened(descriptorView(looks.null)))).toMatchObject({ path: '/dev/null', minor: 3 });
+  });
+});
+
+describe('a description of a kind that can be saved stands in the way when', () => {
+  const codes = (problems: readonly { code: string }[] | undefined) => problems?.map(({ code }) => code);
+
+  it('nothing is special about it: never', () => {
+    expect(regularFile.obstacles?.(descriptorView(looks.file))).toEqual([]);
+    expect(directory.obstacles?.(descriptorView(looks.directory))).toEqual([]);
+    expect(pipe.obstacles?.(descriptorView(looks.pipe))).toEqual([]);
+  });
+
+  it('it is a file that has lost the name it was opened by', () => {
+    expect(codes(regularFile.obstacles?.(descriptorView({ ...looks.unlinked, links: 1n })))).toEqual(['renamed-file']);
+  });
+
+  it('it is a deleted folder', () => {
+    const deleted = descriptorView({ ...looks.directory, target: '/srv/gone (deleted)' });
+    expect(directory.obstacles?.(deleted)).toMatchObject([
+      { code: 'deleted-directory', path: ['pid 4242', 'fd 5', '/srv/gone'] },
+    ]);
+  });
+
+  it('it is a packet pipe', () => {
+    const packets = descriptorView({ ...looks.pipe, flags: OPEN.O_WRONLY | OPEN.O_DIRECT });
+    expect(codes(pipe.obstacles?.(packets))).toEqual(['packet-pipe']);
+  });
+
+  it('it is a terminal that is no standard stream', () => {
+    expect(codes(externalStream.obstacles?.(descriptorView({ ...looks.terminal, fd: 9 })))).toEqual(['terminal']);
+    expect(externalStream.obstacles?.(descriptorView({ ...looks.terminal, fd: 1 }))).toEqual([]);
+  });
+
+  it('it is a pipe to somebody else, unless it is a standard stream: the other is named', () => {
+    const view = (fd: number) => descriptorView({ ...looks.pipe, fd, outsiders: [outsider] });
+    expect(externalStream.obstacles?.(view(7))).toMatchObject([
+      { code: 'pipe-to-outside', message: expect.stringContaining('99 (less, fd 0)') },
+    ]);
+    expect([0, 1, 2].map((fd) => externalStream.obstacles?.(view(fd)))).toEqual([[], [], []]);
+  });
+
+  it('it is the terminal of a standard stream under another number: then it does not', () => {
+    const output = descriptorView({ ...looks.terminal, fd: 1 });
+    const kept = descriptorView({ ...looks.terminal, fd: 10, siblings: [output] });
+    expect(externalStream.obstacles?.(kept)).toEqual([]);
+    expect(externalStream.collect(opened(kept))).toMatchObject({ stream: 1, was: '/dev/pts/3' });
+  });
+});
+
+describe('on another host', () => {
+  const file = (path: string) => ({ ...descriptorStates['regular-file'], file: identityOf(path) }) as never;
+
+  it('a file must be the one that it was, or have grown', () => {
+    const path = newFile();
+    const state = file(path);
+    expect(regularFile.plan?.(state, strict, where)).toEqual([]);
+    appendFileSync(path, 'more');
+    expect(regularFile.plan?.(state, strict, where)).toEqual([]);
+  });
+
+  it('a changed file is refused, unless that is accepted', () => {
+    const path = newFile('content');
+    const state = file(path);
+    writeFileSync(path, 'short');
+    expect(regularFile.plan?.(state, strict, where)).toMatchObject([{ code: 'changed-file', path: where }]);
+    expect(regularFile.plan?.(state, lenient, where)).toEqual([]);
+  });
+
+  it('a missing file, or a folder in its place, is refused whatever is accepted', () => {
+    const path = newFile();
+    const state = file(path);
+    replaceWithFolder(path);
+    expect(regularFile.plan?.(state, lenient, where)).toMatchObject([{ code: 'missing-file' }]);
+    rmSync(path, { recursive: true });
+    expect(regularFile.plan?.(state, lenient, where)).toMatchObject([{ code: 'missing-file' }]);
+  });
+
+  it('a folder must be there, and be a folder', () => {
+    const plan = (path: string) => directory.plan?.({ path, flags: 0, position: 0n }, strict, where);
+    const folder = newFolder();
+    expect(plan(folder)).toEqual([]);
+    for (const path of [join(folder, 'gone'), newFile()]) {
+      expect(plan(path)).toMatchObject([{ code: 'missing-directory', path: where }]);
+    }
+  });
+
+  it('a file without a name needs the folder that it was in', () => {
+    const plan = (path: string) =>
+      unlinkedFile.plan?.({ ...descriptorStates['unlinked-file'], path } as never, strict, where);
+    const folder = newFolder();
+    expect(plan(join(folder, 'gone'))).toEqual([]);
+    const lost = join(folder, 'no folder', 'gone');
+    expect(plan(lost)).toMatchObject([{ code: 'missing-directory', remedy: expect.stringContaining(dirname(lost)) }]);
+  });
+
+  it('a device must be the one of that number', () => {
+    const plan = (path: string, minor: number) => memoryDevice.plan?.({ path, minor, flags: 0 }, strict, where);
+    expect(plan('/dev/null', 3)).toEqual([]);
+    for (const [path, minor] of [
+      ['/dev/null', 5],
+      ['/dev/nothing', 3],
+      [newFile(), 3],
+    ] as const) {
+      expect(plan(path, minor)).toMatchObject([{ code: 'missing-device', path: where }]);
+    }
+  });
+});
+
+describe('the summary', () => {
+  it('tells what a stream was, and which one it is now', () => {
+    const remark = externalStream.remark?.({ stream: 0, flags: 0, was: '/dev/pts/3' }, remoteFd(7));
+    expect(remark).toContain('/dev/pts/3');
+    expect(remark).toContain('7');
+    expect(remark).toContain('standard input');
+  });
+});

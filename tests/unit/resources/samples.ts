@@ -1,0 +1,163 @@
+/** One state of every kind in the registry, in the form that its schema gives. */
+import { OPEN } from '../../../src/kernel/abi/fcntl.ts';
+import { RLIMIT } from '../../../src/kernel/abi/resource.ts';
+import type { FileIdentity } from '../../../src/resources/file-identity.ts';
+
+export type States = Readonly<Record<string, unknown>>;
+
+export const EXECUTABLE = 3;
+const INFINITY = 2n ** 64n - 1n;
+
+export function siginfo(signal: number, fill = 0): Buffer {
+  const info = Buffer.alloc(128, fill);
+  info.writeInt32LE(signal, 0);
+  return info;
+}
+
+export const identity: FileIdentity = {
+  path: '/var/log/worker',
+  device: 0xfe00n,
+  inode: 2n ** 63n + 5n,
+  sizeBytes: 8192n,
+  modifiedNs: 1_790_000_000_123_456_789n,
+};
+
+const ids = (first: number) => ({ real: first, effective: first + 1, saved: first + 2, filesystem: 0xffff_ffff });
+const stopped = { intervalSec: 0n, intervalUsec: 0n, leftSec: 0n, leftUsec: 0n };
+
+export const limits = Object.fromEntries(
+  Object.entries(RLIMIT)
+    .filter(([name]) => name.startsWith('RLIMIT_'))
+    .map(([name, number]) => [name, { soft: BigInt(number), hard: INFINITY }]),
+);
+
+export const processStates = {
+  namespaces: {},
+  credentials: {
+    uid: ids(1000),
+    gid: ids(100),
+    groups: [100, 27, 0xffff_fffe],
+    capInheritable: 1n,
+    capPermitted: 2n ** 40n,
+    capEffective: 3n,
+    capBounding: 0x1ff_ffff_ffffn,
+    capAmbient: 4n,
+    securebits: -1,
+  },
+  session: { leadsSession: true, leadsGroup: false, controllingTerminal: 0x8801 },
+  fileSystemContext: { workingDirectory: '/tmp', umask: 0o777 },
+  procFiles: { oomScoreAdjustment: -1000, coredumpFilter: 0x33 },
+  memoryMapFields: {
+    startCode: 0x40_0000,
+    endCode: 0x40_1000,
+    startData: 0x40_2000,
+    endData: 0x40_3000,
+    startBrk: 0x50_0000,
+    brk: 0x52_1000,
+    startStack: 0x7fff_ffff_e000,
+    argStart: 0x7fff_ffff_e100,
+    argEnd: 0x7fff_ffff_e200,
+    envStart: 0x7fff_ffff_e300,
+    envEnd: 2 ** 47,
+    auxv: Buffer.from(`${'01'.repeat(16)}${'00'.repeat(16)}`, 'hex'),
+    executable: EXECUTABLE,
+  },
+  signalActions: [
+    { signal: 2, handler: 1n, flags: 0x0400_0000n, restorer: 0n, mask: 0n },
+    { signal: 64, handler: 2n ** 63n, flags: 0x1400_0004n, restorer: 0x40_2000n, mask: 2n ** 64n - 1n },
+  ],
+  settings: {
+    personality: 0x40000,
+    childSubreaper: 1,
+    thpDisable: 0,
+    memoryMerge: 1,
+    denyWriteExecute: 3,
+    dumpable: 2,
+  },
+  membarrier: { registrations: 0x10 },
+  futureLocking: { mode: 'on-fault' },
+  intervalTimers: {
+    real: { intervalSec: 1n, intervalUsec: 999_999n, leftSec: 2n ** 62n, leftUsec: 1n },
+    virtual: stopped,
+    profiling: { ...stopped, leftUsec: 5n },
+  },
+  sharedPendingSignals: [siginfo(10), siginfo(34, 0xff), siginfo(34, 0x11)],
+  limits,
+} satisfies States;
+
+export const threadStates = {
+  name: { comm: 'worker\u00e9' },
+  scheduling: {
+    policy: 0,
+    flags: 0n,
+    nice: -20,
+    priority: 0,
+    runtime: 0n,
+    deadline: 0n,
+    period: 0n,
+    utilMin: 0,
+    utilMax: 1024,
+    affinity: Buffer.from([3, 0, 0, 0, 0, 0, 0, 0]),
+    ioPriority: 0x4004,
+    timerSlack: 50_000n,
+  },
+  signalStack: { address: 0x7f00_0000_0000n, flags: 0x8000_0000, sizeBytes: 8192n },
+  settings: {
+    parentDeathSignal: 64,
+    noNewPrivs: true,
+    timeStampCounter: 2,
+    memoryErrors: 0,
+    speculation: [4, 0, 8],
+  },
+  memoryPolicy: { mode: 3, nodes: Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]) },
+  ownPendingSignals: [siginfo(12, 0x22)],
+  threadPointers: {
+    robustList: 0x7f00_0000_1a20n,
+    robustListSize: 24n,
+    clearTid: 0x7f00_0000_1a10n,
+    rseq: { address: 0x7f00_0000_20e0n, sizeBytes: 32, signature: 0x5305_3053 },
+  },
+} satisfies States;
+
+export const descriptorStates = {
+  'regular-file': {
+    file: identity,
+    flags: OPEN.O_RDWR | OPEN.O_APPEND,
+    position: 77n,
+    locks: [
+      { kind: 'POSIX', exclusive: true, start: 10n, length: 0n },
+      { kind: 'OFDLCK', exclusive: false, start: 0n, length: 1n },
+      { kind: 'FLOCK', exclusive: true, start: 0n, length: 0n },
+    ],
+  },
+  'unlinked-file': {
+    path: '/tmp/gone',
+    inode: 2n ** 40n,
+    device: 1n,
+    flags: OPEN.O_RDWR,
+    mode: 0o600,
+    position: 2n ** 33n,
+    sizeBytes: 5000,
+    carries: true,
+    locks: [],
+  },
+  directory: { path: '/', flags: OPEN.O_DIRECTORY, position: 2n ** 62n },
+  'memory-device': { path: '/dev/null', minor: 3, flags: OPEN.O_RDWR },
+  'external-stream': { stream: 2, flags: OPEN.O_APPEND, was: '/dev/pts/3' },
+  pipe: {
+    pipe: 4_026_531_999n,
+    flags: OPEN.O_NONBLOCK,
+    original: true,
+    capacityBytes: 65_536,
+    content: Buffer.from('queued'),
+  },
+} satisfies States;
+
+export const mappingStates = {
+  kernel: { name: '[vdso]' },
+  anonymous: { name: 'arena' },
+  'private-file': { file: 3 },
+  'shared-file': { file: 4 },
+} satisfies States;
+
+export const mappedFileState = { file: identity, buildId: 'ab12', writable: true };

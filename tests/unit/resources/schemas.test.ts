@@ -1,0 +1,207 @@
+/** The schema of every kind: its states come through an image as they were, and what no save writes is refused. */
+import { describe, expect, it } from 'vitest';
+import { decodeCbor, encodeCbor } from '../../../src/image/cbor.ts';
+import { parseState } from '../../../src/image/schema.ts';
+import { mappedFileSchema } from '../../../src/resources/mapped-file.ts';
+import { descriptorKinds, mappingKinds, processAspects, threadAspects } from '../../../src/resources/registry.ts';
+import type { StateSchema } from '../../../src/resources/resource.ts';
+import { errorOf } from '../image/streams.ts';
+import {
+  descriptorStates,
+  identity,
+  limits,
+  mappedFileState,
+  mappingStates,
+  processStates,
+  type States,
+  siginfo,
+  threadStates,
+} from './samples.ts';
+
+interface Sample {
+  readonly name: string;
+  readonly schema: StateSchema<unknown>;
+  readonly state: unknown;
+}
+
+const samplesOf = (
+  group: string,
+  kinds: readonly { name: string; schema: StateSchema<unknown> }[],
+  states: States,
+): Sample[] => kinds.map(({ name, schema }) => ({ name: `${group} ${name}`, schema, state: states[name] }));
+
+const named = <Kind extends { kind: string }>(kinds: readonly Kind[]) =>
+  kinds.map((kind) => ({ ...kind, name: kind.kind }));
+
+const samples: Sample[] = [
+  ...samplesOf('process', processAspects, processStates),
+  ...samplesOf('thread', threadAspects, threadStates),
+  ...samplesOf('descriptor', named(descriptorKinds), descriptorStates),
+  ...samplesOf('mapping', named(mappingKinds), mappingStates),
+  { name: 'mapped file', schema: mappedFileSchema, state: mappedFileState },
+];
+
+const cases = samples.map((sample): [string, Sample] => [sample.name, sample]);
+const schemaOf = (name: string): StateSchema<unknown> => {
+  const found = samples.find((sample) => sample.name === name);
+  if (found === undefined) throw new Error(`there is no ${name}`);
+  return found.schema;
+};
+
+const problemWith = (schema: StateSchema<unknown>, state: unknown): string => {
+  const error = errorOf(() => parseState(schema, state, 'STATE record'));
+  expect(error.code).toBe('bad-record');
+  return error.message;
+};
+
+const isMap = (state: unknown): state is States =>
+  typeof state === 'object' && state !== null && !Array.isArray(state) && !(state instanceof Uint8Array);
+
+describe('the registry', () => {
+  it('has no kind without a sample here, and no two of one name', () => {
+    expect(processAspects.map(({ name }) => name).sort()).toEqual(Object.keys(processStates).sort());
+    expect(threadAspects.map(({ name }) => name).sort()).toEqual(Object.keys(threadStates).sort());
+    expect(descriptorKinds.map(({ kind }) => kind).sort()).toEqual(Object.keys(descriptorStates).sort());
+    expect(mappingKinds.map(({ kind }) => kind).sort()).toEqual(Object.keys(mappingStates).sort());
+  });
+});
+
+describe('the state of', () => {
+  it.each(cases)('%s comes through an image as it was', (_, { schema, state }) => {
+    expect(parseState(schema, decodeCbor(encodeCbor(state)), 'STATE record')).toEqual(state);
+  });
+
+  it.each(cases)('%s is not nothing, a number, a text or a list of them', (_, { schema }) => {
+    for (const lie of [undefined, null, 7, 'text', [7], Buffer.from('bytes')]) problemWith(schema, lie);
+  });
+
+  const fields = samples.flatMap(({ name, schema, state }) =>
+    isMap(state)
+      ? Object.keys(state).map((field): [string, string, Sample] => [name, field, { name, schema, state }])
+      : [],
+  );
+  it.each(fields)('%s holds nothing but what belongs there in %s', (_, field, { schema, state }) => {
+    const lies = [{ lie: true }, [[]], null];
+    for (const lie of lies) {
+      expect(problemWith(schema, { ...(state as States), [field]: lie })).toMatch(new RegExp(`: ${field}[. ]`));
+    }
+  });
+
+  const required = fields.filter(([name]) => name !== 'process limits');
+  it.each(required)('%s is not without its %s', (_, field, { schema, state }) => {
+    const { [field]: _left, ...rest } = state as States;
+    expect(problemWith(schema, rest)).toBe(`STATE record: ${field} is missing.`);
+  });
+
+  // A limit that is not there is left as the rebuilding has set it: NOFILE stays raised.
+  it.each(Object.keys(limits))('process limits is not without its %s', (field) => {
+    const { [field]: _left, ...rest } = limits;
+    problemWith(schemaOf('process limits'), rest);
+  });
+
+  const maps = cases.filter(([, { state }]) => isMap(state));
+  it.each(maps)('%s has no field that nobody knows', (_, { schema, state }) => {
+    expect(problemWith(schema, { ...(state as States), colour: 'blue' })).toMatch(/colour/);
+  });
+});
+
+describe('a state that no save writes is refused:', () => {
+  const { credentials, memoryMapFields, intervalTimers, signalActions } = processStates;
+  const { scheduling, signalStack, settings, threadPointers } = threadStates;
+  const regular = descriptorStates['regular-file'];
+  const [action] = signalActions;
+
+  const lies: [string, string, unknown][] = [
+    ['process credentials', 'a uid of 33 bits', { ...credentials, uid: { ...credentials.uid, real: 2 ** 32 } }],
+    ['process credentials', 'a negative gid', { ...credentials, gid: { ...credentials.gid, saved: -1 } }],
+    ['process credentials', 'a group that is no number', { ...credentials, groups: ['wheel'] }],
+    ['process credentials', 'more groups than there can be', { ...credentials, groups: Array(65_537).fill(1) }],
+    ['process credentials', 'capabilities of 65 bits', { ...credentials, capEffective: 2n ** 64n }],
+    ['process fileSystemContext', 'a umask of ten bits', { workingDirectory: '/', umask: 0o1000 }],
+    ['process fileSystemContext', 'a path that is too long', { workingDirectory: '/'.repeat(4097), umask: 0 }],
+    ['process procFiles', 'an oom_score_adj below -1000', { oomScoreAdjustment: -1001, coredumpFilter: 0 }],
+    ['process procFiles', 'an oom_score_adj above 1000', { oomScoreAdjustment: 1001, coredumpFilter: 0 }],
+    ['process memoryMapFields', 'an address of the kernel', { ...memoryMapFields, startBrk: 2 ** 47 + 1 }],
+    ['process memoryMapFields', 'a negative address', { ...memoryMapFields, brk: -1 }],
+    ['process memoryMapFields', 'an auxv that is too long', { ...memoryMapFields, auxv: Buffer.alloc(1025) }],
+    ['process memoryMapFields', 'no executable', { ...memoryMapFields, executable: 0 }],
+    ['process signalActions', 'signal 0', [{ ...action, signal: 0 }]],
+    ['process signalActions', 'signal 65', [{ ...action, signal: 65 }]],
+    ['process signalActions', 'more actions than signals', Array(65).fill(action)],
+    ['process signalActions', 'a handler of 65 bits', [{ ...action, handler: 2n ** 64n }]],
+    ['process settings', 'a personality of 33 bits', { ...processStates.settings, personality: 2 ** 31 }],
+    ['process intervalTimers', 'half a timer', { ...intervalTimers, real: { leftSec: 1n } }],
+    ['process sharedPendingSignals', 'a siginfo that is cut', [siginfo(10).subarray(0, 127)]],
+    ['process sharedPendingSignals', 'a siginfo with a byte too many', [Buffer.concat([siginfo(10), Buffer.alloc(1)])]],
+    ['process limits', 'a limit that nobody knows', { ...limits, RLIMIT_BEER: { soft: 1n, hard: 2n } }],
+    ['process limits', 'a number that is no limit', { ...limits, RLIM_NLIMITS: { soft: 1n, hard: 2n } }],
+    ['process limits', 'a negative limit', { ...limits, RLIMIT_CPU: { soft: -1n, hard: 0n } }],
+    ['process limits', 'a limit without its hard part', { ...limits, RLIMIT_CPU: { soft: 1n } }],
+    ['thread name', 'a name that is too long', { comm: 'x'.repeat(65) }],
+    ['thread scheduling', 'a nice value of -21', { ...scheduling, nice: -21 }],
+    ['thread scheduling', 'a nice value of 20', { ...scheduling, nice: 20 }],
+    ['thread scheduling', 'a priority of 100', { ...scheduling, priority: 100 }],
+    ['thread scheduling', 'no CPU at all', { ...scheduling, affinity: Buffer.alloc(0) }],
+    ['thread scheduling', 'more CPUs than 8192', { ...scheduling, affinity: Buffer.alloc(1025, 1) }],
+    ['thread signalStack', 'an address of 65 bits', { ...signalStack, address: 2n ** 64n }],
+    ['thread settings', 'a death signal of 65', { ...settings, parentDeathSignal: 65 }],
+    ['thread settings', 'a flag that is a number', { ...settings, noNewPrivs: 1 }],
+    ['thread settings', 'a use of the time stamp counter that there is not', { ...settings, timeStampCounter: 0 }],
+    ['thread settings', 'a policy for broken memory that there is not', { ...settings, memoryErrors: 3 }],
+    ['thread settings', 'a speculation setting too few', { ...settings, speculation: [4, 0] }],
+    ['thread memoryPolicy', 'more nodes than 1024', { mode: 3, nodes: Buffer.alloc(129, 1) }],
+    ['process futureLocking', 'a mode that there is not', { mode: 'some' }],
+    ['thread threadPointers', 'half an rseq', { ...threadPointers, rseq: { address: 1n } }],
+    ['descriptor regular-file', 'an unknown lock', { ...regular, locks: [{ ...regular.locks[0], kind: 'LEASE' }] }],
+    ['descriptor regular-file', 'a negative lock', { ...regular, locks: [{ ...regular.locks[0], start: -1n }] }],
+    ['descriptor regular-file', 'a file without a name', { ...regular, file: { ...identity, path: 7 } }],
+    ['descriptor regular-file', 'a negative position', { ...regular, position: -1n }],
+    ['descriptor unlinked-file', 'a negative size', { ...descriptorStates['unlinked-file'], sizeBytes: -1 }],
+    ['descriptor unlinked-file', 'a size with a fraction', { ...descriptorStates['unlinked-file'], sizeBytes: 0.5 }],
+    ['descriptor memory-device', '/dev/mem', { ...descriptorStates['memory-device'], minor: 1 }],
+    ['descriptor external-stream', 'a fourth stream', { ...descriptorStates['external-stream'], stream: 3 }],
+    ['descriptor pipe', 'a pipe of less than a page', { ...descriptorStates.pipe, capacityBytes: 4095 }],
+    ['descriptor pipe', 'content that is a text', { ...descriptorStates.pipe, content: 'queued' }],
+    ['mapping kernel', 'a name that is too long', { name: `[${'v'.repeat(32)}]` }],
+    ['mapping anonymous', 'a name that is too long', { name: 'x'.repeat(257) }],
+    ['mapping private-file', 'object 0', { file: 0 }],
+    ['mapping shared-file', 'an object of 33 bits', { file: 2 ** 32 }],
+    ['mapped file', 'a build id that is too long', { ...mappedFileState, buildId: 'a'.repeat(129) }],
+    ['mapped file', 'a size of 65 bits', { ...mappedFileState, file: { ...identity, sizeBytes: 2n ** 64n } }],
+  ];
+  it.each(lies)('%s with %s', (name, _, state) => {
+    problemWith(schemaOf(name), state);
+  });
+
+  // The lock goes into a struct flock, whose numbers are signed: a RangeError in the middle of the rebuilding.
+  it.each(['start', 'length'])('descriptor regular-file with a lock whose %s is beyond 63 bits', (field) => {
+    const lock = { ...regular.locks[0], [field]: 2n ** 63n };
+    problemWith(schemaOf('descriptor regular-file'), { ...regular, locks: [lock] });
+  });
+
+  // setrlimit(2) answers EINVAL, when the process is made already.
+  it('process limits with a soft limit above the hard one', () => {
+    problemWith(schemaOf('process limits'), { ...limits, RLIMIT_CPU: { soft: 2n, hard: 1n } });
+  });
+
+  it('thread settings with a speculation setting too many', () => {
+    problemWith(schemaOf('thread settings'), { ...settings, speculation: [4, 0, 8, 4] });
+  });
+
+  it('thread scheduling with a utilisation above 1024', () => {
+    problemWith(schemaOf('thread scheduling'), { ...scheduling, utilMax: 1025 });
+  });
+
+  // Only the last one would be restored.
+  it('process signalActions with two actions for one signal', () => {
+    problemWith(schemaOf('process signalActions'), [action, { ...action, handler: 0x40_1000n }]);
+  });
+
+  it.each([9, 19])('process signalActions with an action for signal %d, which can have none', (signal) => {
+    problemWith(schemaOf('process signalActions'), [{ ...action, signal }]);
+  });
+
+  it.each([0, 65, -1])('process sharedPendingSignals with signal %d', (signal) => {
+    problemWith(schemaOf('process sharedPendingSignals'), [siginfo(signal)]);
+  });
+});

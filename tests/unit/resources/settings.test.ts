@@ -1,0 +1,229 @@
+/** Settings of a process and of a thread, against a kernel that remembers what was set. */
+import { describe, expect, it } from 'vitest';
+import { ERRNO } from '../../../src/kernel/abi/errno.ts';
+import { MEMBARRIER } from '../../../src/kernel/abi/membarrier.ts';
+import { MLOCK } from '../../../src/kernel/abi/mman.ts';
+import { PR } from '../../../src/kernel/abi/prctl.ts';
+import { futureLocking } from '../../../src/resources/process/future-locking.ts';
+import { membarrier } from '../../../src/resources/process/membarrier.ts';
+import { session } from '../../../src/resources/process/session.ts';
+import { processSettings } from '../../../src/resources/process/settings.ts';
+import { memoryPolicy } from '../../../src/resources/thread/memory-policy.ts';
+import { threadName } from '../../../src/resources/thread/name.ts';
+import { threadSettings } from '../../../src/resources/thread/settings.ts';
+import { threadPointers } from '../../../src/resources/thread/thread-pointers.ts';
+import type { FakeKernel } from '../tracee/fake-task.ts';
+import { collected, collectorOf, PID, type Restored, restored } from './in-a-batch.ts';
+import { processStates, threadStates } from './samples.ts';
+
+/** Options of prctl(2) that are asked through a pointer, and of which option each answer is. */
+const storedAt = new Map<number, number>([
+  [PR.PR_GET_CHILD_SUBREAPER, PR.PR_SET_CHILD_SUBREAPER],
+  [PR.PR_GET_PDEATHSIG, PR.PR_SET_PDEATHSIG],
+  [PR.PR_GET_TSC, PR.PR_SET_TSC],
+]);
+const returned = new Map<number, number>([
+  [PR.PR_GET_THP_DISABLE, PR.PR_SET_THP_DISABLE],
+  [PR.PR_GET_MEMORY_MERGE, PR.PR_SET_MEMORY_MERGE],
+  [PR.PR_GET_MDWE, PR.PR_SET_MDWE],
+  [PR.PR_GET_DUMPABLE, PR.PR_SET_DUMPABLE],
+  [PR.PR_GET_NO_NEW_PRIVS, PR.PR_SET_NO_NEW_PRIVS],
+]);
+
+/** A kernel in which these calls have been made; what none of them set has its first value. */
+function kernelAfter({ calls }: Restored): FakeKernel {
+  const values = new Map<number, number>([
+    [PR.PR_SET_TSC, PR.PR_TSC_ENABLE],
+    [PR.PR_SET_DUMPABLE, 1],
+  ]);
+  const speculation = new Map<number, number>();
+  let personality = 0;
+  let memoryErrors = 2;
+  for (const { name, args } of calls) {
+    const [option = 0, second = 0, third = 0] = args;
+    if (name === 'personality') personality = option;
+    else if (option === PR.PR_MCE_KILL && second === PR.PR_MCE_KILL_SET) memoryErrors = third;
+    else if (option === PR.PR_SET_SPECULATION_CTRL) speculation.set(second, third);
+    else values.set(option, second);
+  }
+  return ({ name, args: [option = 0, second = 0] }, memory) => {
+    if (name === 'personality') return option === 0xffff_ffff ? personality : -ERRNO.EINVAL;
+    if (option === PR.PR_MCE_KILL_GET) return memoryErrors;
+    if (option === PR.PR_GET_SPECULATION_CTRL) return PR.PR_SPEC_PRCTL | (speculation.get(second) ?? PR.PR_SPEC_ENABLE);
+    const stored = storedAt.get(option);
+    const asked = stored ?? returned.get(option);
+    if (asked === undefined) return -ERRNO.EINVAL;
+    const value = values.get(asked) ?? 0;
+    if (stored === undefined) return value;
+    memory(second).writeInt32LE(value, 0);
+    return 0;
+  };
+}
+
+describe('settings', () => {
+  const { settings } = processStates;
+
+  it('of a process are found as they were set', () => {
+    const state = { ...settings, dumpable: 1 };
+    const kernel = kernelAfter(restored((process) => processSettings.restore(state, process)));
+    expect(collected(collectorOf(processSettings), kernel)).toEqual(state);
+  });
+
+  it.each([
+    [0, 0],
+    [1, 1],
+    [2, 0],
+  ])('that make a process dumpable to degree %d are set to %d', (saved, wanted) => {
+    const { calls } = restored((process) => processSettings.restore({ ...settings, dumpable: saved }, process));
+    const set = calls.find(({ args: [option] }) => option === PR.PR_SET_DUMPABLE);
+    expect(set?.args[1]).toBe(wanted);
+  });
+
+  it('of a process with a negative personality are set as the kernel has it, unsigned', () => {
+    const { calls } = restored((process) => processSettings.restore({ ...settings, personality: -1 }, process));
+    expect(calls.find(({ name }) => name === 'personality')?.args[0]).toBe(0xffff_ffff);
+  });
+
+  it('that an older kernel does not know are 0, and are not set there', () => {
+    const old: FakeKernel = ({ args: [option] }) =>
+      option === PR.PR_GET_MDWE || option === PR.PR_GET_MEMORY_MERGE ? -ERRNO.EINVAL : 0;
+    const state = collected(collectorOf(processSettings), old);
+    expect(state).toMatchObject({ memoryMerge: 0, denyWriteExecute: 0 });
+    const options = restored((process) => processSettings.restore(state, process)).calls.map(({ args }) => args[0]);
+    expect(options).not.toContain(PR.PR_SET_MDWE);
+    expect(options).not.toContain(PR.PR_SET_MEMORY_MERGE);
+  });
+
+  it('of a thread are found as they were set', () => {
+    const state = { ...threadStates.settings, speculation: [4, 2, 8] } as const;
+    const kernel = kernelAfter(restored((thread) => threadSettings.restore(state as never, thread)));
+    expect(collected(collectorOf(threadSettings), kernel)).toEqual(state);
+  });
+
+  it('of a thread are not touched where they are what every thread begins with', () => {
+    const state = {
+      parentDeathSignal: 0,
+      noNewPrivs: false,
+      timeStampCounter: 1,
+      memoryErrors: 2,
+      speculation: [0, 0, 0],
+    };
+    const { calls } = restored((thread) => threadSettings.restore(state as never, thread));
+    expect(calls.map(({ args: [option, value] }) => [option, value])).toEqual([[PR.PR_SET_PDEATHSIG, 0]]);
+  });
+
+  it('of speculation that a thread has no choice in are 0', () => {
+    const fixed: FakeKernel = ({ args: [option] }) =>
+      option === PR.PR_GET_SPECULATION_CTRL ? PR.PR_SPEC_FORCE_DISABLE : 0;
+    expect(collected(collectorOf(threadSettings), fixed)).toMatchObject({ speculation: [0, 0, 0] });
+  });
+});
+
+describe('membarrier registrations', () => {
+  const { MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED } = MEMBARRIER;
+  const both = MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED | MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED;
+
+  it('are made again, each by its own command', () => {
+    const { calls } = restored((process) => membarrier.restore({ registrations: both }, process));
+    expect(calls.map(({ args }) => args[0]).sort((a = 0, b = 0) => a - b)).toEqual(
+      [MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED].sort((a, b) => a - b),
+    );
+  });
+
+  it('are read where the kernel tells them', () => {
+    expect(collected(collectorOf(membarrier), () => both)).toEqual({ registrations: both });
+    expect(collected(collectorOf(membarrier), () => 0)).toEqual({ registrations: 0 });
+  });
+
+  it('are all made where it does not', () => {
+    const state = collected(collectorOf(membarrier), () => -ERRNO.EINVAL);
+    expect(restored((process) => membarrier.restore(state, process)).calls).toHaveLength(4);
+  });
+});
+
+describe('locking of what will be mapped', () => {
+  const modeOf = (flagsOfNewMappings: string[]) => futureLocking.collect({ flagsOfNewMappings } as never)().mode;
+  const locked = (mode: 'none' | 'all' | 'on-fault') =>
+    restored((process) => futureLocking.restore({ mode }, process)).calls.map(({ name, args }) => [name, args[0]]);
+
+  it('is seen at what we have mapped ourselves', () => {
+    expect([modeOf(['rd', 'wr']), modeOf(['rd', 'lo']), modeOf(['lo', 'lf'])]).toEqual(['none', 'all', 'on-fault']);
+  });
+
+  it('is asked for as it was', () => {
+    expect(locked('none')).toEqual([]);
+    expect(locked('all')).toEqual([['mlockall', MLOCK.MCL_FUTURE]]);
+    expect(locked('on-fault')).toEqual([['mlockall', MLOCK.MCL_FUTURE | MLOCK.MCL_ONFAULT]]);
+  });
+});
+
+describe('a memory policy', () => {
+  const nodes = Buffer.from([5, 0, 0, 0, 0, 0, 0, 0]);
+
+  it('is set with as many bits as it has', () => {
+    const { calls, at } = restored((thread) => memoryPolicy.restore({ mode: 3, nodes }, thread));
+    expect(calls).toMatchObject([{ name: 'set_mempolicy', args: [3, expect.any(Number), 64, 0, 0, 0] }]);
+    expect(at(calls[0]?.args[1]).subarray(0, 8)).toEqual(nodes);
+  });
+
+  it('that is the default, or that the kernel has none of, is not set', () => {
+    const none = collected(collectorOf(memoryPolicy), () => -ERRNO.ENOSYS);
+    const byDefault = collected(collectorOf(memoryPolicy), () => 0);
+    for (const state of [none, byDefault]) {
+      expect(state).toEqual({ mode: 0, nodes: Buffer.alloc(0) });
+      expect(restored((thread) => memoryPolicy.restore(state, thread)).calls).toEqual([]);
+    }
+  });
+});
+
+describe('a session', () => {
+  const state = { leadsSession: false, leadsGroup: false, controllingTerminal: 0 };
+  const callsFor = (changes: Partial<typeof state>): unknown[] =>
+    restored((process) => session.restore({ ...state, ...changes }, process)).calls.map(({ name }) => name);
+
+  it('is begun by a process that led one, which then leads a group too', () => {
+    expect(callsFor({ leadsSession: true, leadsGroup: true })).toEqual(['setsid']);
+  });
+
+  it('that somebody else led is left as it is: the process leads a group', () => {
+    expect(callsFor({ leadsGroup: true })).toEqual(['setpgid']);
+    expect(callsFor({})).toEqual(['setpgid']);
+  });
+
+  it('is told to have changed only where it has', () => {
+    expect(session.remark?.({ ...state, leadsSession: true, leadsGroup: true }, PID)).toBeUndefined();
+    expect(session.remark?.({ ...state, leadsSession: true, controllingTerminal: 5 }, PID)).toMatch(/terminal/);
+    expect(session.remark?.(state, PID)).toMatch(/process group/);
+  });
+});
+
+describe('what the kernel keeps of a thread', () => {
+  it('is its name, byte by byte, with a zero behind it', () => {
+    const { calls, at } = restored((thread) => threadName.restore({ comm: 'worker \u00e9\u0001' }, thread));
+    expect(calls).toMatchObject([{ name: 'prctl', args: [PR.PR_SET_NAME, expect.any(Number), 0, 0, 0, 0] }]);
+    const name = Buffer.alloc(16);
+    name.write('worker \u00e9\u0001', 'latin1');
+    expect(at(calls[0]?.args[1]).subarray(0, 16)).toEqual(name);
+  });
+
+  it('are its pointers, the restartable sequence last, because the kernel writes there at once', () => {
+    const { robustList, robustListSize, clearTid, rseq } = threadStates.threadPointers;
+    const { calls } = restored((thread) => threadPointers.restore(threadStates.threadPointers, thread));
+    expect(calls.map(({ name, args }) => [name, ...args.slice(0, 4)])).toEqual([
+      ['set_robust_list', Number(robustList), Number(robustListSize), 0, 0],
+      ['set_tid_address', Number(clearTid), 0, 0, 0],
+      ['rseq', Number(rseq.address), rseq.sizeBytes, 0, rseq.signature],
+    ]);
+  });
+
+  it('are no pointers that it never had', () => {
+    const none = {
+      robustList: 0n,
+      robustListSize: 24n,
+      clearTid: 0n,
+      rseq: { address: 0n, sizeBytes: 0, signature: 0 },
+    };
+    const { calls } = restored((thread) => threadPointers.restore(none, thread));
+    expect(calls.map(({ name, args }) => [name, args[0]])).toEqual([['set_tid_address', 0]]);
+  });
+});

@@ -1,0 +1,112 @@
+/** An image of a small process, put together as data, and a host on which it can be restarted. */
+import { encodeCpu, encodeThread } from '../../../src/arch/x86/records.ts';
+import { type RegisterName, withRegisters } from '../../../src/arch/x86/registers.ts';
+import type { ImageModel, ThreadModel } from '../../../src/image/model.ts';
+import type { MappingState } from '../../../src/image/tree.ts';
+import { readStatus } from '../../../src/procfs/status.ts';
+import { collectMappedFile } from '../../../src/resources/mapped-file.ts';
+import type { RestartHost } from '../../../src/restart/host.ts';
+import { asPid } from '../../../src/support/brand.ts';
+import { running, smallLayout, stateOf } from '../arch/x86/samples.ts';
+import { sampleHead } from '../image/streams.ts';
+import { descriptorStates, EXECUTABLE, processStates, threadStates } from '../resources/samples.ts';
+
+/** Beyond what any kernel gives (PID_MAX_LIMIT): nobody can have it. */
+export const PID = 4_194_305;
+const MEMORY = 1;
+const FILES = 2;
+export const NULL = 4;
+export const ROOT = 5;
+const VDSO_SIZE = 8192;
+
+const ownPid = asPid(process.pid);
+const status = { ...readStatus(ownPid), capEffective: 2n ** 41n - 1n, cpusAllowed: 3n };
+
+export const goodHost: RestartHost = {
+  ownPid,
+  status,
+  acceptChangedFiles: false,
+  layout: smallLayout,
+  cpuFeatures: new Set(['fpu', 'sse2', 'avx2']),
+  vdsoSha256: 'cafe',
+  kernelMappings: new Map([['[vdso]', VDSO_SIZE]]),
+  mayChoosePids: true,
+  mayNameMemory: true,
+};
+
+const { uid, gid, groups, capInheritable, capPermitted, capEffective, capBounding, capAmbient } = status;
+
+export const aspects: Readonly<Record<string, unknown>> = {
+  ...processStates,
+  credentials: {
+    ...{ uid, gid, groups: [...groups], capInheritable, capPermitted, capEffective, capBounding, capAmbient },
+    securebits: 0,
+  },
+};
+
+export function threadModel({
+  tid = PID,
+  registers = {},
+  xstate = stateOf(smallLayout, [2, 9]),
+  layout = smallLayout,
+  debugRegisters = [0n, 0n, 0n, 0n, 0n, 0n, 0xffff_0ff0n, 0n],
+  areas = new Uint8Array(24),
+  states = threadStates as Readonly<Record<string, unknown>>,
+}: Partial<{
+  tid: number;
+  registers: Partial<Record<RegisterName, bigint>>;
+  xstate: Buffer;
+  layout: typeof smallLayout;
+  debugRegisters: readonly bigint[];
+  areas: Uint8Array;
+  states: Readonly<Record<string, unknown>>;
+}> = {}): ThreadModel {
+  return {
+    tid,
+    state: { signalMask: 0x1000n, aspects: states },
+    thread: encodeThread(areas),
+    cpu: encodeCpu({ registers: withRegisters(running, registers), debugRegisters, xstate, layout }),
+    where: `thread ${tid}`,
+  };
+}
+
+export function mapping(kind: string, start: number, state: unknown, others: Partial<MappingState> = {}): MappingState {
+  return { start, end: start + 8192, protection: 3, offset: 0, flags: [], kind, state, hasPages: false, ...others };
+}
+
+export const mappings: readonly MappingState[] = [
+  mapping('private-file', 0x40_0000, { file: EXECUTABLE }, { protection: 5, offset: 4096 }),
+  mapping('anonymous', 0x50_0000, { name: 'arena' }, { flags: ['nr', 'dd', 'lo'], hasPages: true }),
+  mapping('kernel', 0x7fff_0000_0000, { name: '[vdso]' }, { end: 0x7fff_0000_0000 + VDSO_SIZE, protection: 5 }),
+];
+
+/** A model without fault, with some parts exchanged. */
+export function modelWith(changes: Partial<ImageModel> = {}): ImageModel {
+  return {
+    head: { formatVersion: 1, state: { ...sampleHead, cpu: { ...sampleHead.cpu, features: ['fpu', 'avx2'] } } },
+    task: {
+      pid: PID,
+      comm: 'worker',
+      threads: [PID],
+      memory: MEMORY,
+      files: FILES,
+      vdso: { sha256: 'cafe' },
+    },
+    aspects,
+    threads: [threadModel()],
+    mappedFiles: new Map([[EXECUTABLE, collectMappedFile(process.execPath, process.execPath, false)]]),
+    descriptions: new Map([
+      [NULL, { kind: 'memory-device', state: descriptorStates['memory-device'], contentBytes: 0 }],
+      [ROOT, { kind: 'directory', state: descriptorStates.directory, contentBytes: 0 }],
+    ]),
+    files: {
+      entries: [
+        { fd: 0, object: NULL, closeOnExec: false },
+        { fd: 9, object: ROOT, closeOnExec: true },
+      ],
+    },
+    memory: { mappings: mappings.length, pages: 0 },
+    mappings,
+    ...changes,
+  };
+}

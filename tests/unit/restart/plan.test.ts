@@ -1,0 +1,297 @@
+import { describe, expect, it } from 'vitest';
+import type { ImageModel } from '../../../src/image/model.ts';
+import { MADV, MAP } from '../../../src/kernel/abi/mman.ts';
+import { processAspects, threadAspects } from '../../../src/resources/registry.ts';
+import type { RestartHost } from '../../../src/restart/host.ts';
+import { planRestart } from '../../../src/restart/plan.ts';
+import { type Problem, QuicksaveError, RefusedError } from '../../../src/support/errors.ts';
+import { largeLayout, layoutOf, smallLayout, stateOf } from '../arch/x86/samples.ts';
+import { errorOf } from '../image/streams.ts';
+import { newFile } from '../resources/folder.ts';
+import { descriptorStates, EXECUTABLE, processStates, threadStates } from '../resources/samples.ts';
+import { aspects, goodHost, mapping, mappings, modelWith, NULL, PID, ROOT, threadModel } from './models.ts';
+
+const planOf = (changes: Partial<ImageModel>, host: Partial<RestartHost> = {}) =>
+  planRestart(modelWith(changes), { ...goodHost, ...host });
+
+/** What stands in the way on this host; fails if nothing does. */
+function problemsOf(changes: Partial<ImageModel>, host: Partial<RestartHost> = {}): readonly Problem[] {
+  const error = errorOf(() => planOf(changes, host));
+  if (!(error instanceof RefusedError)) throw error;
+  return error.problems;
+}
+
+/** The error for an image that no save makes. */
+const faultOf = (changes: Partial<ImageModel>): QuicksaveError => errorOf(() => planOf(changes));
+
+const task = modelWith().task;
+const { head } = modelWith();
+
+describe('the plan of an image without fault', () => {
+  const plan = planOf({});
+
+  it('has the state of every aspect, in the order of the registry', () => {
+    expect(plan.aspects.map(({ aspect }) => aspect.name)).toEqual(processAspects.map(({ name }) => name));
+    expect(plan.aspects.map(({ state }) => state)).toEqual(processAspects.map(({ name }) => aspects[name]));
+    expect(plan.threads.map((thread) => thread.aspects.map(({ aspect }) => aspect.name))).toEqual([
+      threadAspects.map(({ name }) => name),
+    ]);
+  });
+
+  it('has the registers and the signal mask of every thread', () => {
+    expect(plan.threads).toMatchObject([{ tid: PID, signalMask: 0x1000n, cpu: { layout: smallLayout } }]);
+    expect(plan.threads[0]?.cpu.xstate).toEqual(stateOf(smallLayout, [2, 9]));
+  });
+
+  it('says how each mapping is made, and with what it is tuned', () => {
+    const [program, arena, vdso] = plan.mappings;
+    expect(program).toMatchObject({
+      made: { flags: MAP.MAP_PRIVATE | MAP.MAP_FIXED_NOREPLACE, file: EXECUTABLE },
+      advice: [],
+      locking: 'none',
+    });
+    expect(arena).toMatchObject({
+      made: { flags: MAP.MAP_PRIVATE | MAP.MAP_ANONYMOUS | MAP.MAP_NORESERVE | MAP.MAP_FIXED_NOREPLACE, name: 'arena' },
+      advice: [MADV.MADV_DONTDUMP],
+      locking: 'all',
+    });
+    expect(vdso).toMatchObject({ made: undefined, specialName: '[vdso]' });
+  });
+
+  it('has the open file descriptions with their kinds, and the table as it was', () => {
+    expect(plan.descriptions.map(({ objref, kind }) => [objref, kind.kind])).toEqual([
+      [NULL, 'memory-device'],
+      [ROOT, 'directory'],
+    ]);
+    expect(plan.entries).toEqual(modelWith().files.entries);
+  });
+
+  it('tells what comes back otherwise than it was, by the number of its descriptor', () => {
+    const changes = {
+      aspects: { ...aspects, session: { leadsSession: true, leadsGroup: true, controllingTerminal: 0 } },
+      descriptions: new Map([
+        [ROOT, { kind: 'external-stream', state: descriptorStates['external-stream'], contentBytes: 0 }],
+      ]),
+      files: { entries: [{ fd: 9, object: ROOT, closeOnExec: false }] },
+    };
+    expect(planOf(changes).remarks).toEqual([expect.stringMatching(/descriptor 9 was \/dev\/pts\/3/)]);
+    expect(planOf({ ...changes, descriptions: new Map(), files: { entries: [] } }).remarks).toEqual([]);
+  });
+});
+
+describe('a host', () => {
+  const cases: [string, Partial<ImageModel>, Partial<RestartHost>, Partial<Problem>][] = [
+    ['that does not let us choose pids', {}, { mayChoosePids: false }, { code: 'not-enough-rights', path: ['host'] }],
+    ['with another vDSO', {}, { vdsoSha256: 'beef' }, { code: 'other-vdso', path: ['host'] }],
+    ['without an instruction set of the image', {}, { cpuFeatures: new Set(['fpu']) }, { code: 'missing-cpu-feature' }],
+    ['without names for memory', {}, { mayNameMemory: false }, { code: 'no-memory-names', path: ['mapping 0x500000'] }],
+    [
+      'whose vDSO has another size',
+      {},
+      { kernelMappings: new Map([['[vdso]', 4096]]) },
+      { code: 'other-kernel-mapping' },
+    ],
+    ['without that vDSO', {}, { kernelMappings: new Map() }, { code: 'other-kernel-mapping' }],
+    [
+      'of another machine',
+      { head: { ...head, state: { ...head.state, kernel: { ...head.state.kernel, machine: 'i686' } } } },
+      {},
+      { code: 'other-machine' },
+    ],
+    [
+      'where a pid is taken',
+      { task: { ...task, threads: [PID, process.pid] } },
+      {},
+      { code: 'pid-in-use', path: [`pid ${process.pid}`] },
+    ],
+    [
+      'without the CPUs that a thread was bound to',
+      {},
+      { status: { ...goodHost.status, cpusAllowed: 0b1100n } },
+      { code: 'no-cpu-left', path: [`thread ${PID}`, 'affinity'] },
+    ],
+    [
+      'without AVX, which a thread uses',
+      {},
+      { layout: layoutOf(0x203n, smallLayout.components.slice(1)) },
+      { code: 'missing-cpu-feature', path: [`thread ${PID}`, 'registers'], message: expect.stringContaining('AVX') },
+    ],
+    [
+      'that runs us with other rights',
+      { aspects: { ...aspects, credentials: processStates.credentials } },
+      {},
+      { code: 'other-credentials', path: [`pid ${PID}`, 'credentials'] },
+    ],
+    [
+      'without the working directory',
+      { aspects: { ...aspects, fileSystemContext: { workingDirectory: '/no/such/folder', umask: 0 } } },
+      {},
+      { code: 'missing-directory', path: [`pid ${PID}`, 'working directory'] },
+    ],
+    [
+      'without a folder that was open',
+      {
+        descriptions: new Map([
+          [ROOT, { kind: 'directory', state: { path: '/no/such', flags: 0, position: 0n }, contentBytes: 0 }],
+        ]),
+      },
+      {},
+      { code: 'missing-directory', path: [`pid ${PID}`, 'fd 9'] },
+    ],
+  ];
+  it.each(cases)('%s is refused', (_, changes, host, problem) => {
+    expect(problemsOf(changes, host)).toEqual([expect.objectContaining(problem)]);
+  });
+
+  it('is told everything that stands in the way at once', () => {
+    const host = { mayChoosePids: false, vdsoSha256: 'beef', mayNameMemory: false, cpuFeatures: new Set<string>() };
+    expect(problemsOf({}, host).map(({ code }) => code)).toEqual([
+      'not-enough-rights',
+      'other-vdso',
+      'missing-cpu-feature',
+      'no-memory-names',
+    ]);
+    expect(errorOf(() => planOf({}, host)).message).toContain('4 things stand in the way');
+  });
+
+  it('may lack a feature that programs do not choose their code by', () => {
+    const features = (names: string[]) => ({
+      ...head,
+      state: { ...head.state, cpu: { ...head.state.cpu, features: names } },
+    });
+    expect(planOf({ head: features(['fpu', 'nonstop_tsc', 'hypervisor', 'xsaves']) }).pid).toBe(PID);
+    expect(problemsOf({ head: features(['sse2', 'sha_ni', 'avx512f', 'hypervisor']) })[0]?.message).toContain(
+      'lacks sha_ni, avx512f,',
+    );
+  });
+
+  it('may lack a component that no thread uses', () => {
+    const thread = threadModel({ xstate: stateOf(largeLayout, [2]), layout: largeLayout });
+    expect(planOf({ threads: [thread] }).threads).toHaveLength(1);
+  });
+
+  it('may have another program file, if that is accepted', () => {
+    const path = newFile();
+    const saved = {
+      file: { path, device: 1n, inode: 1n, sizeBytes: 1n, modifiedNs: 1n },
+      buildId: '',
+      writable: false,
+    };
+    const mappedFiles = new Map([[EXECUTABLE, saved]]);
+    expect(problemsOf({ mappedFiles })).toMatchObject([{ code: 'changed-file', path: ['mapped file', path] }]);
+    expect(planOf({ mappedFiles }, { acceptChangedFiles: true }).mappedFiles.get(EXECUTABLE)).toEqual(saved);
+  });
+});
+
+describe('an image that no save makes is refused:', () => {
+  const thread = (changes: Parameters<typeof threadModel>[0]): Partial<ImageModel> => ({
+    threads: [threadModel(changes)],
+  });
+  const vma = (kind: string, state: unknown, others = {}): Partial<ImageModel> => ({
+    mappings: [...mappings.slice(0, 2), mapping(kind, 0x60_0000, state, others), ...mappings.slice(2)],
+  });
+  const description = (kind: string, state: unknown, contentBytes = 0): Partial<ImageModel> => ({
+    descriptions: new Map([[ROOT, { kind, state, contentBytes }]]),
+    files: { entries: [] },
+  });
+  const without = (states: Readonly<Record<string, unknown>>, name: string) =>
+    Object.fromEntries(Object.entries(states).filter(([key]) => key !== name));
+
+  const lies: [string, Partial<ImageModel>, RegExp][] = [
+    [
+      'a state of the process that nobody knows',
+      { aspects: { ...aspects, magic: 1 } },
+      /state of the process .*magic\.$/,
+    ],
+    [
+      'a state of a thread that nobody knows',
+      thread({ states: { ...threadStates, magic: 1 } }),
+      /state of the thread .*magic\.$/,
+    ],
+    [
+      'a process without its limits',
+      { aspects: without(aspects, 'limits') },
+      /^TASK_STATE record: limits: it is missing\.$/,
+    ],
+    [
+      'a thread without its name',
+      thread({ states: without(threadStates, 'name') }),
+      /THREAD_STATE record of thread \d+: name: it is missing\.$/,
+    ],
+    ['thread areas', thread({ areas: new Uint8Array(24).fill(1, 23) }), /thread areas cannot be restored yet/],
+    ['a mapping of an unknown kind', vma('magic', {}), /mapping 0x600000: its kind magic is not known/],
+    ['a mapping with a state of another kind', vma('anonymous', { file: 3 }), /mapping 0x600000: /],
+    [
+      'a mapping of a file that is not there',
+      vma('private-file', { file: 99 }),
+      /its file is object 99, which is not there/,
+    ],
+    ['a mapping with an unknown flag', vma('anonymous', { name: '' }, { flags: ['zz'] }), /flag "zz"/],
+    ['a sealed mapping', vma('anonymous', { name: '' }, { flags: ['dd', 'sl'] }), /a sealed mapping/],
+    ['a description of an unknown kind', description('magic', {}), /its kind magic is not known/],
+    ['a description with a state of another kind', description('pipe', descriptorStates.directory), /FD_DATA record/],
+    [
+      'content of an object that has none',
+      description('directory', descriptorStates.directory, 4096),
+      /its content does not fit/,
+    ],
+    [
+      'less content than the object says',
+      description('unlinked-file', descriptorStates['unlinked-file'], 4999),
+      /its content does not fit/,
+    ],
+    [
+      'a mapped file without a path',
+      { mappedFiles: new Map([[EXECUTABLE, {}]]) },
+      /FNAME record of object 3: file is missing/,
+    ],
+  ];
+  it.each(lies)('%s', (_, changes, message) => {
+    expect(faultOf(changes)).toMatchObject({ code: 'bad-record', message: expect.stringMatching(message) });
+  });
+
+  const registers: [string, Parameters<typeof threadModel>[0], RegExp][] = [
+    [
+      'an instruction pointer in the kernel',
+      { registers: { rip: 0xffff_ffff_8100_0000n } },
+      /rip .* outside of user space/,
+    ],
+    ['a segment of the kernel', { registers: { cs: 0x10n } }, /cs is 0x10/],
+    ['a 32-bit program', { registers: { cs: 0x23n } }, /cs is 0x23/],
+    ['I/O privileges', { registers: { eflags: 0x3202n } }, /eflags is 0x3202/],
+    ['a breakpoint in the kernel', { debugRegisters: [2n ** 63n, 0n, 0n, 0n, 0n, 0n, 0n, 1n] }, /dr0 is outside/],
+    ['general detect', { debugRegisters: [0n, 0n, 0n, 0n, 0n, 0n, 0n, 0x2000n] }, /dr7 is 0x2000/],
+    ['a component that XCR0 lacks', { layout: { ...smallLayout, xcr0: 3n } }, /XSTATE_BV/],
+  ];
+  it.each(registers)('%s in a register', (_, changes, message) => {
+    expect(faultOf(thread(changes))).toMatchObject({ code: 'bad-register', message: expect.stringMatching(message) });
+    expect(faultOf(thread(changes)).message).toContain(`CPU record of thread ${PID}`);
+  });
+
+  it('registers or thread areas that are cut', () => {
+    const whole = threadModel();
+    const cuts = [
+      { ...whole, cpu: whole.cpu.subarray(0, -1) },
+      { ...whole, thread: whole.thread.subarray(0, -1) },
+    ];
+    for (const cut of cuts) expect(faultOf({ threads: [cut] }).code).toBe('bad-record');
+  });
+
+  // Each of these passes the plan and is noticed, if at all, when the process has been made.
+  const unnoticed: [string, Partial<ImageModel>][] = [
+    [
+      'an executable that is no file of the image',
+      { aspects: { ...aspects, memoryMapFields: { ...processStates.memoryMapFields, executable: 99 } } },
+    ],
+    ['no vDSO', { mappings: mappings.slice(0, 2) }],
+    ['two vDSOs', vma('kernel', { name: '[vdso]' })],
+    [
+      'AVX of another size than here',
+      thread({ layout: { ...smallLayout, components: [{ index: 2, offset: 576, sizeBytes: 128 }] } }),
+    ],
+    ['AVX without a place', thread({ layout: { ...smallLayout, components: smallLayout.components.slice(1) } })],
+  ];
+  it.each(unnoticed)('%s', (_, changes) => {
+    expect(() => planOf(changes)).toThrow(QuicksaveError);
+  });
+});
