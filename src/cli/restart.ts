@@ -1,7 +1,7 @@
 /** `quicksave restart FILE|-` */
 import { renameSync, writeFileSync, writeSync } from 'node:fs';
 import { InvalidArgumentError } from 'commander';
-import { accompany, endLike } from '../restart/accompany.ts';
+import { Companion, endLike } from '../restart/accompany.ts';
 import { type RestartSummary, restart } from '../restart/restart.ts';
 import { Foreground } from '../restart/terminal.ts';
 import { interruptible } from './interruptible.ts';
@@ -22,15 +22,14 @@ export async function runRestart(source: string, options: Options): Promise<void
   }
   const foreground = options.detach ? undefined : Foreground.find();
   const summary = bringBack(source, policy, foreground);
+  // Before anything is said: whoever reads it may send signals at once.
+  const companion = options.detach ? undefined : new Companion(summary.pid, foreground);
   if (options.pidFile !== undefined) writePidFile(options.pidFile, summary.pid);
   const threads = summary.threads === 1 ? '1 thread' : `${summary.threads} threads`;
   printLine(`restarted process ${summary.pid}: ${threads}, ${summary.totalMs.toFixed(0)} ms`);
   for (const remark of summary.remarks) printLine(`  ${remark}`);
-  if (options.detach) {
-    writeSync(STANDARD_OUTPUT, `${summary.pid}\n`);
-    return;
-  }
-  endLike(await accompany(summary.pid, foreground));
+  if (companion === undefined) writeSync(STANDARD_OUTPUT, `${summary.pid}\n`);
+  else endLike(await companion.untilEnd());
 }
 
 function bringBack(source: string, policy: string, foreground: Foreground | undefined): RestartSummary {

@@ -8,15 +8,15 @@ import { SharedState } from './shared-state.ts';
 const MAX_WORKERS = 3;
 /** Below this a worker costs more than it saves. */
 const WORTH_A_WORKER_BYTES = 24 * 1024 * 1024;
-/** Far beyond what a loaded machine needs; a worker that could not load at all is not waited for without end. */
-const LOADED_WITHIN_MS = 10_000;
+/** Far beyond what a busy machine needs; a worker that could not even start is not waited for without end. */
+const ENDED_WITHIN_MS = 10_000;
 
 export type SaveOrder = Omit<SaveJob, 'kind' | 'shared'>;
 
 export class PageCrew {
   readonly #workers: Worker[] = [];
-  /** How many workers have loaded their code. */
-  readonly #loaded = new Int32Array(new SharedArrayBuffer(4));
+  /** How many workers have ended their work. */
+  readonly #ended = new Int32Array(new SharedArrayBuffer(4));
   readonly #afterChunk: (state: SharedState) => void;
   #buffers: SaveBuffers | undefined;
 
@@ -26,7 +26,7 @@ export class PageCrew {
     if (expectedBytes < WORTH_A_WORKER_BYTES) return;
     const count = Math.min(MAX_WORKERS, availableParallelism() - 1);
     for (let index = 0; index < count; index++) {
-      const worker = new Worker(new URL('./page-worker.js', import.meta.url), { workerData: this.#loaded.buffer });
+      const worker = new Worker(new URL('./page-worker.js', import.meta.url), { workerData: this.#ended.buffer });
       worker.unref();
       this.#workers.push(worker);
     }
@@ -73,15 +73,14 @@ export class PageCrew {
   }
 
   /**
-   * Ends the workers. Only when no job is running. A thread that is ended while it loads native code takes the whole process
-   * with it (Node-API calls fail once the thread is being terminated), so a slow starter is waited for.
+   * Ends the workers, and waits until none of them runs code any more: a thread that is ended in the middle of a native call,
+   * as the end of the process does it, takes the whole process down with it (Node-API calls fail while it is terminated).
    */
   dismiss(): void {
+    for (const worker of this.#workers) worker.postMessage(undefined);
     for (;;) {
-      const loaded = Atomics.load(this.#loaded, 0);
-      if (loaded >= this.#workers.length || Atomics.wait(this.#loaded, 0, loaded, LOADED_WITHIN_MS) === 'timed-out')
-        break;
+      const ended = Atomics.load(this.#ended, 0);
+      if (ended >= this.#workers.length || Atomics.wait(this.#ended, 0, ended, ENDED_WITHIN_MS) === 'timed-out') return;
     }
-    for (const worker of this.#workers.splice(0)) void worker.terminate();
   }
 }

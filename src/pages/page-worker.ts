@@ -1,4 +1,4 @@
-/** A thread that moves pages beside the one that holds the target. It waits for jobs and ends with the process. */
+/** A thread that moves pages beside the one that holds the target. It waits for jobs, until one is undefined. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { type LoadJob, runLoadJob } from './load-job.ts';
 import { runSaveJob, SaveBuffers, type SaveJob } from './save-job.ts';
@@ -10,7 +10,15 @@ function nothing(): void {
   // The thread that holds the target reports the progress.
 }
 
-parentPort?.on('message', (job: SaveJob | LoadJob) => {
+const ended = new Int32Array(workerData as SharedArrayBuffer);
+
+parentPort?.on('message', (job: SaveJob | LoadJob | undefined) => {
+  if (job === undefined) {
+    parentPort?.close();
+    Atomics.add(ended, 0, 1);
+    Atomics.notify(ended, 0);
+    return;
+  }
   const state = new SharedState(job.shared);
   if (job.kind === 'save') {
     buffers ??= new SaveBuffers();
@@ -19,7 +27,3 @@ parentPort?.on('message', (job: SaveJob | LoadJob) => {
     runLoadJob(job, state, nothing);
   }
 });
-
-const loaded = new Int32Array(workerData as SharedArrayBuffer);
-Atomics.add(loaded, 0, 1);
-Atomics.notify(loaded, 0);

@@ -8,26 +8,38 @@ import type { Foreground } from './terminal.ts';
 const forwarded = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH'] as const;
 export type End = { readonly status: number } | { readonly signal: number };
 
-/**
- * Waits for the process, our child. With `foreground`, what the terminal's keys do to it is mirrored: if it is stopped, we
- * stop too, so that the shell has the terminal, and when we are continued, so is it.
- */
-export async function accompany(pid: Pid, foreground: Foreground | undefined): Promise<End> {
-  const handlers = forwarded.map((name) => {
-    const handler = (): void => void sendSignal(pid, SIGNAL[name]);
-    process.on(name, handler);
-    return { name, handler };
-  });
-  try {
-    for (;;) {
-      const event = await waitForChange(pid);
-      if (event.kind === 'exited') return { status: event.status };
-      if (event.kind === 'killed') return { signal: event.signal };
-      if (foreground !== undefined) stopAlong(pid, foreground);
+/** From its making on, signals for us go on to the process, our child. */
+export class Companion {
+  readonly #pid: Pid;
+  readonly #foreground: Foreground | undefined;
+  readonly #handlers: { readonly name: (typeof forwarded)[number]; readonly handler: () => void }[];
+
+  constructor(pid: Pid, foreground: Foreground | undefined) {
+    this.#pid = pid;
+    this.#foreground = foreground;
+    this.#handlers = forwarded.map((name) => {
+      const handler = (): void => void sendSignal(pid, SIGNAL[name]);
+      process.on(name, handler);
+      return { name, handler };
+    });
+  }
+
+  /**
+   * Waits for the end of the process. With a terminal, what its keys do to the process is mirrored: if it is stopped, we stop
+   * too, so that the shell has the terminal, and when we are continued, so is it.
+   */
+  async untilEnd(): Promise<End> {
+    try {
+      for (;;) {
+        const event = await waitForChange(this.#pid);
+        if (event.kind === 'exited') return { status: event.status };
+        if (event.kind === 'killed') return { signal: event.signal };
+        if (this.#foreground !== undefined) stopAlong(this.#pid, this.#foreground);
+      }
+    } finally {
+      for (const { name, handler } of this.#handlers) process.off(name, handler);
+      this.#foreground?.takeBack();
     }
-  } finally {
-    for (const { name, handler } of handlers) process.off(name, handler);
-    foreground?.takeBack();
   }
 }
 
