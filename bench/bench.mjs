@@ -1,68 +1,54 @@
-// `npm run bench [-- QUESTION…] [--rounds N] [--json] [--save]`: asks all questions, or those that are named. A missed target is
-// a result and no failure. --save writes RESULTS.md.
-import { readdirSync, readFileSync } from 'node:fs';
-import { cpus, release } from 'node:os';
+// `npm run bench [-- QUESTION… --rounds N --json --save]` asks all questions, or those that are named; see questions/. A target
+// that is missed is a result and no failure. --json prints data (use npm run -s), --save writes RESULTS.md.
+import { readdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { cleanUp, root, save } from './measure.mjs';
+import { cleanUp, root } from './processes.mjs';
+import { document, machine, table } from './report.mjs';
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    rounds: { type: 'string', default: '5' },
-    json: { type: 'boolean', default: false },
-    save: { type: 'boolean', default: false },
-  },
-});
-const count = Number(values.rounds);
 const known = readdirSync(join(root, 'bench', 'questions')).map((name) => basename(name, '.mjs'));
-const unknown = positionals.filter((name) => !known.includes(name));
-if (unknown.length > 0 || !Number.isInteger(count) || count < 1) {
-  console.error(`bench: the questions are ${known.join(', ')}; --rounds takes a number from 1.`);
-  process.exit(2);
+
+function parse() {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      rounds: { type: 'string', default: '5' },
+      json: { type: 'boolean', default: false },
+      save: { type: 'boolean', default: false },
+    },
+  });
+  if (!/^[1-9]\d{0,3}$/.test(values.rounds)) throw new Error('--rounds takes a number from 1');
+  const strange = positionals.filter((name) => !known.includes(name));
+  if (strange.length > 0) throw new Error(`no question ${strange.join(', ')}; there are ${known.join(', ')}`);
+  if (values.save && positionals.length > 0) throw new Error('--save takes all questions');
+  return { ...values, rounds: Number(values.rounds), questions: positionals.length > 0 ? positionals : known };
 }
 
-const lines = [];
-try {
-  for (const name of known) {
-    if (positionals.length > 0 && !positionals.includes(name)) continue;
-    console.error(`${name} …`);
-    const { ask } = await import(`./questions/${name}.mjs`);
-    lines.push(...(await ask(count)));
+function parseOrExit() {
+  try {
+    return parse();
+  } catch (error) {
+    console.error(`bench: ${error.message}`);
+    process.exit(2);
   }
-} finally {
-  cleanUp();
 }
 
-const table = render(lines);
-console.log(values.json ? JSON.stringify(lines, undefined, 2) : table);
-if (values.save) save(join(root, 'bench', 'RESULTS.md'), document(table));
-
-function render(results) {
-  const header = ['', 'min ms', 'median ms', 'limit', 'min ms', 'median ms', 'median / limit', 'met'];
-  const rows = results.map((line) => [
-    line.what,
-    line.minMs.toFixed(1),
-    line.medianMs.toFixed(1),
-    line.limit ?? '',
-    line.limitMinMs?.toFixed(1) ?? '',
-    line.limitMedianMs?.toFixed(1) ?? '',
-    line.ratio?.toFixed(2) ?? '',
-    line.met === undefined ? '' : line.met ? 'yes' : 'no',
-  ]);
-  const widths = header.map((title, index) => Math.max(title.length, ...rows.map((row) => row[index].length)));
-  const line = (cells) => `| ${cells.map((cell, index) => cell.padEnd(widths[index])).join(' | ')} |`;
-  return [line(header), line(widths.map((width) => '-'.repeat(width))), ...rows.map(line)].join('\n');
+const options = parseOrExit();
+const host = machine();
+const results = [];
+for (const name of options.questions) {
+  console.error(`${name} …`);
+  try {
+    const { ask } = await import(`./questions/${name}.mjs`);
+    results.push(...(await ask(options.rounds)));
+  } catch (error) {
+    console.error(`bench: ${name} could not be run: ${error.message}`);
+    process.exitCode = 1;
+  } finally {
+    cleanUp();
+  }
 }
-
-function document(text) {
-  const model = /^model name\s*:\s*(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? 'unknown';
-  const today = new Date().toISOString().slice(0, 10);
-  return `# Results
-
-${today}, Linux ${release()}, ${cpus().length} cores of ${model}, Node ${process.versions.node}. Made by \`npm run bench -- --save\`
-with ${count} rounds; everything that is compared was measured in the same round. Image on tmpfs, pages not compressed.
-
-${text}
-`;
+console.log(options.json ? JSON.stringify({ ...host, rounds: options.rounds, results }, undefined, 2) : table(results));
+if (options.save && process.exitCode !== 1) {
+  writeFileSync(join(root, 'bench', 'RESULTS.md'), document(host, options.rounds, results));
 }

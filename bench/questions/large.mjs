@@ -1,63 +1,38 @@
-// A program of 1 GiB: checkpoint against writing as many bytes, restart against reading them.
-import { rmSync } from 'node:fs';
-import { join } from 'node:path';
-import {
-  bringBack,
-  forgetReference,
-  judge,
-  MEBIBYTE,
-  pauseIn,
-  quicksave,
-  reference,
-  report,
-  rounds,
-  saveAndEnd,
-  startTarget,
-  workFolder,
-} from '../measure.mjs';
+// A program of 1 GiB: checkpoint against writing as many bytes, restart against reading them, pause against fork.
+import { result, rounds } from '../measure.mjs';
+import { bringBack, MEBIBYTE, reference, save, startTarget, warmMemory, writeAndRead } from '../processes.mjs';
 
 const BYTES = 1024 * MEBIBYTE;
 const ALLOWANCE_MS = 150;
 const FACTOR = 1.3;
 
 export async function ask(count) {
-  const image = join(workFolder(), 'image');
-  const saved = await saves(count, image);
-  const restarted = await restarts(count, image);
-  const limit = (of) => (key) => FACTOR * (of[key] + ALLOWANCE_MS);
+  const found = await rounds(count, [
+    async () => {
+      // The program, its image, and the program again.
+      warmMemory(3 * BYTES);
+      const target = await startTarget({ bytes: BYTES });
+      return { ...(await save(target)), ...(await bringBack(target)) };
+    },
+    () => {
+      warmMemory(3 * BYTES);
+      return { ...writeAndRead(BYTES), fork: reference('fork', BYTES) };
+    },
+  ]);
   return [
-    report('1 GiB: fork', saved.fork),
-    report('1 GiB: write to tmpfs', saved.write),
-    report('1 GiB: read into fresh memory', restarted.read),
-    report('1 GiB: pause, as reported', saved.pause),
-    judge('1 GiB: checkpoint, whole command', saved.checkpoint, limit(saved.write), '1.3 x (write + 150 ms)'),
-    judge('1 GiB: restart, whole command', restarted.restart, limit(restarted.read), '1.3 x (read + 150 ms)'),
+    result('1 GiB: checkpoint', found.checkpoint, {
+      reference: ['write to tmpfs', found.write],
+      target: withAllowance('write', found.write),
+    }),
+    result('1 GiB: restart', found.restart, {
+      reference: ['read into fresh memory', found.read],
+      target: withAllowance('read', found.read),
+    }),
+    result('1 GiB: pause, as reported', found.pause, { reference: ['fork', found.fork] }),
+    result('1 GiB: pause, as the program saw it', found.seen, { reference: ['fork', found.fork] }),
   ];
 }
 
-async function saves(count, image) {
-  const target = await startTarget({ bytes: BYTES });
-  const found = await rounds(count, () => {
-    rmSync(image, { force: true });
-    const write = reference('write', BYTES);
-    forgetReference();
-    const { ms, stderr } = quicksave('checkpoint', String(target.pid), '-o', image);
-    rmSync(image);
-    return { write, fork: reference('fork', BYTES), checkpoint: ms, pause: pauseIn(stderr) };
-  });
-  await target.end();
-  return found;
-}
-
-function restarts(count, image) {
-  return rounds(count, async () => {
-    await saveAndEnd(await startTarget({ bytes: BYTES }), image);
-    reference('write', BYTES);
-    const read = reference('read', BYTES);
-    forgetReference();
-    const { ms, end } = bringBack(image);
-    await end();
-    rmSync(image);
-    return { restart: ms, read };
-  });
+function withAllowance(name, reference) {
+  return [`${FACTOR} × (${name} + ${ALLOWANCE_MS} ms)`, (key) => FACTOR * (reference[key] + ALLOWANCE_MS)];
 }

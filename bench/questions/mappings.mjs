@@ -1,32 +1,22 @@
-// Eight thousand mappings of a page against one mapping of that size.
-import { join } from 'node:path';
-import { bringBack, report, rounds, saveAndEnd, startTarget, workFolder } from '../measure.mjs';
+// Eight thousand mappings of a page each: what do they cost against one mapping with as many pages?
+import { result, rounds } from '../measure.mjs';
+import { bringBack, save, startTarget } from '../processes.mjs';
 
 const MAPPINGS = 8000;
-const BYTES = MAPPINGS * 4096;
+const PAGE_BYTES = 4096;
 
 export async function ask(count) {
-  const image = join(workFolder(), 'image');
-  const there = async (mappings) => {
-    const checkpoint = await saveAndEnd(await startTarget({ bytes: BYTES, mappings }), image);
-    const { ms: restart, end } = bringBack(image);
-    await end();
-    return { checkpoint, restart };
-  };
-  const found = await rounds(count, async () => {
-    const one = await there(1);
-    const many = await there(MAPPINGS);
-    return {
-      oneCheckpoint: one.checkpoint,
-      oneRestart: one.restart,
-      manyCheckpoint: many.checkpoint,
-      manyRestart: many.restart,
-    };
-  });
+  const found = await rounds(count, [() => cycle('many', MAPPINGS), () => cycle('one', 1)]);
   return [
-    report('one mapping of 31 MiB: checkpoint', found.oneCheckpoint),
-    report('8,000 mappings of a page: checkpoint', found.manyCheckpoint),
-    report('one mapping of 31 MiB: restart', found.oneRestart),
-    report('8,000 mappings of a page: restart', found.manyRestart),
+    result('8,000 mappings: checkpoint', found.manyCheckpoint, { reference: ['1 mapping', found.oneCheckpoint] }),
+    result('8,000 mappings: restart', found.manyRestart, { reference: ['1 mapping', found.oneRestart] }),
+    result('8,000 mappings: pause, as reported', found.manyPause, { reference: ['1 mapping', found.onePause] }),
   ];
+}
+
+async function cycle(name, mappings) {
+  const target = await startTarget({ bytes: MAPPINGS * PAGE_BYTES, mappings });
+  const { checkpoint, pause } = await save(target);
+  const { restart } = await bringBack(target);
+  return { [`${name}Checkpoint`]: checkpoint, [`${name}Pause`]: pause, [`${name}Restart`]: restart };
 }

@@ -1,16 +1,19 @@
-// Five hundred threads: what does each of them cost while the program stands still?
-import { join } from 'node:path';
-import { pauseIn, quicksave, report, rounds, startTarget, workFolder } from '../measure.mjs';
+// Five hundred threads: what does the program pay for them while it stands still?
+import { result, rounds } from '../measure.mjs';
+import { MEBIBYTE, save, startTarget } from '../processes.mjs';
 
 export async function ask(count) {
-  const target = await startTarget({ bytes: 1 << 20, threads: 499 });
-  const found = await rounds(count, () => {
-    const { ms, stderr } = quicksave('checkpoint', String(target.pid), '-o', join(workFolder(), 'image'));
-    return { pause: pauseIn(stderr), checkpoint: ms };
-  });
-  await target.end();
+  const found = await rounds(count, [() => saveWith('many', 500), () => saveWith('one', 1)]);
   return [
-    report('500 threads: pause, as reported', found.pause),
-    report('500 threads: checkpoint, whole command', found.checkpoint),
+    result('500 threads: pause, as reported', found.manyPause, { reference: ['1 thread', found.onePause] }),
+    result('500 threads: pause, as the program saw it', found.manySeen, { reference: ['1 thread', found.oneSeen] }),
+    result('500 threads: checkpoint', found.manyCheckpoint, { reference: ['1 thread', found.oneCheckpoint] }),
   ];
+}
+
+async function saveWith(name, threads) {
+  const target = await startTarget({ bytes: MEBIBYTE, threads });
+  const { checkpoint, pause, seen } = await save(target);
+  await target.end();
+  return { [`${name}Checkpoint`]: checkpoint, [`${name}Pause`]: pause, [`${name}Seen`]: seen };
 }

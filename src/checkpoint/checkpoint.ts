@@ -8,6 +8,7 @@ import { closeSync, openSync } from 'node:fs';
 import { resolvedHere } from '../arch/x86/interrupted-call.ts';
 import type { ImageWriter } from '../image/writer.ts';
 import { SIGNAL } from '../kernel/abi/signal.ts';
+import { SYS } from '../kernel/abi/syscall.ts';
 import { tryOpenPidfd } from '../kernel/calls/descriptors.ts';
 import { detachIfAlive } from '../kernel/calls/ptrace.ts';
 import { sendSignal } from '../kernel/calls/task-attributes.ts';
@@ -18,8 +19,11 @@ import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { PageCrew } from '../pages/page-crew.ts';
 import { copyPages, pagesOf } from '../pages/save-job.ts';
 import type { SharedState } from '../pages/shared-state.ts';
+import { unlessMissing } from '../procfs/proc-file.ts';
 import { readMaps } from '../procfs/smaps.ts';
 import { readStatus } from '../procfs/status.ts';
+import { listTasks } from '../procfs/tasks.ts';
+import { readWaiting, type Waiting } from '../procfs/waiting.ts';
 import { lookAhead } from '../resources/mapped-file.ts';
 import { localAddress, localFd, type Pid } from '../support/brand.ts';
 import { CleanupStack } from '../support/cleanup-stack.ts';
@@ -68,9 +72,9 @@ export function checkpoint(request: CheckpointRequest): CheckpointSummary {
   try {
     refuseUnsavable(request.pid);
     const outsiders = new OutsiderSearch(request.pid);
-    preflight(request.pid, outsiders);
+    const waits = preflight(request.pid, outsiders);
     rehearse((pid) => rehearseSave(pid, started));
-    return new Save(request, outsiders, refuseIfAny).run(stream, started);
+    return new Save(request, outsiders, waits, refuseIfAny).run(stream, started);
   } catch (error) {
     if (!request.output.positioned) stream.fail(error);
     request.output.abandon();
@@ -79,7 +83,7 @@ export function checkpoint(request: CheckpointRequest): CheckpointSummary {
 }
 
 /** Refuses before anything is frozen, and reads ahead. The program runs meanwhile: what fails now is found out later. */
-function preflight(pid: Pid, outsiders: OutsiderSearch): void {
+function preflight(pid: Pid, outsiders: OutsiderSearch): ReadonlyMap<number, Waiting> {
   const survey = tryOnRunningTarget(pid, () =>
     surveyProcess(pid, { ignoreDescriptors: new Set<number>(), ignoreMappings: new Set<number>(), outsiders }),
   );
@@ -87,6 +91,17 @@ function preflight(pid: Pid, outsiders: OutsiderSearch): void {
   for (const { mapping } of survey?.mappings ?? []) {
     if (mapping.path !== '') tryOnRunningTarget(pid, () => lookAhead(mapping.path));
   }
+  return tryOnRunningTarget(pid, () => restartedWaits(pid)) ?? new Map();
+}
+
+/** Threads in restart_syscall(2): in which function of the kernel they wait can only be seen before they are stopped. */
+function restartedWaits(pid: Pid): Map<number, Waiting> {
+  const found = new Map<number, Waiting>();
+  for (const tid of listTasks(pid)) {
+    const waiting = unlessMissing(() => readWaiting(pid, tid));
+    if (waiting?.call === SYS.restart_syscall) found.set(tid, waiting);
+  }
+  return found;
 }
 
 /** Undefined if the look failed because the program has changed under it, as an execve(2) does. */
@@ -112,7 +127,7 @@ const rehearsal: Omit<CheckpointRequest, 'pid'> = {
 function rehearseSave(pid: Pid, started: number): void {
   const stream = new ImageStream(discardingOutput);
   stream.writer.head(describeHost(xsaveLayout()));
-  new Save({ ...rehearsal, pid }, new OutsiderSearch(pid), ignore).run(stream, started);
+  new Save({ ...rehearsal, pid }, new OutsiderSearch(pid), new Map(), ignore).run(stream, started);
 }
 
 type Refuse = (pid: Pid, problems: readonly Problem[]) => void;
@@ -147,6 +162,7 @@ function arenaFor(residentBytes: number): NativeMemory | undefined {
 class Save {
   readonly #request: CheckpointRequest;
   readonly #outsiders: OutsiderSearch;
+  readonly #waits: ReadonlyMap<number, Waiting>;
   readonly #refuse: Refuse;
   readonly #layout: XsaveLayout;
   readonly #agentLayout: AgentLayout;
@@ -159,12 +175,18 @@ class Save {
   #pauseMs = 0;
   #totalBytes = 0;
 
-  constructor(request: CheckpointRequest, outsiders: OutsiderSearch, refuse: Refuse) {
+  constructor(
+    request: CheckpointRequest,
+    outsiders: OutsiderSearch,
+    waits: ReadonlyMap<number, Waiting>,
+    refuse: Refuse,
+  ) {
     const { pid } = request;
     const pidfd = tryOpenPidfd(pid);
     if (pidfd === undefined) throw new QuicksaveError('no-such-process', `There is no process ${pid}.`);
     const status = readStatus(pid);
     this.#request = request;
+    this.#waits = waits;
     this.#refuse = refuse;
     this.#outsiders = outsiders;
     this.#pidfd = pidfd;
@@ -217,7 +239,16 @@ class Save {
     const survey = this.#survey(agent, frozen);
     problems.push(...survey.problems);
     this.#refuse(pid, problems);
-    const options = { frozen, survey, agent, site, pidfd: this.#pidfd.number, layout: this.#layout, problems };
+    const options = {
+      frozen,
+      survey,
+      agent,
+      site,
+      pidfd: this.#pidfd.number,
+      layout: this.#layout,
+      waits: this.#waits,
+      problems,
+    };
     const tree = collectTree(options);
     this.#refuse(pid, problems);
     const pages = this.#writeAll(stream, tree, survey);

@@ -10,6 +10,7 @@ import { SYS } from '../kernel/abi/syscall.ts';
 import { duplicateFrom } from '../kernel/calls/descriptors.ts';
 import { getThreadAreas, getXstate, hasIoPermissions, peekUser } from '../kernel/calls/ptrace.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
+import type { Waiting } from '../procfs/waiting.ts';
 import { collectMappedFile, type MappedFile } from '../resources/mapped-file.ts';
 import { processAspects, threadAspects } from '../resources/registry.ts';
 import type { FileReferences } from '../resources/resource.ts';
@@ -98,6 +99,8 @@ export interface CollectOptions {
   readonly site: VdsoSite;
   readonly pidfd: LocalFd;
   readonly layout: XstateLayout;
+  /** Where threads waited that were in restart_syscall(2) before they were stopped. */
+  readonly waits: ReadonlyMap<number, Waiting>;
   /** Found on the way; the caller refuses if there are any. */
   readonly problems: Problem[];
 }
@@ -191,13 +194,9 @@ function collectOther(task: StoppedTask, { frozen, agent, site }: CollectOptions
   return finish();
 }
 
-function collectCpu(
-  task: StoppedTask,
-  { layout, frozen: { pid } }: CollectOptions,
-  problems: Problem[],
-  remarks: string[],
-): CpuState {
+function collectCpu(task: StoppedTask, options: CollectOptions, problems: Problem[], remarks: string[]): CpuState {
   const { tid } = task;
+  const { layout } = options;
   const path = [`thread ${tid}`];
   const xstate = getXstate(tid);
   if (getThreadAreas(tid).some((byte, index) => index % 16 >= 4 && index % 16 < 12 && byte !== 0)) {
@@ -211,7 +210,7 @@ function collectCpu(
     problems.push({ code: 'io-permissions', path, message: 'It may use I/O ports (ioperm), which cannot be saved.' });
   }
   return {
-    registers: registersForImage(task, pid, remarks),
+    registers: registersForImage(task, options, remarks),
     debugRegisters: Array.from({ length: DEBUG_REGISTER_COUNT }, (_, index) =>
       index === 4 || index === 5 ? 0n : peekUser(tid, DEBUG_REGISTERS_OFFSET + index * 8),
     ),
@@ -223,10 +222,20 @@ function collectCpu(
 const SYSCALL_LENGTH = 2;
 
 /** The task's own, but with the call that it was in before an earlier stop: a new process has no restart block. */
-function registersForImage({ tid, registers }: StoppedTask, pid: Pid, remarks: string[]): RegisterFile {
+function registersForImage(
+  task: StoppedTask,
+  { frozen: { pid }, waits }: CollectOptions,
+  remarks: string[],
+): RegisterFile {
+  const { tid, registers } = task;
   if (!isRestartedCall(registers)) return registers;
   const start = Number(readRegister(registers, 'rip')) - SYSCALL_LENGTH - CODE_BEFORE_CALL;
-  const original = withOriginalCall(registers, readRemote(pid, remoteAddress(start), CODE_BEFORE_CALL));
+  const code = readRemote(pid, remoteAddress(start), CODE_BEFORE_CALL);
+  const waited = waits.get(tid);
+  const isSameWait =
+    waited?.instructionPointer === readRegister(registers, 'rip') &&
+    waited.stackPointer === readRegister(registers, 'rsp');
+  const original = withOriginalCall(registers, code, isSameWait ? waited?.function : '');
   if (original === undefined) remarks.push(`a sleep or wait of thread ${tid} answers EINTR after a restart`);
   return original ?? registers;
 }

@@ -120,7 +120,7 @@ const LOWEST_POINTER = 0x10000n;
 const FUTEX_OPTIONS = 0x180n;
 
 /** Whether the arguments can be those of this call with a restart block. */
-const fits: ReadonlyMap<number, (argument: (name: 'rdi' | 'rsi' | 'rdx' | 'r10') => bigint) => boolean> = new Map([
+const fits: ReadonlyMap<number, (argument: Argument) => boolean> = new Map([
   [NR_NANOSLEEP, (argument) => argument('rdi') >= LOWEST_POINTER],
   [NR_CLOCK_NANOSLEEP, (argument) => !isPointer(argument('rdi')) && argument('rdx') >= LOWEST_POINTER],
   [NR_FUTEX, (argument) => [0n, 9n].includes(argument('rsi') & ~FUTEX_OPTIONS) && argument('r10') >= LOWEST_POINTER],
@@ -133,20 +133,39 @@ const isPointer = (value: bigint): boolean => value >= LOWEST_POINTER && BigInt.
 /**
  * A call that was stopped before, by an earlier save or by SIGSTOP, goes on as restart_syscall(2), and the kernel does not
  * tell which call it was; only its arguments are still there. The code says it: `mov eax, number` before `syscall`, if it
- * is the only such number there and the arguments fit. Undefined if it cannot be told. `code` is what stands before the
- * `syscall` instruction, {@link CODE_BEFORE_CALL} bytes.
+ * is the only such number there; or the kernel's function that it waited in before it was stopped (`waitsIn`). The
+ * arguments must fit. Undefined if it cannot be told. `code` is what stands before the `syscall` instruction,
+ * {@link CODE_BEFORE_CALL} bytes.
  */
-export function withOriginalCall(file: RegisterFile, code: Uint8Array): RegisterFile | undefined {
-  const argument = (name: 'rdi' | 'rsi' | 'rdx' | 'r10'): bigint => readRegister(file, name);
+export function withOriginalCall(file: RegisterFile, code: Uint8Array, waitsIn = ''): RegisterFile | undefined {
+  const number = numberInCode(file, code) ?? numberOfFunction(file, waitsIn);
+  return number === undefined ? undefined : withRegisters(file, { orig_rax: number });
+}
+
+type Argument = (name: 'rdi' | 'rsi' | 'rdx' | 'r10') => bigint;
+
+const argumentOf =
+  (file: RegisterFile): Argument =>
+  (name) =>
+    readRegister(file, name);
+
+function numberInCode(file: RegisterFile, code: Uint8Array): number | undefined {
   const bytes = Buffer.from(code);
   const found = new Set<number>();
   for (let at = 0; at + 5 <= bytes.length; at++) {
     if (bytes[at] !== MOV_EAX) continue;
     const number = bytes.readUInt32LE(at + 1);
-    if (fits.get(number)?.(argument)) found.add(number);
+    if (fits.get(number)?.(argumentOf(file))) found.add(number);
   }
-  const [number] = found;
-  return number === undefined || found.size > 1 ? undefined : withRegisters(file, { orig_rax: number });
+  return found.size === 1 ? [...found][0] : undefined;
+}
+
+/** Only four calls have restart blocks: what waits in no futex and no poll sleeps. */
+function numberOfFunction(file: RegisterFile, waitsIn: string): number | undefined {
+  if (waitsIn === '' || waitsIn === '0') return undefined;
+  const sleep = isPointer(readRegister(file, 'rdi')) ? NR_NANOSLEEP : NR_CLOCK_NANOSLEEP;
+  const number = waitsIn.includes('futex') ? NR_FUTEX : waitsIn.includes('poll') ? NR_POLL : sleep;
+  return fits.get(number)?.(argumentOf(file)) ? number : undefined;
 }
 
 /** True if the task stands in restart_syscall(2). */

@@ -229,6 +229,20 @@ describe('the call that restart_syscall goes on with', () => {
     expect(withOriginalCall(restarted({ rdi: POINTER }), code('89f8'))).toBeUndefined();
   });
 
+  it.each([
+    ['futex_do_wait', 'futex', { rdi: POINTER, rsi: 0, r10: POINTER }],
+    ['poll_schedule_timeout.constprop.0', 'poll', { rdi: POINTER, rsi: 1, rdx: 100 }],
+    ['hrtimer_nanosleep', 'nanosleep', { rdi: POINTER }],
+    ['do_syscall_64', 'clock_nanosleep', { rdi: 1, rdx: POINTER }],
+  ] as const)('is told by the function %s that it waited in', (waitsIn, name, registers) => {
+    const original = withOriginalCall(restarted(registers), code('89f8'), waitsIn);
+    expect(original && readRegister(original, 'orig_rax')).toBe(BigInt(SYS[name]));
+  });
+
+  it('is not known of a function that the kernel does not tell', () => {
+    expect(withOriginalCall(restarted({ rdi: POINTER }), code('89f8'), '0')).toBeUndefined();
+  });
+
   it('is not known when its arguments do not fit the number', () => {
     expect(withOriginalCall(restarted({ rdi: 1, rdx: POINTER }), code(movEax(SYS.nanosleep)))).toBeUndefined();
   });
