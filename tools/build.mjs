@@ -15,8 +15,15 @@ const REQUIRE_FOR_COMMONJS =
   "import { createRequire as quicksaveCreateRequire } from 'node:module';\n" +
   'const require = quicksaveCreateRequire(import.meta.url);';
 
+/** `quicksave --help` need not load what the commands do, so that is a file of its own. */
+const commandsApart = {
+  name: 'commands-apart',
+  setup: ({ onResolve }) =>
+    onResolve({ filter: /^\.\/commands\.ts$/ }, () => ({ path: './commands.js', external: true })),
+};
+
 function entryPoints() {
-  const fixed = { cli: 'src/cli/main.ts', index: 'src/index.ts', testing: 'src/testing.ts' };
+  const fixed = { cli: 'src/cli/main.ts', commands: 'src/cli/commands.ts', index: 'src/index.ts' };
   const entries = Object.entries(fixed).filter(([, path]) => existsSync(path));
   const threads = readdirSync('src', { recursive: true }).filter((path) => /-(worker|process)\.ts$/.test(path));
   for (const path of threads.sort()) entries.push([basename(path, '.ts'), join('src', path)]);
@@ -38,7 +45,7 @@ if (Object.keys(entries).length > 0) {
     entryPoints: entries,
     outdir: 'dist',
     bundle: true,
-    splitting: true,
+    plugins: [commandsApart],
     format: 'esm',
     platform: 'node',
     target: 'node20',

@@ -69,18 +69,25 @@ export function checkpoint(request: CheckpointRequest): CheckpointSummary {
   const started = performance.now();
   const stream = new ImageStream(request.output);
   stream.writer.head(describeHost(xsaveLayout()));
+  let crew: PageCrew | undefined;
   try {
     refuseUnsavable(request.pid);
+    // Its threads take a while to begin.
+    crew = new PageCrew(residentBytes(request.pid), request.onPages);
     const outsiders = new OutsiderSearch(request.pid);
     const waits = preflight(request.pid, outsiders);
-    rehearse((pid) => rehearseSave(pid, started));
-    return new Save(request, outsiders, waits, refuseIfAny).run(stream, started);
+    if (residentBytes(request.pid) <= SMALL_BYTES) rehearse((pid) => rehearseSave(pid, started));
+    return new Save(request, { crew, outsiders, waits, refuse: refuseIfAny }).run(stream, started);
   } catch (error) {
     if (!request.output.positioned) stream.fail(error);
     request.output.abandon();
     throw error;
+  } finally {
+    crew?.dismiss();
   }
 }
+
+const residentBytes = (pid: Pid): number => (readStatus(pid).memory?.residentKiB ?? 0) * 1024;
 
 /** Refuses before anything is frozen, and reads ahead. The program runs meanwhile: what fails now is found out later. */
 function preflight(pid: Pid, outsiders: OutsiderSearch): ReadonlyMap<number, Waiting> {
@@ -127,7 +134,10 @@ const rehearsal: Omit<CheckpointRequest, 'pid'> = {
 function rehearseSave(pid: Pid, started: number): void {
   const stream = new ImageStream(discardingOutput);
   stream.writer.head(describeHost(xsaveLayout()));
-  new Save({ ...rehearsal, pid }, new OutsiderSearch(pid), new Map(), ignore).run(stream, started);
+  const outsiders = new OutsiderSearch(pid);
+  const crew = new PageCrew(0, rehearsal.onPages);
+  const prepared = { crew, outsiders, waits: new Map(), refuse: ignore };
+  new Save({ ...rehearsal, pid }, prepared).run(stream, started);
 }
 
 type Refuse = (pid: Pid, problems: readonly Problem[]) => void;
@@ -158,46 +168,39 @@ function arenaFor(residentBytes: number): NativeMemory | undefined {
   return NativeMemory.allocate(Math.ceil(residentBytes * 1.25) + 1024 * 1024, { populate: true });
 }
 
+/** What is known and at hand before the target stands still. */
+interface Prepared {
+  readonly crew: PageCrew;
+  readonly outsiders: OutsiderSearch;
+  readonly waits: ReadonlyMap<number, Waiting>;
+  readonly refuse: Refuse;
+}
+
 /** One save: what it needs is made before the target stands still. */
 class Save {
   readonly #request: CheckpointRequest;
-  readonly #outsiders: OutsiderSearch;
-  readonly #waits: ReadonlyMap<number, Waiting>;
-  readonly #refuse: Refuse;
+  readonly #prepared: Prepared;
   readonly #layout: XsaveLayout;
   readonly #agentLayout: AgentLayout;
   readonly #mirror: NativeMemory;
   readonly #pidfd: OwnedFd;
-  readonly #crew: PageCrew;
   readonly #arena: NativeMemory | undefined;
   readonly #release = new CleanupStack();
   #frozenAt = 0;
   #pauseMs = 0;
-  #totalBytes = 0;
 
-  constructor(
-    request: CheckpointRequest,
-    outsiders: OutsiderSearch,
-    waits: ReadonlyMap<number, Waiting>,
-    refuse: Refuse,
-  ) {
+  constructor(request: CheckpointRequest, prepared: Prepared) {
     const { pid } = request;
     const pidfd = tryOpenPidfd(pid);
     if (pidfd === undefined) throw new QuicksaveError('no-such-process', `There is no process ${pid}.`);
-    const status = readStatus(pid);
     this.#request = request;
-    this.#waits = waits;
-    this.#refuse = refuse;
-    this.#outsiders = outsiders;
+    this.#prepared = prepared;
     this.#pidfd = pidfd;
     this.#layout = xsaveLayout();
     this.#agentLayout = { maxCalls: 1024, maxDataBytes: 128 * 1024, blocks: 1 };
     this.#mirror = Agent.prepareMirror(this.#agentLayout);
-    this.#crew = new PageCrew((status.memory?.residentKiB ?? 0) * 1024, (state) =>
-      request.onPages(state.read('doneBytes'), this.#totalBytes),
-    );
-    this.#crew.prepareToSave();
-    this.#arena = arenaFor((status.memory?.residentKiB ?? 0) * 1024);
+    prepared.crew.prepareToSave();
+    this.#arena = arenaFor(residentBytes(pid));
   }
 
   /** `stream` has its HEAD already. */
@@ -219,7 +222,7 @@ class Save {
       pid,
       threads: saved.tree.threads.length,
       pages: saved.pages,
-      imageBytes: writer.position,
+      imageBytes: stream.position,
       pauseMs: this.#pauseMs,
       totalMs: performance.now() - started,
       killed: kill,
@@ -238,7 +241,7 @@ class Save {
     const problems: Problem[] = [];
     const survey = this.#survey(agent, frozen);
     problems.push(...survey.problems);
-    this.#refuse(pid, problems);
+    this.#prepared.refuse(pid, problems);
     const options = {
       frozen,
       survey,
@@ -246,11 +249,11 @@ class Save {
       site,
       pidfd: this.#pidfd.number,
       layout: this.#layout,
-      waits: this.#waits,
+      waits: this.#prepared.waits,
       problems,
     };
     const tree = collectTree(options);
-    this.#refuse(pid, problems);
+    this.#prepared.refuse(pid, problems);
     const pages = this.#writeAll(stream, tree, survey);
     if (!kill) this.#releaseTarget();
     return { frozen, tree, pages };
@@ -302,7 +305,7 @@ class Save {
     return surveyProcess(frozen.pid, {
       ignoreDescriptors: agent.ownDescriptors,
       ignoreMappings: new Set([agent.code, agent.mailbox]),
-      outsiders: this.#outsiders,
+      outsiders: this.#prepared.outsiders,
     });
   }
 
@@ -313,13 +316,12 @@ class Save {
     const memory = openSync(`/proc/${pid}/mem`, 'r');
     try {
       const plan = planPages(localFd(pagemap), survey.mappings);
-      this.#totalBytes = plan.pages * 4096;
       const copy = this.#copyIfSmall(plan, tree, memory);
       writeTree(writer, tree, plan);
       const { fd, positioned } = output;
       const order = { pid, memory, copy, objref: tree.task.memory, output: fd, positioned, level, chunks: plan.chunks };
       stream.flush();
-      const state = this.#crew.save(order, writer.position);
+      const state = this.#prepared.crew.save(order, writer.position);
       adoptChunks(writer, state);
       for (const content of tree.contents) writeContent(stream, content, level);
       return plan.pages;
@@ -345,7 +347,6 @@ class Save {
 
   #close(): void {
     this.#arena?.free();
-    this.#crew.dismiss();
     this.#pidfd.close();
   }
 }

@@ -60,6 +60,11 @@ export class ImageStream {
     });
   }
 
+  /** Bytes so far, as far as they were not only collected. */
+  get position(): number {
+    return this.#position;
+  }
+
   /** Writes what was collected; must come before anybody else writes to the output. */
   flush(): void {
     if (this.#waiting.length === 0) return;

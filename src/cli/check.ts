@@ -1,10 +1,10 @@
 /** `quicksave check [PID] [--json]` */
-import { InvalidArgumentError } from 'commander';
 import { checkProcess } from '../checkpoint/check.ts';
 import { checkHost } from '../report/check-host.ts';
 import { renderHostCheck, renderProcessCheck } from '../report/render-check.ts';
 import { asPid } from '../support/brand.ts';
 import { printResult } from './print-result.ts';
+import { UsageError } from './usage-error.ts';
 
 interface Options {
   readonly json?: boolean;
@@ -22,7 +22,7 @@ function checkThisHost({ json }: Options): boolean {
 }
 
 function checkOne(pidText: string, { json }: Options): boolean {
-  if (!/^[1-9]\d{0,9}$/.test(pidText)) throw new InvalidArgumentError(`"${pidText}" is not a process id.`);
+  if (!/^[1-9]\d{0,9}$/.test(pidText)) throw new UsageError(`"${pidText}" is not a process id.`);
   const found = checkProcess(asPid(Number(pidText)));
   printResult(json ? asJson(found) : renderProcessCheck(found));
   return found.problems.length === 0 && found.restartProblems.length === 0;

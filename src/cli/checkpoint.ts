@@ -1,11 +1,11 @@
 /** `quicksave checkpoint PID --output FILE|-` */
 import { isatty } from 'node:tty';
-import { InvalidArgumentError } from 'commander';
 import { type CheckpointSummary, checkpoint } from '../checkpoint/checkpoint.ts';
 import { outputTo, streamOutput } from '../checkpoint/output.ts';
 import { asPid } from '../support/brand.ts';
 import { interruptible } from './interruptible.ts';
 import { printLine } from './print-error.ts';
+import { UsageError } from './usage-error.ts';
 
 interface Options {
   readonly output: string;
@@ -20,7 +20,7 @@ export function runCheckpoint(pidText: string, options: Options): void {
   const pid = parsePid(pidText);
   const level = parseCompression(options.compress);
   if (options.output === '-' && isatty(STANDARD_OUTPUT)) {
-    throw new InvalidArgumentError('an image is not written to a terminal; give a file, or send it into a pipe.');
+    throw new UsageError('an image is not written to a terminal; give a file, or send it into a pipe.');
   }
   const output = options.output === '-' ? streamOutput(STANDARD_OUTPUT) : outputTo(options.output);
   const sentence = `The save was interrupted; process ${pid} goes on, and no image was made.`;
@@ -40,7 +40,7 @@ function summaryLine(summary: CheckpointSummary): string {
 }
 
 export function parsePid(text: string): ReturnType<typeof asPid> {
-  if (!/^[1-9]\d{0,9}$/.test(text)) throw new InvalidArgumentError(`"${text}" is not a process id.`);
+  if (!/^[1-9]\d{0,9}$/.test(text)) throw new UsageError(`"${text}" is not a process id.`);
   return asPid(Number(text));
 }
 
@@ -51,7 +51,7 @@ function parseCompression(text: string | true): number | undefined {
   if (text === 'none') return undefined;
   const level = /^zstd:(\d{1,2})$/.exec(text)?.[1];
   if (level === undefined || Number(level) < 1 || Number(level) > 19) {
-    throw new InvalidArgumentError(`--compress takes none, zstd or zstd:LEVEL (1 to 19), not "${text}".`);
+    throw new UsageError(`--compress takes none, zstd or zstd:LEVEL (1 to 19), not "${text}".`);
   }
   return Number(level);
 }

@@ -1,9 +1,9 @@
-/** Entry of the command: finds the subcommand and loads only that one. */
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import { printError, printLine } from './print-error.ts';
+/** Entry of the command: what it takes. What it does is loaded when it is known that something is to be done. */
+import { Command, CommanderError } from 'commander';
 
-const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
+
+const commands = (): Promise<typeof import('./commands.ts')> => import('./commands.ts');
 
 function program(): Command {
   const root = new Command('quicksave')
@@ -20,7 +20,7 @@ function program(): Command {
     .option('--kill', 'end the process once the image is safely on disk')
     .option('--compress [method]', 'compress pages: none, zstd or zstd:LEVEL', 'none')
     .exitOverride()
-    .action(async (pid, options) => (await import('./checkpoint.ts')).runCheckpoint(pid, options));
+    .action(async (pid, options) => (await commands()).runCheckpoint(pid, options));
   root
     .command('restart')
     .description('bring a saved process back')
@@ -29,27 +29,27 @@ function program(): Command {
     .option('--pid-file <file>', 'write its pid into this file')
     .option('--files <policy>', 'files that have changed since: refuse or accept-changed', 'refuse')
     .exitOverride()
-    .action(async (image, options) => (await import('./restart.ts')).runRestart(image, options));
+    .action(async (image, options) => (await commands()).runRestart(image, options));
   root
     .command('check')
     .description('say what this host can do, or what stands in the way of saving a process')
     .argument('[pid]', 'process to look at; nothing is done to it')
     .option('--json', 'print the result as data')
     .exitOverride()
-    .action(async (pid, options) => (await import('./check.ts')).runCheck(pid, options));
+    .action(async (pid, options) => (await commands()).runCheck(pid, options));
   root
     .command('inspect')
     .description('show what is in an image')
     .argument('<image>', 'image file; - is standard input')
     .option('--json', 'print the result as data')
     .exitOverride()
-    .action(async (image, options) => (await import('./inspect.ts')).runInspect(image, options));
+    .action(async (image, options) => (await commands()).runInspect(image, options));
   root
     .command('verify')
     .description('read an image and check all of it')
     .argument('<image>', 'image file; - is standard input')
     .exitOverride()
-    .action(async (image) => (await import('./verify.ts')).runVerify(image));
+    .action(async (image) => (await commands()).runVerify(image));
   return root;
 }
 
@@ -58,11 +58,9 @@ async function main(): Promise<number> {
     await program().parseAsync(process.argv);
     return Number(process.exitCode ?? 0);
   } catch (error) {
-    // Commander has told the user what is wrong, unless a command found it out itself.
-    if (error instanceof InvalidArgumentError) printLine(`quicksave: ${error.message}`);
+    // Commander has told the user what is wrong.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
-    printError(error, process.argv.includes('--debug'));
-    return EXIT_FAILED;
+    return (await commands()).failWith(error, process.argv.includes('--debug'));
   }
 }
 

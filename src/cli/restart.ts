@@ -1,11 +1,11 @@
 /** `quicksave restart FILE|-` */
 import { renameSync, writeFileSync, writeSync } from 'node:fs';
-import { InvalidArgumentError } from 'commander';
 import { Companion, endLike } from '../restart/accompany.ts';
 import { type RestartSummary, restart } from '../restart/restart.ts';
 import { Foreground } from '../restart/terminal.ts';
 import { interruptible } from './interruptible.ts';
 import { printLine } from './print-error.ts';
+import { UsageError } from './usage-error.ts';
 
 interface Options {
   readonly detach?: boolean;
@@ -18,7 +18,7 @@ const STANDARD_OUTPUT = 1;
 export async function runRestart(source: string, options: Options): Promise<void> {
   const policy = options.files;
   if (policy !== 'refuse' && policy !== 'accept-changed') {
-    throw new InvalidArgumentError(`--files takes refuse or accept-changed, not "${policy}".`);
+    throw new UsageError(`--files takes refuse or accept-changed, not "${policy}".`);
   }
   const foreground = options.detach ? undefined : Foreground.find();
   const summary = bringBack(source, policy, foreground);

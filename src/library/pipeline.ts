@@ -30,15 +30,12 @@ interface Streams {
   readonly restarted: readonly [number, number, number];
 }
 
-/** Compiles at once what runs while the target stands still. */
-const ENGINE_OPTIONS = ['--always-sparkplug'];
-
 export async function runPipeline<Summary>(order: Order, options: PipelineOptions, streams: Streams): Promise<Summary> {
   if (options.signal?.aborted) throw new QuicksaveError('interrupted', 'It was interrupted before it began.');
   const program = fileURLToPath(new URL('./pipeline-process.js', import.meta.url));
   const { source, sink, restarted } = streams;
   const stdio: StdioOptions = [source ? 'pipe' : 'ignore', sink ? 'pipe' : 'ignore', 'inherit', 'pipe', ...restarted];
-  const child = spawn(process.execPath, [...ENGINE_OPTIONS, program, JSON.stringify(order)], { stdio });
+  const child = spawn(process.execPath, [program, JSON.stringify(order)], { stdio });
   const onAbort = (): void => void child.kill('SIGTERM');
   options.signal?.addEventListener('abort', onAbort);
   const pumped = pump(child, streams);

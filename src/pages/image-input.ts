@@ -14,7 +14,6 @@ const PAGE = 4096;
 
 export interface ImageInput {
   readonly model: ImageModel;
-  readonly pageBytes: number;
   /** Puts all pages where they belong; throws ImageError if the rest of the image turns out to be damaged. */
   loadPages(target: PageTarget, crew: PageCrew): void;
   /** Instead of loading them: checks all that is not checked yet, to the end of the image. */
@@ -74,7 +73,6 @@ export function readImageFile(fd: number, sizeBytes: number, crew: PageCrew): Im
     builder.finishPages();
     return {
       model,
-      pageBytes: chunks.reduce((sum, chunk) => sum + chunk.rawBytes, 0),
       loadPages: (target, workers) => {
         const ofMemory = chunks.filter(({ objref }) => objref === target.memory);
         workers.load(target.pid, image.address, ofMemory);
@@ -137,7 +135,6 @@ export function readImageStream(fd: number): ImageInput {
   const model = builder.finish();
   return {
     model,
-    pageBytes: 0,
     loadPages: (target) => {
       for (; record !== undefined; record = reader.next()) {
         if (record.kind === 'metadata') {

@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { type LoadChunk, type LoadJob, runLoadJob } from './load-job.ts';
-import { runSaveJob, SaveBuffers, type SaveJob } from './save-job.ts';
+import { PAGE, pagesOf, runSaveJob, SaveBuffers, type SaveJob } from './save-job.ts';
 import { SharedState } from './shared-state.ts';
 
 const MAX_WORKERS = 3;
@@ -11,18 +11,21 @@ const WORTH_A_WORKER_BYTES = 24 * 1024 * 1024;
 /** Far beyond what a busy machine needs; a worker that could not even start is not waited for without end. */
 const ENDED_WITHIN_MS = 10_000;
 
+/** Called on the crew's own thread after each chunk, with bytes; may throw to end the work. */
+export type OnPages = (doneBytes: number, totalBytes: number) => void;
+
 export type SaveOrder = Omit<SaveJob, 'kind' | 'shared'>;
 
 export class PageCrew {
   readonly #workers: Worker[] = [];
   /** How many workers have ended their work. */
   readonly #ended = new Int32Array(new SharedArrayBuffer(4));
-  readonly #afterChunk: (state: SharedState) => void;
+  readonly #onPages: OnPages;
   #buffers: SaveBuffers | undefined;
 
-  /** Starts workers for about `expectedBytes` of pages; `afterChunk` is called on this thread and may throw to end the work. */
-  constructor(expectedBytes: number, afterChunk: (state: SharedState) => void) {
-    this.#afterChunk = afterChunk;
+  /** Starts workers for about `expectedBytes` of pages. They take a while to begin: early is good. */
+  constructor(expectedBytes: number, onPages: OnPages) {
+    this.#onPages = onPages;
     if (expectedBytes < WORTH_A_WORKER_BYTES) return;
     const count = Math.min(MAX_WORKERS, availableParallelism() - 1);
     for (let index = 0; index < count; index++) {
@@ -44,7 +47,9 @@ export class PageCrew {
     const job: SaveJob = { ...order, kind: 'save', shared: state.buffer };
     this.#send(job);
     const buffers = this.#buffers;
-    if (buffers !== undefined) runSaveJob(job, state, buffers, () => this.#afterChunk(state));
+    const total = order.chunks.reduce((pages, chunk) => pages + pagesOf(chunk), 0) * PAGE;
+    const afterChunk = (): void => this.#onPages(state.read('doneBytes'), total);
+    if (buffers !== undefined) runSaveJob(job, state, buffers, afterChunk);
     state.awaitOthers();
     state.throwIfFailed();
     return state;
@@ -62,7 +67,9 @@ export class PageCrew {
     const state = SharedState.forChunks(0, 0);
     const job: LoadJob = { ...order, shared: state.buffer };
     this.#send(job);
-    runLoadJob(job, state, () => this.#afterChunk(state));
+    // The checking is not what is waited for: only the loading counts.
+    const total = order.kind === 'load' ? order.chunks.reduce((bytes, chunk) => bytes + chunk.rawBytes, 0) : 0;
+    runLoadJob(job, state, () => this.#onPages(total === 0 ? 0 : state.read('doneBytes'), total));
     state.awaitOthers();
     state.throwIfFailed();
   }

@@ -36,14 +36,12 @@ export interface RestartSummary {
 export function restart(request: RestartRequest): RestartSummary {
   const started = performance.now();
   const opened = openInput(request.source);
-  let total = 0;
-  const crew = new PageCrew(opened.sizeBytes ?? 0, (state) => request.onPages(state.read('doneBytes'), total));
+  const crew = new PageCrew(opened.sizeBytes ?? 0, request.onPages);
   let input: ImageInput | undefined;
   try {
     const host = lookAtHost(request.acceptChangedFiles);
     input =
       opened.sizeBytes === undefined ? readImageStream(opened.fd) : readImageFile(opened.fd, opened.sizeBytes, crew);
-    total = input.pageBytes;
     awaitReaping(input.model.task.threads);
     const plan = planRestart(input.model, host);
     // A stream that is standard input is used up by the image: the program gets nothing from it.
