@@ -65,8 +65,8 @@ function seizeNew(pid: Pid, seized: Set<Tid>): boolean {
   for (const tid of tids) {
     if (seized.has(tid)) continue;
     const outcome = trySeize(tid, PTRACE.PTRACE_O_TRACESYSGOOD);
-    if (outcome === 'not-permitted') refuseSeize(pid, tid);
-    if (outcome === 'gone') continue;
+    if (outcome === 'not-permitted') refuseUnlessEnding(pid, tid);
+    if (outcome !== 'seized') continue;
     seized.add(tid);
     interruptIfAlive(tid);
     found = true;
@@ -74,8 +74,11 @@ function seizeNew(pid: Pid, seized: Set<Tid>): boolean {
   return found;
 }
 
-function refuseSeize(pid: Pid, tid: Tid): never {
-  const tracer = readTaskStatus(pid, tid).tracerPid;
+/** A thread that is on its way out is refused with EPERM as well (ptrace_attach() in the kernel). */
+function refuseUnlessEnding(pid: Pid, tid: Tid): void {
+  const status = unlessMissing(() => readTaskStatus(pid, tid));
+  if (status === undefined || status.state === 'Z' || status.state === 'X') return;
+  const tracer = status.tracerPid;
   if (tracer !== 0) {
     throw new QuicksaveError(
       'already-traced',

@@ -52,6 +52,8 @@ export class PageCrew {
     if (buffers !== undefined) runSaveJob(job, state, buffers, afterChunk);
     state.awaitOthers();
     state.throwIfFailed();
+    // The last chunk may have been another thread's.
+    this.#onPages(total, total);
     return state;
   }
 
@@ -72,6 +74,7 @@ export class PageCrew {
     runLoadJob(job, state, () => this.#onPages(total === 0 ? 0 : state.read('doneBytes'), total));
     state.awaitOthers();
     state.throwIfFailed();
+    this.#onPages(total, total);
   }
 
   #send(job: SaveJob | LoadJob): void {
