@@ -1,0 +1,99 @@
+/** The command as a person meets it: what it prints where, and its exit status. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { command, compiled, newFolder, openTerminal, quicksave, said, start } from '../support/harness.ts';
+
+const largeProgram = `
+import os, time
+block = os.urandom(300 << 20)
+print('ready', flush=True)
+time.sleep(600)
+`;
+
+async function sleeper(): Promise<{ folder: string; pid: number }> {
+  const folder = newFolder();
+  const { pid, output } = start(folder, compiled('busy-threads'));
+  await said(output, 'ready');
+  return { folder, pid };
+}
+
+test('a save says one line on standard error and nothing else', async () => {
+  const { folder, pid } = await sleeper();
+  const { status, stdout, stderr } = await quicksave('checkpoint', String(pid), '-o', join(folder, 'image'));
+  expect(status).toBe(0);
+  expect(stdout.toString()).toBe('');
+  expect(stderr).toMatch(/^saved process \d+: 9 threads, \d+ pages, \d+\.\d MiB, pause \d+\.\d ms, \d+ ms in all\n$/);
+});
+
+test('a save on a terminal shows how far it is', async () => {
+  const folder = newFolder();
+  writeFileSync(join(folder, 'program.py'), largeProgram);
+  const target = start(folder, 'python3', ['program.py']);
+  await said(target.output, 'ready');
+  const terminal = openTerminal(folder);
+  terminal.type(`${process.execPath} ${command} checkpoint ${target.pid} --compress zstd:9 -o image\n`);
+  await terminal.shows(/saving \d+: \d+ %, \d+ of 3\d\d MiB, \d+ MiB\/s/);
+  await terminal.shows(/saved process \d+: 1 thread/);
+});
+
+test('a check of this host says that it can save and restart', async () => {
+  const { status, stdout } = await quicksave('check');
+  expect(status, stdout.toString()).toBe(0);
+  const found = JSON.parse((await quicksave('check', '--json')).stdout.toString());
+  expect(found).toMatchObject({ canCheckpoint: true, canRestart: true });
+});
+
+test('a check of a process that can be saved is clean', async () => {
+  const { pid } = await sleeper();
+  const { status, stdout } = await quicksave('check', String(pid), '--json');
+  expect(JSON.parse(stdout.toString())).toMatchObject({ pid, problems: [] });
+  expect(status).toBe(0);
+});
+
+test('a check of a process that cannot be saved names the descriptor and what to do', async () => {
+  const folder = newFolder();
+  const script = 'import socket,time;a=socket.socket();print("ready",flush=True);time.sleep(600)';
+  const target = start(folder, 'python3', ['-c', script]);
+  await said(target.output, 'ready');
+  const { status, stdout } = await quicksave('check', String(target.pid));
+  expect(status).toBe(1);
+  expect(stdout.toString()).toMatch(/fd 3[\s\S]*socket:\[\d+\]/);
+});
+
+test('an image is inspected by name and from a pipe alike', async () => {
+  const { folder, pid } = await sleeper();
+  const image = join(folder, 'image');
+  await quicksave('checkpoint', String(pid), '-o', image);
+  const byName = await quicksave('inspect', image, '--json');
+  const piped = execFileSync('bash', ['-c', `cat '${image}' | '${process.execPath}' '${command}' inspect - --json`]);
+  expect(JSON.parse(piped.toString())).toEqual(JSON.parse(byName.stdout.toString()));
+  expect(JSON.parse(piped.toString())).toMatchObject({ processes: [{ pid }] });
+});
+
+test('it does not save itself, nor the shell that waits for it', () => {
+  const folder = newFolder();
+  const inShell = (script: string): string =>
+    spawnSync('bash', ['-c', script.replaceAll('QUICKSAVE', `'${process.execPath}' '${command}'`)], {
+      encoding: 'utf8',
+      cwd: folder,
+    }).stderr;
+  expect(inShell('exec QUICKSAVE checkpoint $$ -o image')).toBe(
+    'quicksave: quicksave cannot save itself.\n  Give the pid of another process.\n',
+  );
+  expect(inShell('QUICKSAVE checkpoint $$ -o image; true')).toMatch(/started this command and waits for it/);
+  expect(readdirSync(folder)).toEqual([]);
+});
+
+test.each([
+  [['checkpoint', '-o', 'x'], /missing required argument 'pid'/],
+  [['checkpoint', '1'], /required option '-o, --output <file>' not specified/],
+  [['checkpoint', '1', '-o', 'x', '--compress', 'gzip'], /--compress takes none, zstd or zstd:LEVEL/],
+  [['restart', 'x', '--files', 'maybe'], /--files takes refuse or accept-changed/],
+  [['frobnicate'], /unknown command 'frobnicate'/],
+])('wrong usage has status 2: quicksave %j', async (args, sentence) => {
+  const { status, stderr } = await quicksave(...args);
+  expect(status).toBe(2);
+  expect(stderr).toMatch(sentence);
+});
