@@ -34,6 +34,7 @@ import { findVdsoSite, installSite, removeSite, type VdsoSite } from '../tracee/
 import { type CollectedTree, collectTree } from './collect.ts';
 import { writeContent } from './content.ts';
 import { type FrozenProcess, freezeProcess } from './freeze.ts';
+import { seccompObstacles } from './odd-threads.ts';
 import { discardingOutput, type Output } from './output.ts';
 import { type PagePlan, planPages } from './page-plan.ts';
 import { OutsiderSearch, type Survey, surveyProcess } from './preflight.ts';
@@ -237,6 +238,8 @@ class Save {
     this.#frozenAt = performance.now();
     const frozen = freezeProcess(pid);
     this.#release.push(() => letGo(frozen));
+    // Since the preflight it may have got a filter, which the agent's calls would meet.
+    this.#prepared.refuse(pid, seccompObstacles(pid, readStatus(pid)));
     const { agent, site } = this.#bringAgentIn(frozen);
     const problems: Problem[] = [];
     const survey = this.#survey(agent, frozen);

@@ -7,13 +7,13 @@ import { type XstateLayout, xcr0Of } from '../arch/x86/xstate.ts';
 import type { DescriptionRecord, FilesRecord, MappingState, TaskRecord } from '../image/tree.ts';
 import { DEBUG_REGISTERS_OFFSET } from '../kernel/abi/ptrace.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
-import { duplicateFrom } from '../kernel/calls/descriptors.ts';
+import { duplicateFrom, hasSignalOwner } from '../kernel/calls/descriptors.ts';
 import { getThreadAreas, getXstate, hasIoPermissions, peekUser } from '../kernel/calls/ptrace.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import type { Waiting } from '../procfs/waiting.ts';
 import { collectMappedFile, type MappedFile } from '../resources/mapped-file.ts';
 import { processAspects, threadAspects } from '../resources/registry.ts';
-import type { FileReferences } from '../resources/resource.ts';
+import type { DescriptorView, FileReferences } from '../resources/resource.ts';
 import { wordsToKeep } from '../resources/vm-flags.ts';
 import { type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
@@ -129,10 +129,11 @@ export function collectTree(options: CollectOptions): CollectedTree {
   const ldt = batch.tryCall('read the LDT', SYS.modify_ldt, READ_LDT, descriptorTable.address, LDT_ENTRY_SIZE);
   batch.run();
   if (ldt.result > 0) problems.push(hasDescriptorTable(frozen.pid));
+  // What is read last may ask ptrace(2), for which the leader must stand still.
+  agent.pause();
   const aspects = Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
   const mappings = survey.mappings.map((one) => describeMapping(one, source));
   const { descriptions, table, contents } = collectDescriptors(survey.descriptors, options, objects);
-  agent.pause();
   const remarks: string[] = [];
   const threads = frozen.tasks.map((task, index) => ({
     tid: task.tid,
@@ -257,7 +258,7 @@ function describeMapping(
 
 function collectDescriptors(
   found: readonly ClassifiedDescriptor[],
-  { frozen, pidfd }: CollectOptions,
+  { frozen, pidfd, problems }: CollectOptions,
   objects: Objects,
 ): Pick<CollectedTree, 'descriptions' | 'contents'> & { table: FilesRecord } {
   const contents: ObjectContent[] = [];
@@ -270,6 +271,7 @@ function collectDescriptors(
     const own = duplicateFrom(pidfd, view.fd, frozen.pid);
     let contentBytes = 0;
     try {
+      problems.push(...signalObstacles(view, own.number));
       const state = kind.collect({ ...view, own: own.number });
       contentBytes = kind.contentBytes?.(state) ?? 0;
       return { objref, record: { kind: kind.kind, state, contentBytes } };
@@ -280,6 +282,19 @@ function collectDescriptors(
   });
   entries.sort((a, b) => a.fd - b.fd);
   return { descriptions, contents, table: { entries } };
+}
+
+/** F_SETOWN and F_SETSIG belong to the open file description and matter even without O_ASYNC (fcntl(2)). */
+function signalObstacles({ pid, fd, descriptor }: DescriptorView, own: LocalFd): Problem[] {
+  if (!hasSignalOwner(own)) return [];
+  return [
+    {
+      code: 'signal-driven-io',
+      path: [`pid ${pid}`, `fd ${fd}`, descriptor.target],
+      message: 'It has an owner or a signal for readiness (F_SETOWN, F_SETSIG), which cannot be saved yet.',
+      remedy: 'Save it when the program has closed it.',
+    },
+  ];
 }
 
 function remarkOn({ view, kind }: ClassifiedDescriptor, state: unknown): string[] {

@@ -5,7 +5,7 @@ import { compareDescriptions } from '../kernel/calls/descriptors.ts';
 import { type Descriptor, listDescriptors } from '../procfs/descriptors.ts';
 import { readFdinfo } from '../procfs/fdinfo.ts';
 import { findHoldersOfEach, type Holder } from '../procfs/holders.ts';
-import { unlessMissing } from '../procfs/proc-file.ts';
+import { isLossyText, unlessMissing } from '../procfs/proc-file.ts';
 import { type Mapping, readSmaps } from '../procfs/smaps.ts';
 import { descriptorKinds, mappingKinds, processAspects } from '../resources/registry.ts';
 import type {
@@ -88,6 +88,7 @@ const VSYSCALL = '[vsyscall]';
 
 function classifyMapping(pid: Pid, mapping: Mapping, problems: Problem[]): ClassifiedMapping[] {
   const path = [`pid ${pid}`, `mapping 0x${mapping.start.toString(16)}`];
+  problems.push(...lossyPath(mapping.path, path));
   const kind = mappingKinds.find((candidate) => candidate.recognise(mapping));
   if (kind === undefined) {
     const name = mapping.special ?? (mapping.path || 'anonymous');
@@ -160,6 +161,19 @@ function lookAt(pid: Pid, descriptor: Descriptor): Seen | undefined {
   };
 }
 
+/** A path that is not UTF-8 would come back as another one. */
+function lossyPath(text: string, path: readonly string[]): Problem[] {
+  if (!isLossyText(text)) return [];
+  return [
+    {
+      code: 'path-no-text',
+      path,
+      message: `Its path ${text} is not UTF-8, which cannot be saved yet.`,
+      remedy: 'Save it when the program has closed it, or rename the file before the program opens it.',
+    },
+  ];
+}
+
 type NonEmpty<T> = [T, ...T[]];
 
 /** Descriptors that share one open file description, in groups; kcmp(2) tells, asked only where all else is equal. */
@@ -190,6 +204,7 @@ function classifyDescriptor(
   problems: Problem[],
 ): ClassifiedDescriptor[] {
   const kind = descriptorKinds.find((candidate) => candidate.recognise(view));
+  problems.push(...lossyPath(view.descriptor.target, [`pid ${view.pid}`, `fd ${view.fd}`]));
   if (kind === undefined) {
     problems.push({
       code: 'unknown-descriptor',

@@ -1,5 +1,6 @@
 /** What can be seen of a process from outside, and whether it is one that can be saved at all. */
 
+import { closeSync, openSync, readSync } from 'node:fs';
 import { describeProcess } from '../procfs/cmdline.ts';
 import { readStat } from '../procfs/stat.ts';
 import { readStatus } from '../procfs/status.ts';
@@ -8,6 +9,7 @@ import type { ProcessView } from '../resources/resource.ts';
 import { asPid, type Pid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import { QuicksaveError } from '../support/errors.ts';
+import { oddThreads } from './odd-threads.ts';
 
 /** PF_KTHREAD, include/linux/sched.h. */
 const PF_KTHREAD = 0x00200000;
@@ -33,6 +35,12 @@ export function refuseUnsavable(pid: Pid): void {
       remedy: `Save the process: quicksave checkpoint ${status.tgid}`,
     });
   }
+  if (stat.state === 'Z' && status.threads > 1) {
+    throw new QuicksaveError(
+      'leader-ended',
+      `The first thread of process ${pid} (${stat.comm}) has ended while others go on, which cannot be saved yet.`,
+    );
+  }
   if (stat.state === 'Z' || stat.state === 'X') {
     const waiting = describeProcess(stat.ppid);
     throw new QuicksaveError(
@@ -47,10 +55,34 @@ export function refuseUnsavable(pid: Pid): void {
       { remedy: 'End the debugger or the other save first.' },
     );
   }
+  if (isCompat(pid)) {
+    throw new QuicksaveError('32-bit', `Process ${pid} (${stat.comm}) is a 32-bit program, which cannot be saved yet.`);
+  }
   if (isOwnAncestor(pid)) {
     throw new QuicksaveError('own-ancestor', `Process ${pid} (${stat.comm}) started this command and waits for it.`, {
       remedy: 'Run quicksave from another terminal.',
     });
+  }
+}
+
+const ELF_CLASS_OFFSET = 4;
+const ELFCLASS32 = 1;
+
+/** By the class of its executable: elf(5). */
+function isCompat(pid: Pid): boolean {
+  let fd: number;
+  try {
+    fd = openSync(`/proc/${pid}/exe`, 'r');
+  } catch {
+    // It has ended, or we may not look: both are said elsewhere.
+    return false;
+  }
+  try {
+    const header = Buffer.alloc(ELF_CLASS_OFFSET + 1);
+    readSync(fd, header, 0, header.length, 0);
+    return header[ELF_CLASS_OFFSET] === ELFCLASS32;
+  } finally {
+    closeSync(fd);
   }
 }
 
@@ -62,7 +94,7 @@ function isOwnAncestor(pid: Pid): boolean {
 }
 
 /** Obstacles that belong to no single resource. */
-export function processObstacles({ pid, stat, status }: ProcessView): Problem[] {
+export function processObstacles({ pid, stat, status, tids }: ProcessView): Problem[] {
   const found: Problem[] = [];
   const path = [`pid ${pid}`];
   for (const child of childrenOf(pid)) {
@@ -73,6 +105,7 @@ export function processObstacles({ pid, stat, status }: ProcessView): Problem[] 
       remedy: 'Save it when the child has ended.',
     });
   }
+  found.push(...oddThreads({ pid, stat, status, tids }));
   if (stat.state === 'T') {
     found.push({
       code: 'stopped-process',

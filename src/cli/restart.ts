@@ -21,7 +21,7 @@ export async function runRestart(source: string, options: Options): Promise<void
     throw new UsageError(`--files takes refuse or accept-changed, not "${policy}".`);
   }
   const foreground = options.detach ? undefined : Foreground.find();
-  const summary = bringBack(source, policy, foreground);
+  const summary = bringBack(source, policy, foreground, !options.detach);
   // Before anything is said: whoever reads it may send signals at once.
   const companion = options.detach ? undefined : new Companion(summary.pid, foreground);
   if (options.pidFile !== undefined) writePidFile(options.pidFile, summary.pid);
@@ -32,7 +32,12 @@ export async function runRestart(source: string, options: Options): Promise<void
   else endLike(await companion.untilEnd());
 }
 
-function bringBack(source: string, policy: string, foreground: Foreground | undefined): RestartSummary {
+function bringBack(
+  source: string,
+  policy: string,
+  foreground: Foreground | undefined,
+  keepsParent: boolean,
+): RestartSummary {
   const sentence = 'The restart was interrupted; no process was left.';
   try {
     return interruptible('restarting', sentence, (onPages) =>
@@ -41,6 +46,7 @@ function bringBack(source: string, policy: string, foreground: Foreground | unde
         acceptChangedFiles: policy === 'accept-changed',
         streams: [0, 1, 2],
         parent: process.pid,
+        keepsParent,
         onRebuilt: (pid) => void foreground?.giveTo(pid),
         onPages,
       }),

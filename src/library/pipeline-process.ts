@@ -43,6 +43,7 @@ function bringBack(source: string, acceptChangedFiles: boolean, onPages: OnPages
     acceptChangedFiles,
     streams: [FIRST_STREAM_FD, FIRST_STREAM_FD + 1, FIRST_STREAM_FD + 2],
     parent: process.ppid,
+    keepsParent: true,
     onPlanned: (pid) => tell({ kind: 'planned', pid }),
     onPages,
   });

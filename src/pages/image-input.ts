@@ -3,7 +3,8 @@ import { fstatSync, readSync, writeSync } from 'node:fs';
 import { headerChecksum, RECORD_HEADER_SIZE } from '../image/frame.ts';
 import { type ImageModel, ModelBuilder } from '../image/model.ts';
 import type { PageRun } from '../image/page-chunk.ts';
-import { type ChunkRecord, ImageReader, unpackChunk } from '../image/reader.ts';
+import { type ChunkRecord, ImageReader, type MetadataRecord, unpackChunk } from '../image/reader.ts';
+import { recordLabel } from '../image/record-types.ts';
 import { bytesAt, NativeMemory } from '../kernel/native-memory.ts';
 import { type LocalFd, localAddress } from '../support/brand.ts';
 import { ImageError, QuicksaveError } from '../support/errors.ts';
@@ -62,8 +63,10 @@ export function readImageFile(fd: number, sizeBytes: number, crew: PageCrew): Im
     const builder = new ModelBuilder();
     const chunks: LoadChunk[] = [];
     for (let record = reader.next(); record !== undefined; record = reader.next()) {
-      if (record.kind === 'metadata') builder.add(record);
-      else {
+      if (record.kind === 'metadata') {
+        if (chunks.length > 0) throw lateRecord(record);
+        builder.add(record);
+      } else {
         builder.addChunk(record);
         chunks.push(describeChunk(record));
       }
@@ -137,10 +140,7 @@ export function readImageStream(fd: number): ImageInput {
     model,
     loadPages: (target) => {
       for (; record !== undefined; record = reader.next()) {
-        if (record.kind === 'metadata') {
-          builder.add(record);
-          continue;
-        }
+        if (record.kind === 'metadata') throw lateRecord(record);
         builder.addChunk(record);
         // Where the pages go is checked before they are put there, not only at the end.
         builder.finishPages();
@@ -150,10 +150,7 @@ export function readImageStream(fd: number): ImageInput {
     checkPages: () => {
       let counts = countPages([]);
       for (; record !== undefined; record = reader.next()) {
-        if (record.kind === 'metadata') {
-          builder.add(record);
-          continue;
-        }
+        if (record.kind === 'metadata') throw lateRecord(record);
         builder.addChunk(record);
         unpackChunk(record);
         counts = countPages([record], counts);
@@ -166,6 +163,10 @@ export function readImageStream(fd: number): ImageInput {
     },
   };
 }
+
+/** What has been planned must be all that there is. */
+const lateRecord = ({ type, offset }: MetadataRecord): ImageError =>
+  new ImageError('bad-record', `${recordLabel(type, offset)}: it comes behind the pages.`, { offset });
 
 /** Writes the pages of a file object at their offsets. The file has its size already: what is behind its end is dropped. */
 function loadIntoFile(

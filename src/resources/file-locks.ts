@@ -48,6 +48,19 @@ export function lockObstacles(found: readonly FileLock[], path: readonly string[
   ];
 }
 
+/** For kinds that cannot take locks again. */
+export function anyLockObstacles(found: readonly FileLock[], path: readonly string[]): Problem[] {
+  if (found.length === 0) return [];
+  return [
+    {
+      code: 'lock',
+      path,
+      message: 'It holds a lock on what is no regular file, which cannot be saved yet.',
+      remedy: 'Save it when the lock has been given up.',
+    },
+  ];
+}
+
 /** Takes again what belongs to the open file description. */
 export function takeDescriptionLocks(fd: LocalFd, wanted: readonly Lock[], path: string): void {
   for (const entry of wanted) {

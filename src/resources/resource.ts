@@ -72,6 +72,8 @@ export interface RebuiltProcess {
 }
 
 export interface RebuiltThread {
+  /** False if the restart command, its parent, is about to end: nobody's death is meant by that. */
+  readonly keepsParent: boolean;
   readonly pid: Pid;
   readonly tid: Tid;
   readonly batch: CallBatch;

@@ -61,6 +61,7 @@ const MXCSR_MASK = 0xffff;
 
 /** Throws RefusedError with every reason, or ImageError for an image that no save makes. */
 export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
+  refuseIncremental(model);
   const problems: Problem[] = [...hostProblems(model, host)];
   const pid = asPid(model.task.pid);
   const plan: RestartPlan = {
@@ -80,6 +81,13 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
     throw new RefusedError(`The image of process ${pid} cannot be restarted here: ${reasons} in the way.`, problems);
   }
   return { ...plan, remarks: remarksOf(plan) };
+}
+
+function refuseIncremental({ head }: ImageModel): void {
+  if (head.state.parentId === undefined) return;
+  throw new ImageError('incremental-image', `The image only has what changed since image ${head.state.parentId}.`, {
+    remedy: 'Restart it with a quicksave that knows incremental images.',
+  });
 }
 
 /** References between the kinds, and what every process has. */

@@ -59,9 +59,16 @@ export interface RebuiltTree {
   readonly agent: Agent;
 }
 
+export interface RebuildOptions {
+  /** Our own pid, or our parent's: then the process becomes its child. */
+  readonly parent: number;
+  /** False if that parent is about to end. */
+  readonly keepsParent: boolean;
+}
+
 export class Rebuild {
   readonly #plan: RestartPlan;
-  readonly #parent: number;
+  readonly #options: RebuildOptions;
   readonly #cleanup = new CleanupStack();
   readonly #layout: AgentLayout;
   readonly #hole: RemoteAddress;
@@ -74,10 +81,9 @@ export class Rebuild {
   readonly #contentTargets = new Map<number, LocalFd>();
   #shared: ReadonlyMap<string, unknown> = new Map();
 
-  /** `parent` is our own pid, or our parent's: then the process becomes its child. */
-  constructor(plan: RestartPlan, parent: number) {
+  constructor(plan: RestartPlan, options: RebuildOptions) {
     this.#plan = plan;
-    this.#parent = parent;
+    this.#options = options;
     this.#layout = { maxCalls: 4096, maxDataBytes: 512 * 1024, blocks: plan.threads.length };
     this.#sizeBytes = PAGE + WAITING_ROOM + agentSize(this.#layout);
     this.#hole = findHole(
@@ -106,10 +112,10 @@ export class Rebuild {
 
   #begin(): void {
     const { pid } = this.#plan;
-    const stub = stubProgram(this.#hole, this.#parent);
+    const stub = stubProgram(this.#hole, this.#options.parent);
     const executable = executableFromBytes('quicksave', stub.image);
     try {
-      spawnProgram(executable.number, { pid, asSibling: this.#parent !== process.pid });
+      spawnProgram(executable.number, { pid, asSibling: this.#options.parent !== process.pid });
     } finally {
       executable.close();
     }
@@ -433,7 +439,7 @@ export class Rebuild {
       const task = must(tasks[index]);
       const batch = new CallBatch(index === 0 ? agent : new ThreadCalls(agent, task, index));
       for (const { aspect, state } of thread.aspects)
-        aspect.restore(state, { pid: this.#plan.pid, tid: thread.tid, batch });
+        aspect.restore(state, { pid: this.#plan.pid, tid: thread.tid, batch, keepsParent: this.#options.keepsParent });
       batch.run();
       if (index === 0) agent.pause();
     });

@@ -18,6 +18,8 @@ export interface RestartRequest {
   readonly streams: readonly [number, number, number];
   /** Whose child the process becomes: ours (process.pid) or our parent's (process.ppid). */
   readonly parent: number;
+  /** False if that parent ends as soon as the process runs. */
+  readonly keepsParent: boolean;
   /** Called before the first process is made. */
   readonly onPlanned?: (pid: Pid) => void;
   /** Called when the process is complete and has not run yet. */
@@ -72,7 +74,7 @@ function rebuildAndResume(
   crew: PageCrew,
   layout: Parameters<typeof resumeTree>[2],
 ): void {
-  const rebuild = new Rebuild(plan, request.parent);
+  const rebuild = new Rebuild(plan, request);
   try {
     const pid = rebuild.buildSkeleton(request.streams);
     input.loadPages({ pid, memory: plan.memory, contentTarget: (objref) => rebuild.contentTarget(objref) }, crew);

@@ -1,5 +1,5 @@
 /** Descriptors: our own, and duplicates of a target's. A duplicate is the same open file description, not a new one. */
-import type { LocalFd, Pid, RemoteFd } from '../../support/brand.ts';
+import type { LocalFd, Pid, RemoteFd, Tid } from '../../support/brand.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { FCNTL, OPEN } from '../abi/fcntl.ts';
 import { SOCKET } from '../abi/socket.ts';
@@ -70,6 +70,10 @@ export function fcntl(fd: LocalFd, command: number, argument: number, doing: str
   return check('fcntl', rawSyscall(SYS.fcntl, fd, command, argument), { doing });
 }
 
+/** F_SETOWN or F_SETSIG has been used. The owner may be a group, whose negative number looks like an errno. */
+export const hasSignalOwner = (fd: LocalFd): boolean =>
+  rawSyscall(SYS.fcntl, fd, FCNTL.F_GETOWN, 0) !== 0 || rawSyscall(SYS.fcntl, fd, FCNTL.F_GETSIG, 0) !== 0;
+
 /** ftruncate(2). */
 export function setFileSize(fd: LocalFd, sizeBytes: number): void {
   check('ftruncate', rawSyscall(SYS.ftruncate, fd, sizeBytes), { doing: 'set the size of a file' });
@@ -95,6 +99,14 @@ export function compareDescriptions(pidA: Pid, a: RemoteFd, pidB: Pid, b: Remote
     doing: 'compare open files',
     pid: pidA,
   });
+}
+
+/** kcmp(2) of what two tasks share: KCMP_FS, KCMP_FILES, KCMP_VM. */
+export function compareTasks(a: Tid, b: Tid, type: number): boolean {
+  const result = rawSyscall(SYS.kcmp, a, b, type, 0, 0);
+  // A task that has ended shares nothing that would be missed.
+  if (result === -ERRNO.ESRCH) return true;
+  return check('kcmp', result, { doing: 'compare two threads', pid: a }) === 0;
 }
 
 /** Bytes that can be read at once from a pipe, terminal or socket (ioctl FIONREAD). */

@@ -8,6 +8,7 @@ import { FCNTL, OPEN } from '../../kernel/abi/fcntl.ts';
 import { STAT } from '../../kernel/abi/stat.ts';
 import { openFile, trySeek } from '../../kernel/calls/descriptors.ts';
 import { tryStat } from '../../support/try-stat.ts';
+import { anyLockObstacles } from '../file-locks.ts';
 import type { DescriptorKind } from '../resource.ts';
 
 const schema = v.strictObject({ path: boundedString(4096), flags: u32, position: u64 });
@@ -18,8 +19,9 @@ export const directory: DescriptorKind<Directory> = {
   schema,
   recognise: ({ descriptor, stat, info }) =>
     descriptor.kind === 'path' && (stat.mode & STAT.S_IFMT) === STAT.S_IFDIR && (info.flags & OPEN.O_PATH) === 0,
-  obstacles: ({ pid, fd, descriptor }) =>
-    descriptor.deleted
+  obstacles: ({ pid, fd, descriptor, info }) => [
+    ...anyLockObstacles(info.locks, [`pid ${pid}`, `fd ${fd}`, descriptor.name]),
+    ...(descriptor.deleted
       ? [
           {
             code: 'deleted-directory',
@@ -28,7 +30,8 @@ export const directory: DescriptorKind<Directory> = {
             remedy: 'Save it when the program has closed the directory.',
           },
         ]
-      : [],
+      : []),
+  ],
   collect: ({ descriptor, info }) => ({
     path: descriptor.name,
     flags: (info.flags & ~OPEN.O_CLOEXEC) >>> 0,

@@ -5,6 +5,7 @@ import { OPEN } from '../../kernel/abi/fcntl.ts';
 import { STAT } from '../../kernel/abi/stat.ts';
 import { openFile } from '../../kernel/calls/descriptors.ts';
 import { tryStat } from '../../support/try-stat.ts';
+import { anyLockObstacles } from '../file-locks.ts';
 import type { DescriptorKind } from '../resource.ts';
 
 /** Major number 1, Documentation/admin-guide/devices.txt. */
@@ -36,6 +37,8 @@ export const memoryDevice: DescriptorKind<MemoryDevice> = {
     majorOf(stat.rawDevice) === MEMORY_MAJOR &&
     devices.has(minorOf(stat.rawDevice)) &&
     (info.flags & OPEN.O_PATH) === 0,
+  obstacles: ({ pid, fd, descriptor, info }) =>
+    anyLockObstacles(info.locks, [`pid ${pid}`, `fd ${fd}`, descriptor.name]),
   collect: ({ descriptor, stat, info }) => ({
     path: descriptor.name,
     minor: minorOf(stat.rawDevice),

@@ -9,6 +9,7 @@ import { FCNTL, OPEN } from '../../kernel/abi/fcntl.ts';
 import { STAT } from '../../kernel/abi/stat.ts';
 import { openFile, trySeek } from '../../kernel/calls/descriptors.ts';
 import type { Problem } from '../../support/errors.ts';
+import { tryStat } from '../../support/try-stat.ts';
 import { compareFile, fileIdentity, fileProblem } from '../file-identity.ts';
 import { lockObstacles, locks, locksOf, takeDescriptionLocks, takeProcessLocks } from '../file-locks.ts';
 import type { DescriptorKind, DescriptorView } from '../resource.ts';
@@ -54,6 +55,12 @@ export const regularFile: DescriptorKind<RegularFile> = {
   finish: (state, process, fd) => takeProcessLocks(fd, state.locks, state.file.path, process),
 };
 
+/** A message queue shows a path as well, and a file below a mount another one than it has here. */
+function isUnderItsName({ descriptor, stat }: DescriptorView): boolean {
+  const named = tryStat(descriptor.name);
+  return named?.ino === stat.inode && Number(named.dev) === stat.device;
+}
+
 function obstacles(view: DescriptorView): Problem[] {
   const { pid, fd, descriptor, info } = view;
   const path = [`pid ${pid}`, `fd ${fd}`, descriptor.name];
@@ -64,6 +71,21 @@ function obstacles(view: DescriptorView): Problem[] {
       path,
       message: `Its open file ${descriptor.name} has lost that name, but has another one that is not known.`,
       remedy: 'Save it when the program has closed the file.',
+    });
+  }
+  if (descriptor.name.startsWith('/proc/')) {
+    found.push({
+      code: 'proc-file',
+      path,
+      message: 'Its open file belongs to /proc: it would show something else after a restart.',
+      remedy: 'Save it when the program has closed the file.',
+    });
+  } else if (!descriptor.deleted && !isUnderItsName(view)) {
+    found.push({
+      code: 'not-under-its-name',
+      path,
+      message: `What it has open is not the file ${descriptor.name} that is there.`,
+      remedy: 'Save it when the program has closed it.',
     });
   }
   return found;

@@ -34,6 +34,16 @@ const mapLink = (pid: number, mapping: Mapping): string =>
 
 function deletedFile(mapping: Mapping): Problem[] {
   if (!mapping.deleted) return [];
+  if (mapping.path === '/dev/zero' || mapping.path.startsWith('/memfd:') || mapping.path.startsWith('/SYSV')) {
+    return [
+      {
+        code: 'shared-memory',
+        path: [],
+        message: `It is shared memory without a file (${mapping.path}), which cannot be saved yet.`,
+        remedy: 'Save it when the program has unmapped this memory.',
+      },
+    ];
+  }
   return [
     {
       code: 'deleted-mapped-file',

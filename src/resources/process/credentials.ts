@@ -9,7 +9,11 @@ import { PR } from '../../kernel/abi/prctl.ts';
 import { SYS } from '../../kernel/abi/syscall.ts';
 import type { Credentials, ProcessStatus } from '../../procfs/status.ts';
 import type { Problem } from '../../support/errors.ts';
-import type { HostView, ProcessAspect, ProcessView } from '../resource.ts';
+import type { HostView, ProcessAspect } from '../resource.ts';
+
+/** linux/capability.h, linux/securebits.h */
+const CAP_SETPCAP = 8n;
+const SECBIT_KEEP_CAPS = 16;
 
 const ids = v.strictObject({ real: u32, effective: u32, saved: u32, filesystem: u32 });
 
@@ -29,15 +33,16 @@ type CredentialsState = v.InferOutput<typeof schema>;
 export const credentials: ProcessAspect<CredentialsState> = {
   name: 'credentials',
   schema,
-  stage: 'early',
-  obstacles: threadsWithOtherRights,
+  stage: 'late',
   collect: ({ batch, status }) => {
     const securebits = batch.call('read the securebits', SYS.prctl, PR.PR_GET_SECUREBITS);
     return () => ({ ...fromStatus(status), securebits: securebits.result });
   },
   plan: refuseOtherRights,
-  restore: () => {
-    // The plan has seen that the caller's credentials are the saved ones; the process has inherited them.
+  restore: ({ securebits }, { batch }) => {
+    // The plan has seen that the caller's other credentials are the saved ones; the process has inherited them.
+    if (securebits === SECBIT_KEEP_CAPS) batch.call('set the keepcaps flag', SYS.prctl, PR.PR_SET_KEEPCAPS, 1);
+    else if (securebits !== 0) batch.call('set the securebits', SYS.prctl, PR.PR_SET_SECUREBITS, securebits);
   },
 };
 
@@ -61,23 +66,13 @@ const copyIds = (from: Credentials): v.InferOutput<typeof ids> => ({
   filesystem: from.filesystem,
 });
 
-function threadsWithOtherRights({ pid, status }: ProcessView): Problem[] {
-  if (status.seccompMode === undefined || status.seccompMode === 0) return [];
-  return [
-    {
-      code: 'seccomp',
-      path: [`pid ${pid}`, 'seccomp'],
-      message: 'It runs under a seccomp filter, which cannot be saved yet.',
-      remedy: 'Start the program without its sandbox.',
-    },
-  ];
-}
-
 function refuseOtherRights(state: CredentialsState, host: HostView, pid: number): Problem[] {
   const own = fromStatus(host.status);
   const differing = (Object.keys(own) as (keyof typeof own)[]).filter((key) => !same(own[key], state[key]));
-  if (differing.length === 0 && state.securebits === 0) return [];
-  const names = state.securebits === 0 ? differing : [...differing, 'securebits'];
+  const maySetBits = ((host.status.capEffective >> CAP_SETPCAP) & 1n) !== 0n;
+  const needsBits = state.securebits !== 0 && state.securebits !== SECBIT_KEEP_CAPS && !maySetBits;
+  if (differing.length === 0 && !needsBits) return [];
+  const names = needsBits ? [...differing, 'right to set securebits'] : differing;
   return [
     {
       code: 'other-credentials',

@@ -8,6 +8,7 @@ import * as v from 'valibot';
 import { boundedString, u32 } from '../../image/schema.ts';
 import { SYS } from '../../kernel/abi/syscall.ts';
 import { readRootDirectory, readWorkingDirectory } from '../../procfs/exe.ts';
+import { isLossyText } from '../../procfs/proc-file.ts';
 import type { Problem } from '../../support/errors.ts';
 import { tryStat } from '../../support/try-stat.ts';
 import type { ProcessAspect, ProcessView } from '../resource.ts';
@@ -53,6 +54,14 @@ function missing(path: string, pid: number): Problem {
 function obstacles({ pid }: ProcessView): Problem[] {
   const found: Problem[] = [];
   const cwd = readWorkingDirectory(pid);
+  if (cwd !== undefined && isLossyText(cwd.path)) {
+    found.push({
+      code: 'path-no-text',
+      path: [`pid ${pid}`, 'working directory'],
+      message: `Its working directory ${cwd.path} is not UTF-8, which cannot be saved yet.`,
+      remedy: 'Have the program change to another directory.',
+    });
+  }
   if (cwd?.deleted) {
     found.push({
       code: 'deleted-directory',

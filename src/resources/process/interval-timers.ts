@@ -28,7 +28,11 @@ export const intervalTimers: ProcessAspect<Timers> = {
       batch.call('read an interval timer', SYS.getitimer, which, data.address);
       return { name, data };
     });
-    return () => Object.fromEntries(asked.map(({ name, data }) => [name, decode(data.bytes)])) as Timers;
+    const asking = performance.now();
+    return () => {
+      const timers = Object.fromEntries(asked.map(({ name, data }) => [name, decode(data.bytes)])) as Timers;
+      return { ...timers, real: settled(timers.real, asking) };
+    };
   },
   restore: (state, { batch }) => {
     timerNames.forEach((name, which) => {
@@ -38,6 +42,23 @@ export const intervalTimers: ProcessAspect<Timers> = {
     });
   },
 };
+
+/** Between the reading of the timer and that of the pending signals, which comes after, less time passes. */
+const SOON_MS = 10;
+
+/**
+ * ITIMER_REAL goes on while the process stands still. If it runs out now, its signal is among the pending ones that are read
+ * later: then it has run out here too, and neither is lost nor comes twice.
+ */
+function settled(timer: Timer, askedAtMs: number): Timer {
+  const leftMs = Number(timer.leftSec) * 1000 + Number(timer.leftUsec) / 1000;
+  const endMs = askedAtMs + leftMs;
+  if (leftMs === 0 || endMs > performance.now() + SOON_MS) return timer;
+  while (performance.now() <= endMs + 1) {
+    // Some milliseconds at most.
+  }
+  return { ...timer, leftSec: timer.intervalSec, leftUsec: timer.intervalUsec };
+}
 
 function decode(bytes: Buffer): Timer {
   return {

@@ -1,5 +1,5 @@
 /**
- * Settings of the whole process that prctl(2) and personality(2) know, by table: each is one call to read, one to set.
+ * Settings of the whole process that prctl(2) knows, by table: each is one call to read, one to set.
  */
 import * as v from 'valibot';
 import { signed32 } from '../../image/schema.ts';
@@ -12,8 +12,6 @@ interface Setting {
   readonly read: (batch: CallBatch) => () => number;
   readonly set: (batch: CallBatch, value: number) => void;
 }
-
-const ASK_PERSONALITY = 0xffffffff;
 
 /** A value that prctl stores through a pointer. */
 const stored = (what: string, get: number, set: number): Setting => ({
@@ -31,19 +29,14 @@ const sinceLately = (what: string, get: number, set: number): Setting => ({
     const call = batch.tryCall(`read ${what}`, SYS.prctl, get);
     return () => (call.failed ? 0 : call.result);
   },
+  // It may have been inherited from this command, so 0 is set too, as far as it can be.
   set: (batch, value) => {
     if (value !== 0) batch.call(`set ${what}`, SYS.prctl, set, value);
+    else batch.tryCall(`reset ${what}`, SYS.prctl, set, value);
   },
 });
 
 const settings = {
-  personality: {
-    read: (batch: CallBatch) => {
-      const call: PendingCall = batch.call('read the personality', SYS.personality, ASK_PERSONALITY);
-      return () => call.result;
-    },
-    set: (batch: CallBatch, value: number) => void batch.call('set the personality', SYS.personality, value >>> 0),
-  },
   childSubreaper: stored('the subreaper flag', PR.PR_GET_CHILD_SUBREAPER, PR.PR_SET_CHILD_SUBREAPER),
   thpDisable: {
     read: (batch: CallBatch) => {

@@ -8,10 +8,11 @@ export const sharedPendingSignals: ProcessAspect<SignalQueue> = {
   name: 'sharedPendingSignals',
   schema: signalQueue,
   stage: 'late',
-  collect: ({ leader }) => {
-    const queued = peekSignals(leader, 'shared');
-    return () => queued;
-  },
+  // When all else has been read: a timer may still run out meanwhile.
+  collect:
+    ({ leader }) =>
+    () =>
+      peekSignals(leader, 'shared'),
   restore: (state, { pid, batch }) => {
     for (const info of state) {
       if (!batch.hasRoomFor(1, info.length)) batch.run();

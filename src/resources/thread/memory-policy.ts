@@ -28,7 +28,11 @@ export const memoryPolicy: ThreadAspect<v.InferOutput<typeof schema>> = {
     };
   },
   restore: (state, { batch }) => {
-    if (state.mode === DEFAULT_POLICY) return;
+    // The default is set too, where there are policies at all: this command may have been given another.
+    if (state.mode === DEFAULT_POLICY) {
+      batch.tryCall('reset the memory policy', SYS.set_mempolicy, DEFAULT_POLICY, 0, 0);
+      return;
+    }
     const nodes = batch.bytes(state.nodes);
     batch.call('set the memory policy', SYS.set_mempolicy, state.mode, nodes.address, state.nodes.length * 8);
   },

@@ -68,7 +68,7 @@ export const scheduling: ThreadAspect<Scheduling> = {
     // sched_setattr(2) sets it for the normal policies only; the others keep one too.
     setNice(tid, state.nice);
     setAffinity(tid, state.affinity);
-    if (state.ioPriority !== 0) setIoPriority(tid, state.ioPriority);
+    setIoPriority(tid, state.ioPriority);
     batch.call('set the timer slack', SYS.prctl, PR.PR_SET_TIMERSLACK, state.timerSlack);
   },
 };

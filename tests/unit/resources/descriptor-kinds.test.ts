@@ -1,4 +1,4 @@
-import { appendFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { OPEN } from '../../../src/kernel/abi/fcntl.ts';
@@ -95,9 +95,21 @@ describe('a description of a kind that can be saved stands in the way when', () 
   const codes = (problems: readonly { code: string }[] | undefined) => problems?.map(({ code }) => code);
 
   it('nothing is special about it: never', () => {
-    expect(regularFile.obstacles?.(descriptorView(looks.file))).toEqual([]);
+    const file = newFile();
+    const { dev, ino } = statSync(file, { bigint: true });
+    const there = { ...descriptorView({ ...looks.file, target: file }) };
+    expect(regularFile.obstacles?.({ ...there, stat: { ...there.stat, device: Number(dev), inode: ino } })).toEqual([]);
     expect(directory.obstacles?.(descriptorView(looks.directory))).toEqual([]);
     expect(pipe.obstacles?.(descriptorView(looks.pipe))).toEqual([]);
+  });
+
+  it('it shows the name of another file, as a message queue does', () => {
+    expect(codes(regularFile.obstacles?.(descriptorView(looks.file)))).toEqual(['not-under-its-name']);
+  });
+
+  it('it is a file of /proc', () => {
+    const own = descriptorView({ ...looks.file, target: '/proc/4242/maps' });
+    expect(codes(regularFile.obstacles?.(own))).toEqual(['proc-file']);
   });
 
   it('it is a file that has lost the name it was opened by', () => {

@@ -21,7 +21,7 @@ export interface Restored {
 export function restored(restore: (process: RebuiltProcess & RebuiltThread) => void): Restored {
   const task = new FakeTask(() => 0, MAX_CALLS, MAX_DATA_BYTES);
   const batch = new CallBatch(task);
-  restore({ pid: PID, tid: TID, batch, remoteFile: (objref) => 100 + objref });
+  restore({ pid: PID, tid: TID, batch, keepsParent: true, remoteFile: (objref) => 100 + objref });
   batch.run();
   return { calls: task.made, at: (address = 0) => task.data.subarray(address - task.dataAddress) };
 }

@@ -67,7 +67,6 @@ export const processStates = {
     { signal: 64, handler: 2n ** 63n, flags: 0x1400_0004n, restorer: 0x40_2000n, mask: 2n ** 64n - 1n },
   ],
   settings: {
-    personality: 0x40000,
     childSubreaper: 1,
     thpDisable: 0,
     memoryMerge: 1,
@@ -103,6 +102,7 @@ export const threadStates = {
   },
   signalStack: { address: 0x7f00_0000_0000n, flags: 0x8000_0000, sizeBytes: 8192n },
   settings: {
+    personality: 0x40000,
     parentDeathSignal: 64,
     noNewPrivs: true,
     timeStampCounter: 2,

@@ -79,19 +79,14 @@ describe('settings', () => {
     expect(set?.args[1]).toBe(wanted);
   });
 
-  it('of a process with a negative personality are set as the kernel has it, unsigned', () => {
-    const { calls } = restored((process) => processSettings.restore({ ...settings, personality: -1 }, process));
-    expect(calls.find(({ name }) => name === 'personality')?.args[0]).toBe(0xffff_ffff);
-  });
-
-  it('that an older kernel does not know are 0, and are not set there', () => {
+  it('that an older kernel does not know are 0', () => {
     const old: FakeKernel = ({ args: [option] }) =>
       option === PR.PR_GET_MDWE || option === PR.PR_GET_MEMORY_MERGE ? -ERRNO.EINVAL : 0;
     const state = collected(collectorOf(processSettings), old);
     expect(state).toMatchObject({ memoryMerge: 0, denyWriteExecute: 0 });
-    const options = restored((process) => processSettings.restore(state, process)).calls.map(({ args }) => args[0]);
-    expect(options).not.toContain(PR.PR_SET_MDWE);
-    expect(options).not.toContain(PR.PR_SET_MEMORY_MERGE);
+    const { calls } = restored((process) => processSettings.restore(state, process));
+    const set = calls.filter(({ args: [option] }) => option === PR.PR_SET_MDWE || option === PR.PR_SET_MEMORY_MERGE);
+    expect(set.map(({ args }) => args[1])).toEqual([0, 0]);
   });
 
   it('of a thread are found as they were set', () => {
@@ -100,8 +95,9 @@ describe('settings', () => {
     expect(collected(collectorOf(threadSettings), kernel)).toEqual(state);
   });
 
-  it('of a thread are not touched where they are what every thread begins with', () => {
+  it('of a thread are set too where they are what every thread begins with: the command may have been given others', () => {
     const state = {
+      personality: 0,
       parentDeathSignal: 0,
       noNewPrivs: false,
       timeStampCounter: 1,
@@ -109,7 +105,19 @@ describe('settings', () => {
       speculation: [0, 0, 0],
     };
     const { calls } = restored((thread) => threadSettings.restore(state as never, thread));
-    expect(calls.map(({ args: [option, value] }) => [option, value])).toEqual([[PR.PR_SET_PDEATHSIG, 0]]);
+    expect(calls.map(({ args: [option, value] }) => [option, value])).toEqual([
+      [0, 0],
+      [PR.PR_SET_PDEATHSIG, 0],
+      [PR.PR_SET_TSC, PR.PR_TSC_ENABLE],
+      [PR.PR_MCE_KILL, PR.PR_MCE_KILL_SET],
+    ]);
+  });
+
+  it('of a thread do not kill it when the restart command leaves it alone', () => {
+    const { calls } = restored((thread) =>
+      threadSettings.restore(threadStates.settings as never, { ...thread, keepsParent: false }),
+    );
+    expect(calls.find(({ args: [option] }) => option === PR.PR_SET_PDEATHSIG)?.args[1]).toBe(0);
   });
 
   it('of speculation that a thread has no choice in are 0', () => {
@@ -166,12 +174,13 @@ describe('a memory policy', () => {
     expect(at(calls[0]?.args[1]).subarray(0, 8)).toEqual(nodes);
   });
 
-  it('that is the default, or that the kernel has none of, is not set', () => {
+  it('that is the default, or that the kernel has none of, is reset', () => {
     const none = collected(collectorOf(memoryPolicy), () => -ERRNO.ENOSYS);
     const byDefault = collected(collectorOf(memoryPolicy), () => 0);
     for (const state of [none, byDefault]) {
       expect(state).toEqual({ mode: 0, nodes: Buffer.alloc(0) });
-      expect(restored((thread) => memoryPolicy.restore(state, thread)).calls).toEqual([]);
+      const { calls } = restored((thread) => memoryPolicy.restore(state, thread));
+      expect(calls.map(({ name, args }) => [name, args[0]])).toEqual([['set_mempolicy', 0]]);
     }
   });
 });

@@ -1,0 +1,72 @@
+/** States that cannot be saved yet are refused by name before anything is done, and the program goes on. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { compiled, newFolder, quicksave, said, saveAndEnd, start, stateOf } from '../support/harness.ts';
+
+const refused = async (pid: number): Promise<string> => {
+  const { status, stderr } = await quicksave('checkpoint', String(pid), '--kill', '-o', join(newFolder(), 'image'));
+  expect(status).toBe(1);
+  return stderr;
+};
+
+test.each([
+  ['credentials', /thread \d+: This thread has credentials or capabilities of its own/],
+  ['seccomp', /thread \d+: It runs under a seccomp filter/],
+  ['fs', /thread \d+: This thread has a working directory, root and umask of its own/],
+  ['files', /thread \d+: This thread has a descriptor table of its own/],
+  ['uts', /thread \d+: This thread has a namespace of its own/],
+])('a thread with %s of its own is refused, and not harmed', async (oddity, sentence) => {
+  const folder = newFolder();
+  const target = start(folder, compiled('odd-thread'), [oddity]);
+  await said(target.output, 'ready');
+  expect(await refused(target.pid)).toMatch(sentence);
+  writeFileSync(join(folder, 'go'), '');
+  await said(target.output, 'ok');
+});
+
+const python = (body: string): string[] => ['-c', `${body}\nprint("ready", flush=True)\nimport time; time.sleep(600)`];
+
+test.each([
+  ['a child', 'import os\nif os.fork() == 0:\n  import time; time.sleep(600)', /has a child process/],
+  ['a POSIX timer', posixTimer(), /timer made with timer_create/],
+  [
+    'signal-driven files',
+    'import fcntl, os\nf = open("x", "w"); fcntl.fcntl(f, fcntl.F_SETOWN, os.getpid())',
+    /F_SETOWN/,
+  ],
+  ['O_ASYNC', 'import fcntl, os\nr, w = os.pipe(); fcntl.fcntl(r, fcntl.F_SETFL, os.O_ASYNC)', /O_ASYNC/],
+  ['a file of /proc', 'f = open("/proc/self/maps")', /belongs to \/proc/],
+  [
+    'a lock on a folder',
+    'import fcntl, os\nf = os.open(".", os.O_RDONLY); fcntl.flock(f, fcntl.LOCK_EX)',
+    /holds a lock/,
+  ],
+  ['a path that is no text', 'f = open(b"\\xff\\xfe", "w")', /is not UTF-8/],
+  ['shared memory', 'import mmap\nm = mmap.mmap(-1, 4096)', /shared memory without a file/],
+])('a program with %s is refused', async (_, body, sentence) => {
+  const folder = newFolder();
+  const target = start(folder, 'python3', python(body));
+  await said(target.output, 'ready');
+  expect(await refused(target.pid)).toMatch(sentence);
+  expect(stateOf(target.pid)).toBe('S');
+});
+
+/** python3 has no timer_create(2): the call itself, on CLOCK_MONOTONIC and with SIGALRM. */
+function posixTimer(): string {
+  return 'import ctypes\nt = ctypes.c_int()\nassert ctypes.CDLL(None).syscall(222, 1, None, ctypes.byref(t)) == 0';
+}
+
+test('a restart that leaves the program alone does not kill it by its parent death signal', async () => {
+  const folder = newFolder();
+  mkdirSync(join(folder, 'below'));
+  const body = 'import ctypes\nctypes.CDLL(None).prctl(1, 9)';
+  const target = start(folder, 'python3', python(body));
+  await said(target.output, 'ready');
+  const image = join(folder, 'image');
+  await saveAndEnd(target.pid, image);
+  const { status } = await quicksave('restart', image, '--detach');
+  expect(status).toBe(0);
+  expect(stateOf(target.pid)).toBe('S');
+  process.kill(target.pid, 'SIGKILL');
+});
