@@ -90,6 +90,7 @@ function lookAhead({ process: view, descriptors }: Survey): Ahead {
     ownPid: asPid(process.pid),
     status: readStatus(asPid(process.pid)),
     acceptChangedFiles: false,
+    keepsParent: true,
   };
   for (const aspect of processAspects) {
     const state = unlessFailed(() => collectFromOutside(view, aspect.collect));

@@ -7,6 +7,7 @@ import { readlinkSync } from 'node:fs';
 import { KCMP } from '../kernel/abi/fs.ts';
 import { compareTasks } from '../kernel/calls/descriptors.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
+import { readTaskStat } from '../procfs/stat.ts';
 import type { ProcessStatus } from '../procfs/status.ts';
 import { readTaskStatus } from '../procfs/status.ts';
 import type { ProcessView } from '../resources/resource.ts';
@@ -27,16 +28,25 @@ export function oddThreads({ pid, status, tids }: ProcessView): Problem[] {
     .filter((tid) => tid !== leader)
     .flatMap((tid) => {
       const own = unlessMissing(() => readTaskStatus(pid, tid));
-      // It has ended meanwhile, which only a thread of a running process can.
       if (own === undefined) return [];
       const odd = [
         ...(rightsOf(own) === expected ? [] : ['credentials or capabilities']),
         ...(namespacesOf(pid, tid) === namespaces ? [] : ['a namespace']),
         ...SHARED.filter(({ type }) => !compareTasks(leader, tid, type)).map(({ what }) => what),
       ];
-      return [...seccompObstacles(tid, own), ...odd.map((what) => refusal(pid, tid, what))];
+      const found = [...seccompObstacles(tid, own), ...odd.map((what) => refusal(pid, tid, what))];
+      return found.length > 0 && isEnding(pid, tid) ? [] : found;
     });
   return [...seccompObstacles(pid, status), ...others];
+}
+
+/** include/linux/sched.h */
+const PF_EXITING = 0x4;
+
+/** A thread on its way out has given its tables and namespaces back already. Only one of a running process can be. */
+function isEnding(pid: Pid, tid: Tid): boolean {
+  const stat = unlessMissing(() => readTaskStat(pid, tid));
+  return stat === undefined || (stat.flags & PF_EXITING) !== 0;
 }
 
 /** Strict mode and filters: seccomp(2). */

@@ -62,6 +62,8 @@ export interface HostView {
   readonly ownPid: Pid;
   readonly status: ProcessStatus;
   readonly acceptChangedFiles: boolean;
+  /** False if the restart command, the parent, ends as soon as the process runs. */
+  readonly keepsParent: boolean;
 }
 
 export interface RebuiltProcess {
@@ -110,6 +112,8 @@ export interface ThreadAspect<State> {
   readonly collect: Collector<CollectedThread, NoInfer<State>>;
   readonly plan?: (state: NoInfer<State>, host: HostView, tid: Tid) => Problem[];
   readonly restore: (state: NoInfer<State>, thread: RebuiltThread) => void;
+  /** A sentence for the summary of a restart, where something comes back otherwise than it was. */
+  readonly remark?: (state: NoInfer<State>, host: HostView, tid: Tid) => string | undefined;
 }
 
 /** What a descriptor kind sees of one open file description. */

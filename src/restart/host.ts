@@ -25,7 +25,7 @@ export interface RestartHost extends HostView {
 const CAP_SYS_ADMIN = 21n;
 const CAP_CHECKPOINT_RESTORE = 40n;
 
-export function lookAtHost(acceptChangedFiles: boolean): RestartHost {
+export function lookAtHost(request: Pick<HostView, 'acceptChangedFiles' | 'keepsParent'>): RestartHost {
   const ownPid = asPid(process.pid);
   const status = readStatus(ownPid);
   const has = (capability: bigint): boolean => ((status.capEffective >> capability) & 1n) === 1n;
@@ -34,7 +34,8 @@ export function lookAtHost(acceptChangedFiles: boolean): RestartHost {
   return {
     ownPid,
     status,
-    acceptChangedFiles,
+    acceptChangedFiles: request.acceptChangedFiles,
+    keepsParent: request.keepsParent,
     layout: xsaveLayout(),
     cpuFeatures: readCpuinfo().flags,
     vdsoSha256: vdso === undefined ? '' : hashVdso(vdso.start, vdso.end - vdso.start),

@@ -80,7 +80,7 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
     const reasons = problems.length === 1 ? 'one thing stands' : `${problems.length} things stand`;
     throw new RefusedError(`The image of process ${pid} cannot be restarted here: ${reasons} in the way.`, problems);
   }
-  return { ...plan, remarks: remarksOf(plan) };
+  return { ...plan, remarks: remarksOf(plan, host) };
 }
 
 function refuseIncremental({ head }: ImageModel): void {
@@ -295,10 +295,13 @@ function planDescriptions(model: ImageModel, host: RestartHost, problems: Proble
   });
 }
 
-function remarksOf(plan: RestartPlan): string[] {
+function remarksOf(plan: RestartPlan, host: RestartHost): string[] {
   const fdOf = (objref: number): number => plan.entries.find((entry) => entry.object === objref)?.fd ?? -1;
   return [
     ...plan.aspects.map(({ aspect, state }) => aspect.remark?.(state, plan.pid)),
+    ...plan.threads.flatMap(({ tid, aspects }) =>
+      aspects.map(({ aspect, state }) => aspect.remark?.(state, host, tid)),
+    ),
     ...plan.descriptions.map(({ objref, kind, state }) => kind.remark?.(state, fdOf(objref) as never)),
   ].filter((remark) => remark !== undefined);
 }

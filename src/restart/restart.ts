@@ -41,7 +41,7 @@ export function restart(request: RestartRequest): RestartSummary {
   const crew = new PageCrew(opened.sizeBytes ?? 0, request.onPages);
   let input: ImageInput | undefined;
   try {
-    const host = lookAtHost(request.acceptChangedFiles);
+    const host = lookAtHost(request);
     input =
       opened.sizeBytes === undefined ? readImageStream(opened.fd) : readImageFile(opened.fd, opened.sizeBytes, crew);
     awaitReaping(input.model.task.threads);

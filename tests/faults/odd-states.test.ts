@@ -1,8 +1,8 @@
 /** States that cannot be saved yet are refused by name before anything is done, and the program goes on. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { compiled, newFolder, quicksave, said, saveAndEnd, start, stateOf } from '../support/harness.ts';
+import { compiled, newFolder, quicksave, said, start, stateOf } from '../support/harness.ts';
 
 const refused = async (pid: number): Promise<string> => {
   const { status, stderr } = await quicksave('checkpoint', String(pid), '--kill', '-o', join(newFolder(), 'image'));
@@ -56,17 +56,3 @@ test.each([
 function posixTimer(): string {
   return 'import ctypes\nt = ctypes.c_int()\nassert ctypes.CDLL(None).syscall(222, 1, None, ctypes.byref(t)) == 0';
 }
-
-test('a restart that leaves the program alone does not kill it by its parent death signal', async () => {
-  const folder = newFolder();
-  mkdirSync(join(folder, 'below'));
-  const body = 'import ctypes\nctypes.CDLL(None).prctl(1, 9)';
-  const target = start(folder, 'python3', python(body));
-  await said(target.output, 'ready');
-  const image = join(folder, 'image');
-  await saveAndEnd(target.pid, image);
-  const { status } = await quicksave('restart', image, '--detach');
-  expect(status).toBe(0);
-  expect(stateOf(target.pid)).toBe('S');
-  process.kill(target.pid, 'SIGKILL');
-});

@@ -87,7 +87,6 @@ int main(int count, char **arguments) {
   prctl(PR_SET_NAME, "new name");
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   prctl(PR_SET_TIMERSLACK, 123456);
-  prctl(PR_SET_PDEATHSIG, SIGURG);
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   CHECK(setpriority(PRIO_PROCESS, 0, 7) == 0, "setpriority");
   struct itimerval timer = {{0, 0}, {1000, 0}};
@@ -140,8 +139,6 @@ int main(int count, char **arguments) {
   prctl(PR_GET_CHILD_SUBREAPER, &flag);
   CHECK(flag == 1, "subreaper");
   CHECK(prctl(PR_GET_TIMERSLACK) == 123456, "timer slack");
-  prctl(PR_GET_PDEATHSIG, &flag);
-  CHECK(flag == SIGURG, "parent death signal is %d", flag);
   CHECK(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1, "no_new_privs");
   CHECK(getpriority(PRIO_PROCESS, 0) == 7, "nice value");
   getitimer(ITIMER_REAL, &timer);

@@ -1,5 +1,6 @@
 /** A restarted program in the foreground: its streams, its end, the signals for it, and the keys of a terminal. */
 import { readFileSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import {
@@ -178,3 +179,28 @@ const parentOf = (pid: number): number =>
 const NONBLOCK = 0o4000;
 const flagsOf = (pid: number): number =>
   Number.parseInt(/^flags:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/fdinfo/0`, 'utf8'))?.[1] ?? '', 8);
+
+test('the parent death signal is kept for a parent that stays, and taken away from one that ends', async () => {
+  const asked = 'got = ctypes.c_int(); libc.prctl(2, ctypes.byref(got)); print("signal", got.value, flush=True)';
+  const program = `import ctypes, signal
+libc = ctypes.CDLL(None)
+libc.prctl(1, signal.SIGURG)
+def answer(*_):
+  ${asked}
+signal.signal(signal.SIGUSR1, answer)
+print('ready', flush=True)
+while True: signal.pause()`;
+  const { image, pid, output } = await saved('python3', ['-c', program]);
+  const restart = run(['restart', image]);
+  await waitFor('the restart to accompany it', () => restart.stderr().includes('restarted process'));
+  process.kill(pid, 'SIGUSR1');
+  await said(output, `signal ${constants.signals.SIGURG}`);
+  expect(restart.stderr()).not.toContain('parent');
+  process.kill(pid, 'SIGKILL');
+  await restart.done;
+  const { stderr } = await mustRun('restart', image, '--detach');
+  remember(pid);
+  expect(stderr).toContain(`thread ${pid} no longer gets signal ${constants.signals.SIGURG}`);
+  process.kill(pid, 'SIGUSR1');
+  await said(output, 'signal 0');
+});

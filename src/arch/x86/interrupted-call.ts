@@ -1,9 +1,9 @@
 /**
  * System calls that were in flight when the task was stopped. The kernel leaves one of four internal numbers in rax, and
  * decides on the way back to user mode whether the call starts again (arch/x86/kernel/signal.c,
- * arch_do_signal_or_restart). Where the kernel still stands behind the task, it is left to decide; for registers that go
- * back in another way (the agent's way home, a new process), the decision is made here as the kernel makes it when no
- * signal handler runs.
+ * arch_do_signal_or_restart). Where registers are set by ptrace, in the same process or in a new one, the kernel is left to
+ * decide; for those that the agent's way home sets, the decision is made here as the kernel makes it when no signal handler
+ * runs.
  */
 import { callResult, inSyscall, NO_SYSCALL, type RegisterFile, readRegister, withRegisters } from './registers.ts';
 
@@ -88,18 +88,17 @@ const NR_CLOCK_NANOSLEEP = 230;
 const TIMER_ABSTIME = 1n;
 
 /**
- * The registers with which a *new* process starts the call again. The kernel's restart block does not come along, so a
- * call that depends on it is made anew: a relative sleep with the remainder where the kernel has written one to the
- * program's `rem` (nanosleep(2)), any other call with the arguments it had.
+ * The registers with which a *new* process goes on. The kernel decides there too: a handler that runs first makes the call
+ * answer EINTR, as the program that waits in pause(2) for its handler expects; otherwise it starts again. Only the restart
+ * block does not come along, so a call that depends on it is made anew: a relative sleep with the remainder where the kernel
+ * has written one to the program's `rem` (nanosleep(2)), any other call with the arguments it had.
  */
 export function resolvedAnew(file: RegisterFile): RegisterFile {
-  const interruption = interruptionOf(file);
-  if (interruption === 'none') return withRegisters(file, { orig_rax: NO_SYSCALL });
+  if (interruptionOf(file) !== 'restart-block') return file;
   const callNumber = readRegister(file, 'orig_rax');
   // Which call it once was is not known: see withOriginalCall. No restart block is there: it answers as if interrupted.
   if (callNumber === BigInt(NR_RESTART_SYSCALL)) return withRegisters(file, { rax: -EINTR, orig_rax: NO_SYSCALL });
-  const again = startedAgain(file, callNumber);
-  if (interruption !== 'restart-block') return again;
+  const again = withRegisters(file, { rax: -ERESTARTNOHAND });
   if (callNumber === BigInt(NR_NANOSLEEP)) return sleepingTheRest(again, 'rdi', 'rsi');
   if (callNumber === BigInt(NR_CLOCK_NANOSLEEP) && (readRegister(file, 'rsi') & TIMER_ABSTIME) === 0n) {
     return sleepingTheRest(again, 'rdx', 'r10');

@@ -62,6 +62,10 @@ export const threadSettings: ThreadAspect<v.InferOutput<typeof schema>> = {
     });
     if (state.noNewPrivs) batch.call('set no_new_privs', SYS.prctl, PR.PR_SET_NO_NEW_PRIVS, 1);
   },
+  remark: (state, host, tid) =>
+    state.parentDeathSignal === 0 || host.keepsParent
+      ? undefined
+      : `thread ${tid} no longer gets signal ${state.parentDeathSignal} when its parent ends: this command is its parent`,
 };
 
 const noNewPrivs = (tid: number): Problem => ({

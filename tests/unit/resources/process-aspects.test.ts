@@ -28,6 +28,7 @@ const own = asPid(process.pid);
 const host = (status: Partial<HostView['status']> = {}): HostView => ({
   ownPid: own,
   acceptChangedFiles: false,
+  keepsParent: true,
   status: { ...readStatus(own), ...status },
 });
 const CAP_SYS_RESOURCE = 1n << 24n;

@@ -8,10 +8,12 @@ import { futureLocking } from '../../../src/resources/process/future-locking.ts'
 import { membarrier } from '../../../src/resources/process/membarrier.ts';
 import { session } from '../../../src/resources/process/session.ts';
 import { processSettings } from '../../../src/resources/process/settings.ts';
+import type { HostView } from '../../../src/resources/resource.ts';
 import { memoryPolicy } from '../../../src/resources/thread/memory-policy.ts';
 import { threadName } from '../../../src/resources/thread/name.ts';
 import { threadSettings } from '../../../src/resources/thread/settings.ts';
 import { threadPointers } from '../../../src/resources/thread/thread-pointers.ts';
+import { asTid } from '../../../src/support/brand.ts';
 import type { FakeKernel } from '../tracee/fake-task.ts';
 import { collected, collectorOf, PID, type Restored, restored } from './in-a-batch.ts';
 import { processStates, threadStates } from './samples.ts';
@@ -118,6 +120,10 @@ describe('settings', () => {
       threadSettings.restore(threadStates.settings as never, { ...thread, keepsParent: false }),
     );
     expect(calls.find(({ args: [option] }) => option === PR.PR_SET_PDEATHSIG)?.args[1]).toBe(0);
+    const state = { ...(threadStates.settings as object), parentDeathSignal: 9 } as never;
+    const remark = (keepsParent: boolean) => threadSettings.remark?.(state, { keepsParent } as HostView, asTid(7));
+    expect(remark(false)).toBe('thread 7 no longer gets signal 9 when its parent ends: this command is its parent');
+    expect(remark(true)).toBeUndefined();
   });
 
   it('of speculation that a thread has no choice in are 0', () => {

@@ -26,6 +26,7 @@ export const goodHost: RestartHost = {
   ownPid,
   status,
   acceptChangedFiles: false,
+  keepsParent: true,
   layout: smallLayout,
   cpuFeatures: new Set(['fpu', 'sse2', 'avx2']),
   vdsoSha256: 'cafe',
