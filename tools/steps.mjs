@@ -19,6 +19,11 @@ export const OK_STEPS = [
 
 export const SETUP_STEP = { name: 'set-up', command: [process.execPath, 'tools/setup-debian.mjs'] };
 export const BUILD_STEP = { name: 'build', command: [process.execPath, 'tools/build.mjs'] };
+export const RECORDS_STEP = {
+  name: 'records of the image format',
+  command: [process.execPath, 'tools/check-records.mjs'],
+  needs: 'build',
+};
 export const SYSTEM_STEP = {
   name: 'system tests',
   command: ['vitest', 'run', '--project', 'system'],
