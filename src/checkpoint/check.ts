@@ -11,6 +11,7 @@ import type { CollectedProcess, HostView, ProcessView } from '../resources/resou
 import { asPid, asTid, type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
 import { type Problem, QuicksaveError } from '../support/errors.ts';
 import { type BatchRunner, CallBatch } from '../tracee/call-batch.ts';
+import { neighbourObstacles } from './neighbours.ts';
 import { type ClassifiedDescriptor, OutsiderSearch, type Survey, surveyProcess } from './preflight.ts';
 import { refuseUnsavable } from './process-view.ts';
 
@@ -65,7 +66,8 @@ const canBeLookedAt = ({ code }: Problem): boolean => code === 'already-traced' 
 function survey(pid: Pid): Survey | Problem {
   const outsiders = new OutsiderSearch(pid);
   try {
-    return surveyProcess(pid, { ignoreDescriptors: new Set(), ignoreMappings: new Set(), outsiders });
+    const found = surveyProcess(pid, { ignoreDescriptors: new Set(), ignoreMappings: new Set(), outsiders });
+    return { ...found, problems: [...found.problems, ...neighbourObstacles(found.process)] };
   } catch (error) {
     return asProblem(pid, error);
   }

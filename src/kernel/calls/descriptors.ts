@@ -109,6 +109,9 @@ export function compareTasks(a: Tid, b: Tid, type: number): boolean {
   return check('kcmp', result, { doing: 'compare two threads', pid: a }) === 0;
 }
 
+/** {@link compareTasks} of tasks that we may not be allowed to look into, or that are gone: then false. */
+export const tryCompareTasks = (a: Tid, b: Tid, type: number): boolean => rawSyscall(SYS.kcmp, a, b, type, 0, 0) === 0;
+
 /** Bytes that can be read at once from a pipe, terminal or socket (ioctl FIONREAD). */
 export function bytesQueued(fd: LocalFd, FIONREAD: number): number {
   newCall();
