@@ -41,7 +41,7 @@ function traced(pid: Pid, own: ReadonlySet<number>, other: Pid, tid: Tid): Probl
     {
       code: 'traces-another',
       path: [`pid ${pid}`, `process ${describeProcess(other)}`],
-      message: `It traces that process${tid === other ? '' : ` (thread ${tid})`}, which a restart could not take up again.`,
+      message: `It traces that process${tid === asTid(other) ? '' : ` (thread ${tid})`}, which a restart could not take up again.`,
       remedy: 'Save it when it has let that process go.',
     },
   ];
@@ -68,7 +68,7 @@ function tracerOf(pid: Pid, tid: Tid): number {
     return 0;
   }
   try {
-    const begin = text.latin1Slice(0, readSync(fd, text));
+    const begin = text.toString('latin1', 0, readSync(fd, text));
     const at = begin.indexOf(KEY);
     return at < 0 ? 0 : Number.parseInt(begin.slice(at + KEY.length), 10);
   } catch {
