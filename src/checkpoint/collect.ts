@@ -15,7 +15,7 @@ import { collectMappedFile, type MappedFile } from '../resources/mapped-file.ts'
 import { processAspects, threadAspects } from '../resources/registry.ts';
 import type { DescriptorView, FileReferences } from '../resources/resource.ts';
 import { wordsToKeep } from '../resources/vm-flags.ts';
-import { type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
+import { asTid, type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import type { Agent } from '../tracee/agent.ts';
@@ -151,11 +151,15 @@ export function collectTree(options: CollectOptions): CollectedTree {
     contents,
     mappings,
     remarks: [
+      ...threads.flatMap((thread) => lossesOf(thread)),
       ...survey.descriptors.flatMap((one, index) => remarkOn(one, descriptions[index]?.record.state)),
       ...remarks,
     ],
   };
 }
+
+const lossesOf = ({ tid, aspects }: CollectedThread): string[] =>
+  threadAspects.flatMap((aspect) => aspect.loss?.(aspects[aspect.name], asTid(tid)) ?? []);
 
 function describeTask(frozen: FrozenProcess, survey: Survey): TaskRecord {
   const vdso = survey.mappings.find(({ mapping }) => mapping.special === '[vdso]')?.mapping;

@@ -112,6 +112,8 @@ export interface ThreadAspect<State> {
   readonly collect: Collector<CollectedThread, NoInfer<State>>;
   readonly plan?: (state: NoInfer<State>, host: HostView, tid: Tid) => Problem[];
   readonly restore: (state: NoInfer<State>, thread: RebuiltThread) => void;
+  /** A sentence for the summary of a save, where something of it is not in the image. */
+  readonly loss?: (state: NoInfer<State>, tid: Tid) => string | undefined;
   /** A sentence for the summary of a restart, where something comes back otherwise than it was. */
   readonly remark?: (state: NoInfer<State>, host: HostView, tid: Tid) => string | undefined;
 }

@@ -69,6 +69,7 @@ export const processStates = {
   settings: {
     childSubreaper: 1,
     thpDisable: 0,
+    tileData: 1,
     memoryMerge: 1,
     denyWriteExecute: 3,
     dumpable: 2,
@@ -108,6 +109,9 @@ export const threadStates = {
     timeStampCounter: 2,
     memoryErrors: 0,
     speculation: [4, 0, 8],
+    ioFlusher: true,
+    cpuidFaults: false,
+    coreScheduled: false,
   },
   memoryPolicy: { mode: 3, nodes: Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]) },
   ownPendingSignals: [siginfo(12, 0x22)],

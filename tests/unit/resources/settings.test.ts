@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { ERRNO } from '../../../src/kernel/abi/errno.ts';
 import { MEMBARRIER } from '../../../src/kernel/abi/membarrier.ts';
 import { MLOCK } from '../../../src/kernel/abi/mman.ts';
-import { PR } from '../../../src/kernel/abi/prctl.ts';
+import { ARCH, PR } from '../../../src/kernel/abi/prctl.ts';
+import { readCpuinfo } from '../../../src/procfs/cpuinfo.ts';
 import { futureLocking } from '../../../src/resources/process/future-locking.ts';
 import { membarrier } from '../../../src/resources/process/membarrier.ts';
 import { session } from '../../../src/resources/process/session.ts';
@@ -30,6 +31,7 @@ const returned = new Map<number, number>([
   [PR.PR_GET_MDWE, PR.PR_SET_MDWE],
   [PR.PR_GET_DUMPABLE, PR.PR_SET_DUMPABLE],
   [PR.PR_GET_NO_NEW_PRIVS, PR.PR_SET_NO_NEW_PRIVS],
+  [PR.PR_GET_IO_FLUSHER, PR.PR_SET_IO_FLUSHER],
 ]);
 
 /** A kernel in which these calls have been made; what none of them set has its first value. */
@@ -41,9 +43,13 @@ function kernelAfter({ calls }: Restored): FakeKernel {
   const speculation = new Map<number, number>();
   let personality = 0;
   let memoryErrors = 2;
+  let cpuid = 1;
+  let tiles = 0n;
   for (const { name, args } of calls) {
     const [option = 0, second = 0, third = 0] = args;
     if (name === 'personality') personality = option;
+    else if (option === ARCH.ARCH_SET_CPUID) cpuid = second;
+    else if (option === ARCH.ARCH_REQ_XCOMP_PERM) tiles |= 1n << BigInt(second);
     else if (option === PR.PR_MCE_KILL && second === PR.PR_MCE_KILL_SET) memoryErrors = third;
     else if (option === PR.PR_SET_SPECULATION_CTRL) speculation.set(second, third);
     else values.set(option, second);
@@ -51,6 +57,11 @@ function kernelAfter({ calls }: Restored): FakeKernel {
   return ({ name, args: [option = 0, second = 0] }, memory) => {
     if (name === 'personality') return option === 0xffff_ffff ? personality : -ERRNO.EINVAL;
     if (option === PR.PR_MCE_KILL_GET) return memoryErrors;
+    if (option === ARCH.ARCH_GET_CPUID) return cpuid;
+    if (option === ARCH.ARCH_GET_XCOMP_PERM) {
+      memory(second).writeBigUInt64LE(7n | tiles, 0);
+      return 0;
+    }
     if (option === PR.PR_GET_SPECULATION_CTRL) return PR.PR_SPEC_PRCTL | (speculation.get(second) ?? PR.PR_SPEC_ENABLE);
     const stored = storedAt.get(option);
     const asked = stored ?? returned.get(option);
@@ -92,7 +103,7 @@ describe('settings', () => {
   });
 
   it('of a thread are found as they were set', () => {
-    const state = { ...threadStates.settings, speculation: [4, 2, 8] } as const;
+    const state = { ...threadStates.settings, speculation: [4, 2, 8], cpuidFaults: true } as const;
     const kernel = kernelAfter(restored((thread) => threadSettings.restore(state as never, thread)));
     expect(collected(collectorOf(threadSettings), kernel)).toEqual(state);
   });
@@ -105,6 +116,9 @@ describe('settings', () => {
       timeStampCounter: 1,
       memoryErrors: 2,
       speculation: [0, 0, 0],
+      ioFlusher: false,
+      cpuidFaults: false,
+      coreScheduled: false,
     };
     const { calls } = restored((thread) => threadSettings.restore(state as never, thread));
     expect(calls.map(({ args: [option, value] }) => [option, value])).toEqual([
@@ -112,6 +126,7 @@ describe('settings', () => {
       [PR.PR_SET_PDEATHSIG, 0],
       [PR.PR_SET_TSC, PR.PR_TSC_ENABLE],
       [PR.PR_MCE_KILL, PR.PR_MCE_KILL_SET],
+      [PR.PR_SET_IO_FLUSHER, 0],
     ]);
   });
 
@@ -124,6 +139,40 @@ describe('settings', () => {
     const remark = (keepsParent: boolean) => threadSettings.remark?.(state, { keepsParent } as HostView, asTid(7));
     expect(remark(false)).toBe('thread 7 no longer gets signal 9 when its parent ends: this command is its parent');
     expect(remark(true)).toBeUndefined();
+  });
+
+  it('of core scheduling are told as lost, when it is saved and when it comes back', () => {
+    const cookie: FakeKernel = ({ args: [option, , , , address = 0] }, memory) => {
+      if (option === PR.PR_SCHED_CORE) memory(address).writeBigUInt64LE(0xffff_8880_0000_1000n, 0);
+      return 0;
+    };
+    const state = collected(collectorOf(threadSettings), cookie);
+    expect(threadSettings.loss?.(state as never, asTid(7))).toBe(
+      'the core scheduling cookie of thread 7 is not in the image',
+    );
+    const host = { keepsParent: true } as HostView;
+    expect(threadSettings.remark?.(state as never, host, asTid(7))).toMatch(/thread 7 has no core scheduling cookie/);
+    expect(threadSettings.loss?.(threadStates.settings as never, asTid(7))).toBeUndefined();
+  });
+
+  it('of an I/O flusher and of CPUID are refused where they cannot be made again', () => {
+    const host = { status: { capEffective: 0n } } as HostView;
+    const codes = (changes: object): unknown[] =>
+      (threadSettings.plan?.({ ...threadStates.settings, ...changes } as never, host, asTid(7)) ?? []).map(
+        ({ code }) => code,
+      );
+    expect(codes({ ioFlusher: true })).toEqual(['io-flusher']);
+    expect(codes({ ioFlusher: false })).toEqual([]);
+    const canFault = readCpuinfo().flags.has('cpuid_fault');
+    expect(codes({ ioFlusher: false, cpuidFaults: true })).toEqual(canFault ? [] : ['missing-cpu-feature']);
+  });
+
+  it('that a kernel or a processor does not know are as every thread has them', () => {
+    const old: FakeKernel = ({ name, args: [option] }) =>
+      name === 'arch_prctl' || option === PR.PR_SCHED_CORE || option === PR.PR_GET_IO_FLUSHER ? -ERRNO.EINVAL : 0;
+    const none = { ioFlusher: false, cpuidFaults: false, coreScheduled: false };
+    expect(collected(collectorOf(threadSettings), old)).toMatchObject(none);
+    expect(collected(collectorOf(processSettings), old)).toMatchObject({ tileData: 0 });
   });
 
   it('of speculation that a thread has no choice in are 0', () => {
