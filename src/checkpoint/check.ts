@@ -12,7 +12,8 @@ import { asPid, asTid, type LocalFd, type Pid, remoteAddress } from '../support/
 import { type Problem, QuicksaveError } from '../support/errors.ts';
 import { type BatchRunner, CallBatch } from '../tracee/call-batch.ts';
 import { neighbourObstacles } from './neighbours.ts';
-import { type ClassifiedDescriptor, OutsiderSearch, type Survey, surveyProcess } from './preflight.ts';
+import { OutsiderSearch } from './outsiders.ts';
+import { type ClassifiedDescriptor, type Survey, surveyProcess } from './preflight.ts';
 import { refuseUnsavable } from './process-view.ts';
 
 export interface ProcessCheck {
@@ -156,7 +157,10 @@ function lookAtDescriptors(pid: Pid, descriptors: readonly ClassifiedDescriptor[
       found.problems.push(barred);
       return;
     }
-    for (const descriptor of descriptors) lookAtDescriptor(pidfd.number, descriptor, host, found);
+    for (const descriptor of descriptors) {
+      found.remarks.push(...descriptor.sharing);
+      lookAtDescriptor(pidfd.number, descriptor, host, found);
+    }
   } finally {
     pidfd.close();
   }
@@ -187,7 +191,7 @@ function lookAtDescriptor(pidfd: LocalFd, { view, kind }: ClassifiedDescriptor, 
   });
   if (state === undefined) return;
   found.restartProblems.push(...(kind.plan?.(state, host, [`pid ${view.pid}`, `fd ${view.fd}`]) ?? []));
-  addIfSaid(found.remarks, kind.remark?.(state, view.fd));
+  addIfSaid(found.remarks, kind.remark?.(state, view.fd, host));
 }
 
 function addIfSaid(remarks: string[], remark: string | undefined): void {

@@ -152,6 +152,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
     mappings,
     remarks: [
       ...threads.flatMap((thread) => lossesOf(thread)),
+      ...survey.descriptors.flatMap(({ sharing }) => sharing),
       ...survey.descriptors.flatMap((one, index) => remarkOn(one, descriptions[index]?.record.state)),
       ...remarks,
     ],
@@ -302,6 +303,6 @@ function signalObstacles({ pid, fd, descriptor }: DescriptorView, own: LocalFd):
 }
 
 function remarkOn({ view, kind }: ClassifiedDescriptor, state: unknown): string[] {
-  const remark = kind.remark?.(state, view.fd);
+  const remark = kind.remark?.(state, view.fd, undefined);
   return remark === undefined ? [] : [remark];
 }

@@ -136,6 +136,8 @@ export interface DescriptorView {
 
 export interface DescriptorStat {
   readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
   readonly device: number;
   readonly inode: bigint;
   readonly rawDevice: number;
@@ -175,8 +177,11 @@ export interface DescriptorKind<State> {
   readonly contentTarget?: (state: NoInfer<State>, world: RestoredDescriptors) => OwnedFd;
   /** Calls inside the process, once the descriptor stands at `fd`: what belongs to the process, not to the object. */
   readonly finish?: (state: NoInfer<State>, process: RebuiltProcess, fd: RemoteFd) => void;
-  /** A sentence for the summary, where the object comes back as something else than it was. */
-  readonly remark?: (state: NoInfer<State>, fd: RemoteFd) => string | undefined;
+  /**
+   * A sentence for the summary, where the object comes back as something else than it was. The summary of a save has no host:
+   * nobody knows yet where the restart will be.
+   */
+  readonly remark?: (state: NoInfer<State>, fd: RemoteFd, host: HostView | undefined) => string | undefined;
 }
 
 /** Which pages of a mapping the image carries. */

@@ -302,6 +302,6 @@ function remarksOf(plan: RestartPlan, host: RestartHost): string[] {
     ...plan.threads.flatMap(({ tid, aspects }) =>
       aspects.map(({ aspect, state }) => aspect.remark?.(state, host, tid)),
     ),
-    ...plan.descriptions.map(({ objref, kind, state }) => kind.remark?.(state, fdOf(objref) as never)),
+    ...plan.descriptions.map(({ objref, kind, state }) => kind.remark?.(state, fdOf(objref) as never, host)),
   ].filter((remark) => remark !== undefined);
 }

@@ -80,3 +80,32 @@ test('a process whose program file is gone is refused and goes on', async () => 
   writeFileSync(join(folder, 'go'), '');
   await said(target.output, 'ok');
 });
+
+test('what a process outside has open too is named by a save, and by check', async () => {
+  const folder = newFolder();
+  const script = [
+    'import os, time',
+    'log = open("log", "w"); gone = open("gone", "w+"); os.unlink("gone"); own = open("own", "w")',
+    'if os.fork() == 0:',
+    '  if os.fork() == 0:',
+    '    own.close(); print("outsider", os.getpid(), flush=True); time.sleep(600)',
+    '  os._exit(0)',
+    'os.wait(); print("ready", flush=True); time.sleep(600)',
+  ];
+  const target = start(folder, 'python3', ['-c', script.join('\n')]);
+  await said(target.output, 'ready');
+  const outsider = Number(
+    await waitFor('the outsider', () => /outsider (\d+)/.exec(readIfThere(target.output) ?? '')?.[1]),
+  );
+  remember(outsider);
+  const save = await quicksave('checkpoint', String(target.pid), '-o', join(folder, 'image'));
+  const check = await quicksave('check', String(target.pid));
+  for (const said of [save.stderr + save.stdout, check.stdout.toString()]) {
+    expect(said).toMatch(
+      new RegExp(`/log\\) is shared with ${outsider} \\(python3, fd 3\\): after a restart it has a position`),
+    );
+    expect(said).toMatch(new RegExp(`/gone\\) has no name, and ${outsider} \\(python3, fd 4\\) has it open too`));
+    expect(said).not.toContain('/own)');
+  }
+  expect(save.status).toBe(0);
+});

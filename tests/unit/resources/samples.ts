@@ -140,6 +140,7 @@ export const descriptorStates = {
     device: 1n,
     flags: OPEN.O_RDWR,
     mode: 0o600,
+    owner: { uid: 0, gid: 2 ** 32 - 2 },
     position: 2n ** 33n,
     sizeBytes: 5000,
     carries: true,

@@ -90,6 +90,7 @@ describe('the state of', () => {
   /** Fields that came later: an image from before has the first value that a process begins with. */
   const later = new Map<string, unknown>([
     ['process settings: tileData', 0],
+    ['descriptor unlinked-file: owner', undefined],
     ['thread settings: ioFlusher', false],
     ['thread settings: cpuidFaults', false],
     ['thread settings: coreScheduled', false],
