@@ -87,7 +87,7 @@ interface Ahead {
 }
 
 /** What collecting the state would bring, and what a restart would say to it. */
-function lookAhead({ process: view, descriptors }: Survey): Ahead {
+function lookAhead({ process: view, descriptors, allMappings: mappings }: Survey): Ahead {
   const found: Ahead = { problems: [], restartProblems: [], remarks: [] };
   const host: HostView = {
     ownPid: asPid(process.pid),
@@ -96,22 +96,27 @@ function lookAhead({ process: view, descriptors }: Survey): Ahead {
     keepsParent: true,
   };
   for (const aspect of processAspects) {
-    const state = unlessFailed(() => collectFromOutside(view, aspect.collect));
+    const state = unlessFailed(() => collectFromOutside(view, mappings, aspect.collect));
     if (state === undefined) continue;
     found.restartProblems.push(...(aspect.plan?.(state, host, view.pid) ?? []));
-    addIfSaid(found.remarks, aspect.remark?.(state, view.pid));
+    addIfSaid(found.remarks, aspect.remark?.(state, view.pid, host));
   }
   lookAtDescriptors(view.pid, descriptors, host, found);
   return found;
 }
 
-function collectFromOutside(view: ProcessView, collect: (process: CollectedProcess) => () => unknown): unknown {
+function collectFromOutside(
+  view: ProcessView,
+  mappings: Survey['allMappings'],
+  collect: (process: CollectedProcess) => () => unknown,
+): unknown {
   const batch = new CallBatch(silentRunner(view.pid));
   const finish = collect({
     ...view,
     batch,
     leader: asTid(view.pid),
     flagsOfNewMappings: [],
+    mappings,
     files: { reference: () => 1 },
   });
   batch.run();

@@ -122,9 +122,17 @@ export function collectTree(options: CollectOptions): CollectedTree {
   const leader = frozen.tasks[0];
   if (leader === undefined) throw new Error('a frozen process has a leader');
   const batch = new CallBatch(agent);
-  const source = { ...survey.process, batch, leader: leader.tid, flagsOfNewMappings: survey.ownFlags, files };
-  const read = processAspects.map((aspect) => ({ name: aspect.name, finish: aspect.collect(source) }));
+  const source = {
+    ...survey.process,
+    batch,
+    leader: leader.tid,
+    flagsOfNewMappings: survey.ownFlags,
+    files,
+    mappings: survey.allMappings,
+  };
+  // The thread first: it may ask ptrace(2) while the leader stands still, and a process with much to ask runs the batch.
   const leaderAspects = startThread(frozen.pid, leader, batch);
+  const read = processAspects.map((aspect) => ({ name: aspect.name, finish: aspect.collect(source) }));
   const descriptorTable = batch.data(LDT_ENTRY_SIZE);
   const ldt = batch.tryCall('read the LDT', SYS.modify_ldt, READ_LDT, descriptorTable.address, LDT_ENTRY_SIZE);
   batch.run();

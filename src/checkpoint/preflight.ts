@@ -38,6 +38,8 @@ export interface ClassifiedDescriptor {
 
 export interface Survey {
   readonly process: ProcessView;
+  /** All but ours, also those that need no kind. */
+  readonly allMappings: readonly Mapping[];
   readonly mappings: readonly ClassifiedMapping[];
   readonly descriptors: readonly ClassifiedDescriptor[];
   readonly problems: readonly Problem[];
@@ -62,11 +64,12 @@ export function surveyProcess(pid: Pid, options: SurveyOptions): Survey {
   const all = readSmaps(pid);
   const isOurs = ({ start }: Mapping): boolean => options.ignoreMappings.has(start);
   const ownFlags = all.filter(isOurs).flatMap((mapping) => mapping.vmFlags);
-  const mappings = all
-    .filter((mapping) => mapping.special !== VSYSCALL && !isOurs(mapping))
+  const allMappings = all.filter((mapping) => !isOurs(mapping));
+  const mappings = allMappings
+    .filter((mapping) => mapping.special !== VSYSCALL)
     .flatMap((mapping) => classifyMapping(pid, mapping, problems));
   const descriptors = surveyDescriptors(pid, options, problems);
-  return { process, mappings, descriptors, problems, ownFlags };
+  return { process, allMappings, mappings, descriptors, problems, ownFlags };
 }
 
 /** In every process at the same address above user space, and no mapping that could be unmapped or made. */

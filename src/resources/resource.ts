@@ -33,11 +33,14 @@ export interface ProcessView {
 
 /** A stopped process with the agent in it. */
 export interface CollectedProcess extends ProcessView {
+  /** Who has more to ask than fits runs it in between. */
   readonly batch: CallBatch;
   readonly leader: Tid;
   /** VmFlags (proc_pid_smaps(5)) that the kernel gives to any mapping made in it now: those of ours. */
   readonly flagsOfNewMappings: readonly string[];
   readonly files: FileReferences;
+  /** Its mappings, ours left out, [vsyscall] included. */
+  readonly mappings: readonly Mapping[];
 }
 
 /** Files that mappings and the executable link name: each is one object of the image. */
@@ -102,7 +105,7 @@ export interface ProcessAspect<State> {
   readonly stage: 'early' | 'memory' | 'late';
   readonly restore: (state: NoInfer<State>, process: RebuiltProcess) => void;
   /** A sentence for the summary, where something comes back otherwise than it was. */
-  readonly remark?: (state: NoInfer<State>, pid: Pid) => string | undefined;
+  readonly remark?: (state: NoInfer<State>, pid: Pid, host: HostView) => string | undefined;
 }
 
 /** One piece of the state of a thread. Registers are not an aspect: they have records of their own. */

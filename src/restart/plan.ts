@@ -298,7 +298,7 @@ function planDescriptions(model: ImageModel, host: RestartHost, problems: Proble
 function remarksOf(plan: RestartPlan, host: RestartHost): string[] {
   const fdOf = (objref: number): number => plan.entries.find((entry) => entry.object === objref)?.fd ?? -1;
   return [
-    ...plan.aspects.map(({ aspect, state }) => aspect.remark?.(state, plan.pid)),
+    ...plan.aspects.map(({ aspect, state }) => aspect.remark?.(state, plan.pid, host)),
     ...plan.threads.flatMap(({ tid, aspects }) =>
       aspects.map(({ aspect, state }) => aspect.remark?.(state, host, tid)),
     ),

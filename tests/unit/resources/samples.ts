@@ -62,6 +62,10 @@ export const processStates = {
     auxv: Buffer.from(`${'01'.repeat(16)}${'00'.repeat(16)}`, 'hex'),
     executable: EXECUTABLE,
   },
+  mappingPolicies: [
+    { start: 0x50_0000, end: 0x52_1000, mode: 0x8003, nodes: Buffer.from([1, ...Array(127).fill(0)]) },
+    { start: 0x7f00_0000_0000, end: 2 ** 47, mode: 4, nodes: Buffer.alloc(128) },
+  ],
   signalActions: [
     { signal: 2, handler: 1n, flags: 0x0400_0000n, restorer: 0n, mask: 0n },
     { signal: 64, handler: 2n ** 63n, flags: 0x1400_0004n, restorer: 0x40_2000n, mask: 2n ** 64n - 1n },
@@ -76,6 +80,7 @@ export const processStates = {
   },
   membarrier: { registrations: 0x10 },
   futureLocking: { mode: 'on-fault' },
+  surroundings: { cgroups: [], label: '', loginUid: '', vsyscall: '' },
   intervalTimers: {
     real: { intervalSec: 1n, intervalUsec: 999_999n, leftSec: 2n ** 62n, leftUsec: 1n },
     virtual: stopped,

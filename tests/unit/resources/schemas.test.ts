@@ -66,13 +66,17 @@ describe('the registry', () => {
   });
 });
 
+/** Aspects that came later: images from before do not have them. */
+const laterAspects = new Set(['process mappingPolicies', 'process surroundings']);
+
 describe('the state of', () => {
   it.each(cases)('%s comes through an image as it was', (_, { schema, state }) => {
     expect(parseState(schema, decodeCbor(encodeCbor(state)), 'STATE record')).toEqual(state);
   });
 
-  it.each(cases)('%s is not nothing, a number, a text or a list of them', (_, { schema }) => {
-    for (const lie of [undefined, null, 7, 'text', [7], Buffer.from('bytes')]) problemWith(schema, lie);
+  it.each(cases)('%s is not nothing, a number, a text or a list of them', (name, { schema }) => {
+    if (!laterAspects.has(name)) problemWith(schema, undefined);
+    for (const lie of [null, 7, 'text', [7], Buffer.from('bytes')]) problemWith(schema, lie);
   });
 
   const fields = samples.flatMap(({ name, schema, state }) =>

@@ -6,6 +6,7 @@ import { MLOCK } from '../../../src/kernel/abi/mman.ts';
 import { ARCH, PR } from '../../../src/kernel/abi/prctl.ts';
 import { readCpuinfo } from '../../../src/procfs/cpuinfo.ts';
 import { futureLocking } from '../../../src/resources/process/future-locking.ts';
+import { mappingPolicies } from '../../../src/resources/process/mapping-policies.ts';
 import { membarrier } from '../../../src/resources/process/membarrier.ts';
 import { session } from '../../../src/resources/process/session.ts';
 import { processSettings } from '../../../src/resources/process/settings.ts';
@@ -18,6 +19,7 @@ import { asTid } from '../../../src/support/brand.ts';
 import type { FakeKernel } from '../tracee/fake-task.ts';
 import { collected, collectorOf, PID, type Restored, restored } from './in-a-batch.ts';
 import { processStates, threadStates } from './samples.ts';
+import { mappingView } from './views.ts';
 
 /** Options of prctl(2) that are asked through a pointer, and of which option each answer is. */
 const storedAt = new Map<number, number>([
@@ -240,6 +242,60 @@ describe('a memory policy', () => {
   });
 });
 
+describe('policies of single mappings', () => {
+  const BIND = 2;
+  const mappings = [
+    { ...mappingView('rw-p', ''), start: 0x10_0000, end: 0x10_1000 },
+    { ...mappingView('rw-s', '/dev/shm/pool'), start: 0x20_0000, end: 0x20_1000 },
+    { ...mappingView('rw-p', ''), start: 0x30_0000, end: 0x30_4000 },
+  ];
+  const read = (kernel: FakeKernel) =>
+    collected(
+      (source) => mappingPolicies.collect({ ...source, mappings } as never) as () => { start: number; mode: number }[],
+      kernel,
+    );
+
+  it('are read of private mappings, and kept where there is one', () => {
+    const asked: number[] = [];
+    const found = read(({ args: [mode = 0, nodes = 0, bits, address = 0, flags] }, memory) => {
+      expect([bits, flags]).toEqual([1024, 2]);
+      asked.push(address);
+      if (address !== 0x30_0000) return 0;
+      memory(mode).writeUInt32LE(BIND, 0);
+      memory(nodes).writeUInt8(5, 0);
+      return 0;
+    });
+    expect(asked).toEqual([0x10_0000, 0x30_0000]);
+    expect(found).toMatchObject([{ start: 0x30_0000, end: 0x30_4000, mode: BIND }]);
+    const { calls, at } = restored((process) => mappingPolicies.restore(found as never, process));
+    expect(calls).toMatchObject([{ name: 'mbind', args: [0x30_0000, 0x4000, BIND, expect.any(Number), 1024, 2] }]);
+    expect(at(calls[0]?.args[3]).readUInt8(0)).toBe(5);
+  });
+
+  it('are none on a kernel without NUMA', () => {
+    expect(read(() => -ERRNO.ENOSYS)).toEqual([]);
+  });
+
+  it('may be more than fit into one batch', () => {
+    const many = Array.from({ length: 1000 }, (_, index) => ({ ...mappings[0], start: index * 4096 }));
+    const collect = (source: { batch: object }) => mappingPolicies.collect({ ...source, mappings: many } as never);
+    expect(collected(collect as never, () => 0)).toEqual([]);
+  });
+
+  it('and of threads are refused where none of their nodes may be used', () => {
+    const host = (nodes: number[] | undefined) => ({ status: { memsAllowedList: nodes } }) as unknown as HostView;
+    const state = { mode: BIND, nodes: Buffer.from([0b1010]) };
+    const codes = (nodes: number[] | undefined, changes = {}) =>
+      memoryPolicy.plan?.({ ...state, ...changes }, host(nodes), asTid(7)).map(({ code }) => code);
+    expect(codes([0, 2])).toEqual(['no-memory-node']);
+    for (const usable of [[1], [0, 3], undefined]) expect(codes(usable)).toEqual([]);
+    expect(codes([0], { nodes: Buffer.alloc(128) })).toEqual([]);
+    expect(codes([0], { mode: BIND | (1 << 14) })).toEqual([]);
+    const mapping = [{ start: 0x1000, end: 0x2000, ...state }];
+    expect(mappingPolicies.plan?.(mapping, host([0]), PID)).toMatchObject([{ path: ['pid 4242', 'mapping 0x1000'] }]);
+  });
+});
+
 describe('a session', () => {
   const state = { leadsSession: false, leadsGroup: false, controllingTerminal: 0 };
   const callsFor = (changes: Partial<typeof state>): unknown[] =>
@@ -255,9 +311,10 @@ describe('a session', () => {
   });
 
   it('is told to have changed only where it has', () => {
-    expect(session.remark?.({ ...state, leadsSession: true, leadsGroup: true }, PID)).toBeUndefined();
-    expect(session.remark?.({ ...state, leadsSession: true, controllingTerminal: 5 }, PID)).toMatch(/terminal/);
-    expect(session.remark?.(state, PID)).toMatch(/process group/);
+    const host = {} as HostView;
+    expect(session.remark?.({ ...state, leadsSession: true, leadsGroup: true }, PID, host)).toBeUndefined();
+    expect(session.remark?.({ ...state, leadsSession: true, controllingTerminal: 5 }, PID, host)).toMatch(/terminal/);
+    expect(session.remark?.(state, PID, host)).toMatch(/process group/);
   });
 });
 
