@@ -7,6 +7,8 @@
 import * as v from 'valibot';
 import { pageAddress } from '../../image/schema.ts';
 import { SYS } from '../../kernel/abi/syscall.ts';
+import type { Mapping } from '../../procfs/smaps.ts';
+import type { CallBatch } from '../../tracee/call-batch.ts';
 import { DEFAULT_POLICY, MAX_NODES, nodeProblems, policyArray, policyFields } from '../memory-nodes.ts';
 import type { ProcessAspect } from '../resource.ts';
 
@@ -15,28 +17,22 @@ const MPOL_F_ADDR = 2;
 const MPOL_MF_MOVE = 2;
 
 const policies = policyArray({ start: pageAddress, end: pageAddress, ...policyFields });
+type Policies = v.InferOutput<typeof policies>;
 
-export const mappingPolicies: ProcessAspect<v.InferOutput<typeof policies>> = {
+/** Mappings of one block of answers: of each the mode, in 8 bytes, and the nodes. */
+const AT_ONCE = 256;
+const ANSWER_SIZE = 8 + MAX_NODES / 8;
+
+export const mappingPolicies: ProcessAspect<Policies> = {
   name: 'mappingPolicies',
   // Images from before do not have them.
   schema: v.optional(policies, []),
   stage: 'memory',
   collect: ({ batch, mappings }) => {
-    const asked = mappings
-      .filter(({ shared }) => !shared)
-      .map(({ start, end }) => {
-        if (!batch.hasRoomFor(1, 8 + MAX_NODES / 8)) batch.run();
-        const mode = batch.data(8);
-        const nodes = batch.data(MAX_NODES / 8);
-        const call = [mode.address, nodes.address, MAX_NODES, start, MPOL_F_ADDR] as const;
-        // A kernel without NUMA has no policies, and leaves the zeros there.
-        batch.tryCall('read the memory policy of a mapping', SYS.get_mempolicy, ...call);
-        return { start, end, mode, nodes };
-      });
-    return () =>
-      asked
-        .map(({ start, end, mode, nodes }) => ({ start, end, mode: mode.bytes.readUInt32LE(0), nodes: nodes.bytes }))
-        .filter(({ mode }) => mode !== DEFAULT_POLICY);
+    const found: (() => Policies)[] = [];
+    const own = mappings.filter(({ shared }) => !shared);
+    for (let first = 0; first < own.length; first += AT_ONCE) found.push(ask(batch, own.slice(first, first + AT_ONCE)));
+    return () => found.flatMap((read) => read());
   },
   plan: (state, host, pid) =>
     state.flatMap((one) => nodeProblems(one, host, [`pid ${pid}`, `mapping 0x${one.start.toString(16)}`])),
@@ -50,3 +46,19 @@ export const mappingPolicies: ProcessAspect<v.InferOutput<typeof policies>> = {
     }
   },
 };
+
+function ask(batch: CallBatch, mappings: readonly Mapping[]): () => Policies {
+  if (!batch.hasRoomFor(mappings.length, mappings.length * ANSWER_SIZE)) batch.run();
+  const answers = batch.data(mappings.length * ANSWER_SIZE);
+  mappings.forEach(({ start }, index) => {
+    const mode = answers.address + index * ANSWER_SIZE;
+    // A kernel without NUMA has no policies, and leaves the zeros there.
+    batch.tryCall('read a memory policy', SYS.get_mempolicy, mode, mode + 8, MAX_NODES, start, MPOL_F_ADDR);
+  });
+  return () =>
+    mappings.flatMap(({ start, end }, index) => {
+      const answer = answers.bytes.subarray(index * ANSWER_SIZE, (index + 1) * ANSWER_SIZE);
+      const mode = answer.readUInt32LE(0);
+      return mode === DEFAULT_POLICY ? [] : [{ start, end, mode, nodes: answer.subarray(8) }];
+    });
+}

@@ -314,7 +314,8 @@ describe('a session', () => {
     const host = {} as HostView;
     expect(session.remark?.({ ...state, leadsSession: true, leadsGroup: true }, PID, host)).toBeUndefined();
     expect(session.remark?.({ ...state, leadsSession: true, controllingTerminal: 5 }, PID, host)).toMatch(/terminal/);
-    expect(session.remark?.(state, PID, host)).toMatch(/process group/);
+    expect(session.remark?.(state, PID, host)).toMatch(/session of the restart command, and .* process group/);
+    expect(session.remark?.({ ...state, leadsGroup: true }, PID, host)).toMatch(/session of the restart command$/);
   });
 });
 
