@@ -1,7 +1,7 @@
 // Makes the golden images of the current format version: `node tools/make-golden.mjs`. Once a version is released they are
 // never made again: tests/images/golden.test.ts shows that every image of every version still opens and says the same.
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -25,6 +25,7 @@ const child = spawn('bash', ['-c', closeInherited, 'bash', program], {
   detached: true,
   cwd: folder,
 });
+closeSync(output);
 try {
   while (!readFileSync(join(folder, 'output'), 'utf8').includes('ready')) {
     if (child.exitCode !== null) throw new Error('the program has ended');
