@@ -3,6 +3,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
+  closeSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -66,6 +67,7 @@ function startXz(folder, file) {
   const log = openSync(join(folder, 'xz.log'), 'w');
   const args = ['-c', closeInherited, 'bash', 'xz', '-T2', '--block-size=4MiB', '-k', file];
   const child = spawn('bash', args, { cwd: folder, stdio: ['ignore', log, log], detached: true });
+  closeSync(log);
   const ended = new Promise((resolve) => child.once('exit', (status, signal) => resolve({ status, signal })));
   return { pid: child.pid, ended };
 }

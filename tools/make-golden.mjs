@@ -1,7 +1,7 @@
 // Makes the golden images of the current format version: `node tools/make-golden.mjs`. Once a version is released they are
 // never made again: tests/images/golden.test.ts shows that every image of every version still opens and says the same.
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -25,11 +25,13 @@ const child = spawn('bash', ['-c', closeInherited, 'bash', program], {
   detached: true,
   cwd: folder,
 });
+closeSync(output);
 try {
   while (!readFileSync(join(folder, 'output'), 'utf8').includes('ready')) {
     if (child.exitCode !== null) throw new Error('the program has ended');
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
+  leaveCgroups(child.pid);
   for (const [name, method] of Object.entries(variants)) {
     const image = join(golden, `v${VERSION}-${name}.qs`);
     if (existsSync(image))
@@ -40,4 +42,16 @@ try {
 } finally {
   child.kill('SIGKILL');
   rmSync(folder, { recursive: true, force: true });
+}
+
+/** The cgroups of whoever runs this would be in the image: the program goes to the root of each hierarchy. */
+function leaveCgroups(pid) {
+  for (const line of readFileSync(`/proc/${pid}/cgroup`, 'utf8').split('\n').filter(Boolean)) {
+    const [, controllers, path] = line.split(':');
+    if (path === '/') continue;
+    const folders = controllers === '' ? ['', 'unified'] : [controllers.replace('name=', '')];
+    const root = folders.map((name) => join('/sys/fs/cgroup', name, 'cgroup.procs')).find((file) => existsSync(file));
+    if (root === undefined) throw new Error(`the hierarchy of ${line} is not mounted at its usual place`);
+    writeFileSync(root, String(pid));
+  }
 }

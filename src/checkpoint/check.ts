@@ -11,7 +11,9 @@ import type { CollectedProcess, HostView, ProcessView } from '../resources/resou
 import { asPid, asTid, type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
 import { type Problem, QuicksaveError } from '../support/errors.ts';
 import { type BatchRunner, CallBatch } from '../tracee/call-batch.ts';
-import { type ClassifiedDescriptor, OutsiderSearch, type Survey, surveyProcess } from './preflight.ts';
+import { neighbourObstacles } from './neighbours.ts';
+import { OutsiderSearch } from './outsiders.ts';
+import { type ClassifiedDescriptor, type Survey, surveyProcess } from './preflight.ts';
 import { refuseUnsavable } from './process-view.ts';
 
 export interface ProcessCheck {
@@ -65,7 +67,8 @@ const canBeLookedAt = ({ code }: Problem): boolean => code === 'already-traced' 
 function survey(pid: Pid): Survey | Problem {
   const outsiders = new OutsiderSearch(pid);
   try {
-    return surveyProcess(pid, { ignoreDescriptors: new Set(), ignoreMappings: new Set(), outsiders });
+    const found = surveyProcess(pid, { ignoreDescriptors: new Set(), ignoreMappings: new Set(), outsiders });
+    return { ...found, problems: [...found.problems, ...neighbourObstacles(found.process)] };
   } catch (error) {
     return asProblem(pid, error);
   }
@@ -84,7 +87,7 @@ interface Ahead {
 }
 
 /** What collecting the state would bring, and what a restart would say to it. */
-function lookAhead({ process: view, descriptors }: Survey): Ahead {
+function lookAhead({ process: view, descriptors, allMappings: mappings }: Survey): Ahead {
   const found: Ahead = { problems: [], restartProblems: [], remarks: [] };
   const host: HostView = {
     ownPid: asPid(process.pid),
@@ -93,22 +96,27 @@ function lookAhead({ process: view, descriptors }: Survey): Ahead {
     keepsParent: true,
   };
   for (const aspect of processAspects) {
-    const state = unlessFailed(() => collectFromOutside(view, aspect.collect));
+    const state = unlessFailed(() => collectFromOutside(view, mappings, aspect.collect));
     if (state === undefined) continue;
     found.restartProblems.push(...(aspect.plan?.(state, host, view.pid) ?? []));
-    addIfSaid(found.remarks, aspect.remark?.(state, view.pid));
+    addIfSaid(found.remarks, aspect.remark?.(state, view.pid, host));
   }
   lookAtDescriptors(view.pid, descriptors, host, found);
   return found;
 }
 
-function collectFromOutside(view: ProcessView, collect: (process: CollectedProcess) => () => unknown): unknown {
+function collectFromOutside(
+  view: ProcessView,
+  mappings: Survey['allMappings'],
+  collect: (process: CollectedProcess) => () => unknown,
+): unknown {
   const batch = new CallBatch(silentRunner(view.pid));
   const finish = collect({
     ...view,
     batch,
     leader: asTid(view.pid),
     flagsOfNewMappings: [],
+    mappings,
     files: { reference: () => 1 },
   });
   batch.run();
@@ -154,7 +162,10 @@ function lookAtDescriptors(pid: Pid, descriptors: readonly ClassifiedDescriptor[
       found.problems.push(barred);
       return;
     }
-    for (const descriptor of descriptors) lookAtDescriptor(pidfd.number, descriptor, host, found);
+    for (const descriptor of descriptors) {
+      found.remarks.push(...descriptor.sharing);
+      lookAtDescriptor(pidfd.number, descriptor, host, found);
+    }
   } finally {
     pidfd.close();
   }
@@ -185,7 +196,7 @@ function lookAtDescriptor(pidfd: LocalFd, { view, kind }: ClassifiedDescriptor, 
   });
   if (state === undefined) return;
   found.restartProblems.push(...(kind.plan?.(state, host, [`pid ${view.pid}`, `fd ${view.fd}`]) ?? []));
-  addIfSaid(found.remarks, kind.remark?.(state, view.fd));
+  addIfSaid(found.remarks, kind.remark?.(state, view.fd, host));
 }
 
 function addIfSaid(remarks: string[], remark: string | undefined): void {

@@ -34,10 +34,12 @@ import { findVdsoSite, installSite, removeSite, type VdsoSite } from '../tracee/
 import { type CollectedTree, collectTree } from './collect.ts';
 import { writeContent } from './content.ts';
 import { type FrozenProcess, freezeProcess } from './freeze.ts';
+import { neighbourObstacles } from './neighbours.ts';
 import { seccompObstacles } from './odd-threads.ts';
 import { discardingOutput, type Output } from './output.ts';
+import { OutsiderSearch } from './outsiders.ts';
 import { type PagePlan, planPages } from './page-plan.ts';
-import { OutsiderSearch, type Survey, surveyProcess } from './preflight.ts';
+import { type Survey, surveyProcess } from './preflight.ts';
 import { refuseUnsavable } from './process-view.ts';
 import { rehearse } from './rehearsal.ts';
 import { describeHost, ImageStream, writeTree } from './write-image.ts';
@@ -95,7 +97,8 @@ function preflight(pid: Pid, outsiders: OutsiderSearch): ReadonlyMap<number, Wai
   const survey = tryOnRunningTarget(pid, () =>
     surveyProcess(pid, { ignoreDescriptors: new Set<number>(), ignoreMappings: new Set<number>(), outsiders }),
   );
-  refuseIfAny(pid, survey?.problems ?? []);
+  const neighbours = tryOnRunningTarget(pid, () => neighbourObstacles({ pid, tids: listTasks(pid) }));
+  refuseIfAny(pid, [...(survey?.problems ?? []), ...(neighbours ?? [])]);
   for (const { mapping } of survey?.mappings ?? []) {
     if (mapping.path !== '') tryOnRunningTarget(pid, () => lookAhead(mapping.path));
   }
@@ -240,6 +243,8 @@ class Save {
     this.#release.push(() => letGo(frozen));
     // Since the preflight it may have got a filter, which the agent's calls would meet.
     this.#prepared.refuse(pid, seccompObstacles(pid, readStatus(pid)));
+    // What is ended must be whole in the image; a program that goes on need not wait for another look at the whole host.
+    if (kill) this.#prepared.refuse(pid, neighbourObstacles({ pid, tids: frozen.tasks.map(({ tid }) => tid) }));
     const { agent, site } = this.#bringAgentIn(frozen);
     const problems: Problem[] = [];
     const survey = this.#survey(agent, frozen);

@@ -15,7 +15,7 @@ import { collectMappedFile, type MappedFile } from '../resources/mapped-file.ts'
 import { processAspects, threadAspects } from '../resources/registry.ts';
 import type { DescriptorView, FileReferences } from '../resources/resource.ts';
 import { wordsToKeep } from '../resources/vm-flags.ts';
-import { type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
+import { asTid, type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import type { Agent } from '../tracee/agent.ts';
@@ -122,9 +122,17 @@ export function collectTree(options: CollectOptions): CollectedTree {
   const leader = frozen.tasks[0];
   if (leader === undefined) throw new Error('a frozen process has a leader');
   const batch = new CallBatch(agent);
-  const source = { ...survey.process, batch, leader: leader.tid, flagsOfNewMappings: survey.ownFlags, files };
-  const read = processAspects.map((aspect) => ({ name: aspect.name, finish: aspect.collect(source) }));
+  const source = {
+    ...survey.process,
+    batch,
+    leader: leader.tid,
+    flagsOfNewMappings: survey.ownFlags,
+    files,
+    mappings: survey.allMappings,
+  };
+  // The thread first: it may ask ptrace(2) while the leader stands still, and a process with much to ask runs the batch.
   const leaderAspects = startThread(frozen.pid, leader, batch);
+  const read = processAspects.map((aspect) => ({ name: aspect.name, finish: aspect.collect(source) }));
   const descriptorTable = batch.data(LDT_ENTRY_SIZE);
   const ldt = batch.tryCall('read the LDT', SYS.modify_ldt, READ_LDT, descriptorTable.address, LDT_ENTRY_SIZE);
   batch.run();
@@ -151,11 +159,16 @@ export function collectTree(options: CollectOptions): CollectedTree {
     contents,
     mappings,
     remarks: [
+      ...threads.flatMap((thread) => lossesOf(thread)),
+      ...survey.descriptors.flatMap(({ sharing }) => sharing),
       ...survey.descriptors.flatMap((one, index) => remarkOn(one, descriptions[index]?.record.state)),
       ...remarks,
     ],
   };
 }
+
+const lossesOf = ({ tid, aspects }: CollectedThread): string[] =>
+  threadAspects.flatMap((aspect) => aspect.loss?.(aspects[aspect.name], asTid(tid)) ?? []);
 
 function describeTask(frozen: FrozenProcess, survey: Survey): TaskRecord {
   const vdso = survey.mappings.find(({ mapping }) => mapping.special === '[vdso]')?.mapping;
@@ -298,6 +311,6 @@ function signalObstacles({ pid, fd, descriptor }: DescriptorView, own: LocalFd):
 }
 
 function remarkOn({ view, kind }: ClassifiedDescriptor, state: unknown): string[] {
-  const remark = kind.remark?.(state, view.fd);
+  const remark = kind.remark?.(state, view.fd, undefined);
   return remark === undefined ? [] : [remark];
 }

@@ -1,10 +1,10 @@
 /** Everything that stands in the way of saving a process, found from outside: the same list before and after freezing. */
 import { statSync } from 'node:fs';
 import { OPEN } from '../kernel/abi/fcntl.ts';
+import { STAT } from '../kernel/abi/stat.ts';
 import { compareDescriptions } from '../kernel/calls/descriptors.ts';
 import { type Descriptor, listDescriptors } from '../procfs/descriptors.ts';
 import { readFdinfo } from '../procfs/fdinfo.ts';
-import { findHoldersOfEach, type Holder } from '../procfs/holders.ts';
 import { isLossyText, unlessMissing } from '../procfs/proc-file.ts';
 import { type Mapping, readSmaps } from '../procfs/smaps.ts';
 import { descriptorKinds, mappingKinds, processAspects } from '../resources/registry.ts';
@@ -18,6 +18,7 @@ import type {
 import { refusedWords } from '../resources/vm-flags.ts';
 import type { Pid, RemoteFd } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
+import { type OutsiderSearch, sharingRemarks } from './outsiders.ts';
 import { processObstacles, viewProcess } from './process-view.ts';
 
 /** One mapping and the kind that has it. */
@@ -31,10 +32,14 @@ export interface ClassifiedDescriptor {
   readonly view: DescriptorView;
   readonly kind: DescriptorKind<unknown>;
   readonly closeOnExec: readonly boolean[];
+  /** What of it other processes have too. */
+  readonly sharing: readonly string[];
 }
 
 export interface Survey {
   readonly process: ProcessView;
+  /** All but ours, also those that need no kind. */
+  readonly allMappings: readonly Mapping[];
   readonly mappings: readonly ClassifiedMapping[];
   readonly descriptors: readonly ClassifiedDescriptor[];
   readonly problems: readonly Problem[];
@@ -50,23 +55,6 @@ export interface SurveyOptions {
   readonly outsiders: OutsiderSearch;
 }
 
-/** Who else holds a pipe. Found once for each pipe, because every process of the host has to be looked at. */
-export class OutsiderSearch {
-  readonly #pid: Pid;
-  readonly #known = new Map<string, readonly Holder[]>();
-
-  constructor(pid: Pid) {
-    this.#pid = pid;
-  }
-
-  of(targets: ReadonlySet<string>): (target: string) => readonly Holder[] {
-    const unknown = new Set([...targets].filter((target) => !this.#known.has(target)));
-    const found = findHoldersOfEach(unknown, new Set([this.#pid, process.pid]));
-    for (const target of unknown) this.#known.set(target, found.get(target) ?? []);
-    return (target) => this.#known.get(target) ?? [];
-  }
-}
-
 export function surveyProcess(pid: Pid, options: SurveyOptions): Survey {
   const process = viewProcess(pid);
   const problems = [
@@ -76,11 +64,12 @@ export function surveyProcess(pid: Pid, options: SurveyOptions): Survey {
   const all = readSmaps(pid);
   const isOurs = ({ start }: Mapping): boolean => options.ignoreMappings.has(start);
   const ownFlags = all.filter(isOurs).flatMap((mapping) => mapping.vmFlags);
-  const mappings = all
-    .filter((mapping) => mapping.special !== VSYSCALL && !isOurs(mapping))
+  const allMappings = all.filter((mapping) => !isOurs(mapping));
+  const mappings = allMappings
+    .filter((mapping) => mapping.special !== VSYSCALL)
     .flatMap((mapping) => classifyMapping(pid, mapping, problems));
   const descriptors = surveyDescriptors(pid, options, problems);
-  return { process, mappings, descriptors, problems, ownFlags };
+  return { process, allMappings, mappings, descriptors, problems, ownFlags };
 }
 
 /** In every process at the same address above user space, and no mapping that could be unmapped or made. */
@@ -113,10 +102,9 @@ function classifyMapping(pid: Pid, mapping: Mapping, problems: Problem[]): Class
 function surveyDescriptors(pid: Pid, options: SurveyOptions, problems: Problem[]): ClassifiedDescriptor[] {
   const open = listDescriptors(pid).filter(({ fd }) => !options.ignoreDescriptors.has(fd));
   const seen = open.flatMap((descriptor) => unlessMissing(() => lookAt(pid, descriptor)) ?? []);
-  const pipes = new Set(
-    seen.filter(({ descriptor }) => descriptor.kind === 'pipe').map((one) => one.descriptor.target),
-  );
-  const outsidersOf = options.outsiders.of(pipes);
+  const targetsOf = (found: readonly Seen[]): Set<string> => new Set(found.map((one) => one.descriptor.target));
+  const pipes = targetsOf(seen.filter(({ descriptor }) => descriptor.kind === 'pipe'));
+  const outsidersOf = options.outsiders.of(pipes, targetsOf(seen.filter(isFile)));
   const siblings: DescriptorView[] = [];
   const groups = groupByDescription(pid, seen).map((members) => {
     const [first] = members;
@@ -125,14 +113,21 @@ function surveyDescriptors(pid: Pid, options: SurveyOptions, problems: Problem[]
       ...first,
       fd: first.descriptor.fd,
       numbers: members.map((member) => member.descriptor.fd),
-      outsiders: outsidersOf(first.descriptor.target),
+      outsiders: pipes.has(first.descriptor.target) ? outsidersOf(first.descriptor.target) : [],
       siblings,
     };
     siblings.push(view);
-    return { view, closeOnExec: members.map((member) => (member.info.flags & O_CLOEXEC) !== 0) };
+    const sharing = isFile(first) ? sharingRemarks(view, outsidersOf(first.descriptor.target)) : [];
+    return { view, sharing, closeOnExec: members.map((member) => (member.info.flags & O_CLOEXEC) !== 0) };
   });
-  return groups.flatMap(({ view, closeOnExec }) => classifyDescriptor(view, closeOnExec, problems));
+  return groups.flatMap((group) => classifyDescriptor(group, problems));
 }
+
+/** What has a position, or content, of its own: a device that forgets everything has not. */
+const isFile = ({ descriptor, stat }: Seen): boolean => {
+  const type = stat.mode & STAT.S_IFMT;
+  return descriptor.kind === 'path' && (type === STAT.S_IFREG || type === STAT.S_IFDIR);
+};
 
 const { O_ASYNC, O_CLOEXEC } = OPEN;
 
@@ -151,6 +146,8 @@ function lookAt(pid: Pid, descriptor: Descriptor): Seen | undefined {
     info: readFdinfo(pid, descriptor.fd),
     stat: {
       mode: Number(now.mode),
+      uid: Number(now.uid),
+      gid: Number(now.gid),
       device: Number(now.dev),
       inode: now.ino,
       rawDevice: Number(now.rdev),
@@ -198,11 +195,8 @@ function groupByDescription(pid: Pid, seen: readonly Seen[]): NonEmpty<Seen>[] {
 
 const isSame = (pid: Pid, a: RemoteFd, b: RemoteFd): boolean => compareDescriptions(pid, a, pid, b) === 0;
 
-function classifyDescriptor(
-  view: DescriptorView,
-  closeOnExec: readonly boolean[],
-  problems: Problem[],
-): ClassifiedDescriptor[] {
+function classifyDescriptor(group: Omit<ClassifiedDescriptor, 'kind'>, problems: Problem[]): ClassifiedDescriptor[] {
+  const { view, closeOnExec } = group;
   const kind = descriptorKinds.find((candidate) => candidate.recognise(view));
   problems.push(...lossyPath(view.descriptor.target, [`pid ${view.pid}`, `fd ${view.fd}`]));
   if (kind === undefined) {
@@ -223,8 +217,9 @@ function classifyDescriptor(
       remedy: 'Save it when the program has switched that off.',
     });
   }
-  if (!kind.eachNumberApart) return [{ view, kind, closeOnExec }];
+  if (!kind.eachNumberApart) return [{ ...group, kind }];
   return view.numbers.map((fd, index) => ({
+    ...group,
     view: { ...view, fd, numbers: [fd] },
     kind,
     closeOnExec: [closeOnExec[index] ?? false],

@@ -122,5 +122,16 @@ export function processObstacles({ pid, stat, status, tids }: ProcessView): Prob
       remedy: 'Start it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off.',
     });
   }
+  if (status.untagMask !== undefined && status.untagMask !== ALL_BITS) {
+    found.push({
+      code: 'address-tags',
+      path,
+      message: 'It has tags in its addresses (ARCH_ENABLE_TAGGED_ADDR), which cannot be saved yet.',
+      remedy: 'Start it without linear address masking.',
+    });
+  }
   return found;
 }
+
+/** The bits of an address that count: proc_pid_status(5), untag_mask. */
+const ALL_BITS = 2n ** 64n - 1n;

@@ -96,6 +96,12 @@ export const readStatus = (pid: Pid): ProcessStatus => parseStatus(readProcText(
 export const readTaskStatus = (pid: Pid, tid: Tid): ProcessStatus =>
   parseStatus(readProcText(pid, `task/${tid}/status`));
 
+/** Signals that a thread, and its process as a whole, have been sent and not taken: bit n - 1 is signal n. */
+export function readPendingMasks(pid: Pid, tid: Tid): { readonly own: bigint; readonly shared: bigint } {
+  const fields = new KeyedText(FILE, readProcText(pid, `task/${tid}/status`));
+  return { own: fields.mask('SigPnd'), shared: fields.mask('ShdPnd') };
+}
+
 export function parseStatus(text: string): ProcessStatus {
   const fields = new KeyedText(FILE, text);
   return { ...identity(fields), ...memory(fields), ...signals(fields), ...privileges(fields), ...placement(fields) };

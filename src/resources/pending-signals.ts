@@ -1,6 +1,9 @@
 /**
  * Signals that wait for delivery: read with PTRACE_PEEKSIGINFO in their order, queued again from inside with the siginfo
  * that they had. The kernel takes any si_code from a process that signals itself (rt_sigqueueinfo(2)).
+ *
+ * A signal that was sent when the queue was full (RLIMIT_SIGPENDING, getrlimit(2)) waits without a siginfo: only its bit in
+ * the mask is there. The kernel delivers it as one of kill(2) from nobody, and that is what is saved.
  */
 import * as v from 'valibot';
 import { byteString } from '../image/schema.ts';
@@ -23,3 +26,22 @@ export const signalQueue = v.pipe(
   v.maxLength(1 << 20),
 );
 export type SignalQueue = v.InferOutput<typeof signalQueue>;
+
+/** It never has a siginfo, and who has it pending is about to end. */
+const SIGKILL = 9;
+
+/** The queue, and for each signal of the mask that is not in it what the kernel will make of it: collect_signal(). */
+export function withoutGaps(queue: readonly Buffer[], mask: bigint): Buffer[] {
+  const queued = new Set(queue.map(signalNumber));
+  const lost = Array.from({ length: NSIG }, (_, index) => index + 1)
+    .filter((signal) => ((mask >> BigInt(signal - 1)) & 1n) === 1n && signal !== SIGKILL && !queued.has(signal))
+    .map(fromNobody);
+  return [...queue, ...lost];
+}
+
+/** si_code SI_USER, pid and uid 0: all zeros but the number. */
+function fromNobody(signal: number): Buffer {
+  const info = Buffer.alloc(SIGINFO_SIZE);
+  info.writeInt32LE(signal, 0);
+  return info;
+}

@@ -16,6 +16,7 @@ import { fileSystemContext } from './process/file-system-context.ts';
 import { futureLocking } from './process/future-locking.ts';
 import { intervalTimers } from './process/interval-timers.ts';
 import { limits } from './process/limits.ts';
+import { mappingPolicies } from './process/mapping-policies.ts';
 import { membarrier } from './process/membarrier.ts';
 import { memoryMapFields } from './process/memory-map-fields.ts';
 import { namespaces } from './process/namespaces.ts';
@@ -24,6 +25,7 @@ import { session } from './process/session.ts';
 import { processSettings } from './process/settings.ts';
 import { sharedPendingSignals } from './process/shared-pending-signals.ts';
 import { signalActions } from './process/signal-actions.ts';
+import { surroundings } from './process/surroundings.ts';
 import type { DescriptorKind, MappingKind, ProcessAspect, ThreadAspect } from './resource.ts';
 import { memoryPolicy } from './thread/memory-policy.ts';
 import { threadName } from './thread/name.ts';
@@ -50,12 +52,14 @@ export const processAspects: readonly ProcessAspect<unknown>[] = [
   fileSystemContext,
   procFiles,
   memoryMapFields,
+  mappingPolicies,
   signalActions,
   processSettings,
   membarrier,
   futureLocking,
   intervalTimers,
   sharedPendingSignals,
+  surroundings,
   limits,
 ].map((aspect) => erase<ProcessAspect<unknown>>(aspect));
 

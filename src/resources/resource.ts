@@ -33,11 +33,14 @@ export interface ProcessView {
 
 /** A stopped process with the agent in it. */
 export interface CollectedProcess extends ProcessView {
+  /** Who has more to ask than fits runs it in between. */
   readonly batch: CallBatch;
   readonly leader: Tid;
   /** VmFlags (proc_pid_smaps(5)) that the kernel gives to any mapping made in it now: those of ours. */
   readonly flagsOfNewMappings: readonly string[];
   readonly files: FileReferences;
+  /** Its mappings, ours left out, [vsyscall] included. */
+  readonly mappings: readonly Mapping[];
 }
 
 /** Files that mappings and the executable link name: each is one object of the image. */
@@ -102,7 +105,7 @@ export interface ProcessAspect<State> {
   readonly stage: 'early' | 'memory' | 'late';
   readonly restore: (state: NoInfer<State>, process: RebuiltProcess) => void;
   /** A sentence for the summary, where something comes back otherwise than it was. */
-  readonly remark?: (state: NoInfer<State>, pid: Pid) => string | undefined;
+  readonly remark?: (state: NoInfer<State>, pid: Pid, host: HostView) => string | undefined;
 }
 
 /** One piece of the state of a thread. Registers are not an aspect: they have records of their own. */
@@ -112,6 +115,8 @@ export interface ThreadAspect<State> {
   readonly collect: Collector<CollectedThread, NoInfer<State>>;
   readonly plan?: (state: NoInfer<State>, host: HostView, tid: Tid) => Problem[];
   readonly restore: (state: NoInfer<State>, thread: RebuiltThread) => void;
+  /** A sentence for the summary of a save, where something of it is not in the image. */
+  readonly loss?: (state: NoInfer<State>, tid: Tid) => string | undefined;
   /** A sentence for the summary of a restart, where something comes back otherwise than it was. */
   readonly remark?: (state: NoInfer<State>, host: HostView, tid: Tid) => string | undefined;
 }
@@ -134,6 +139,8 @@ export interface DescriptorView {
 
 export interface DescriptorStat {
   readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
   readonly device: number;
   readonly inode: bigint;
   readonly rawDevice: number;
@@ -173,8 +180,11 @@ export interface DescriptorKind<State> {
   readonly contentTarget?: (state: NoInfer<State>, world: RestoredDescriptors) => OwnedFd;
   /** Calls inside the process, once the descriptor stands at `fd`: what belongs to the process, not to the object. */
   readonly finish?: (state: NoInfer<State>, process: RebuiltProcess, fd: RemoteFd) => void;
-  /** A sentence for the summary, where the object comes back as something else than it was. */
-  readonly remark?: (state: NoInfer<State>, fd: RemoteFd) => string | undefined;
+  /**
+   * A sentence for the summary, where the object comes back as something else than it was. The summary of a save has no host:
+   * nobody knows yet where the restart will be.
+   */
+  readonly remark?: (state: NoInfer<State>, fd: RemoteFd, host: HostView | undefined) => string | undefined;
 }
 
 /** Which pages of a mapping the image carries. */

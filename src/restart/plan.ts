@@ -298,10 +298,10 @@ function planDescriptions(model: ImageModel, host: RestartHost, problems: Proble
 function remarksOf(plan: RestartPlan, host: RestartHost): string[] {
   const fdOf = (objref: number): number => plan.entries.find((entry) => entry.object === objref)?.fd ?? -1;
   return [
-    ...plan.aspects.map(({ aspect, state }) => aspect.remark?.(state, plan.pid)),
+    ...plan.aspects.map(({ aspect, state }) => aspect.remark?.(state, plan.pid, host)),
     ...plan.threads.flatMap(({ tid, aspects }) =>
       aspects.map(({ aspect, state }) => aspect.remark?.(state, host, tid)),
     ),
-    ...plan.descriptions.map(({ objref, kind, state }) => kind.remark?.(state, fdOf(objref) as never)),
+    ...plan.descriptions.map(({ objref, kind, state }) => kind.remark?.(state, fdOf(objref) as never, host)),
   ].filter((remark) => remark !== undefined);
 }

@@ -68,6 +68,15 @@ static void flags_of(void *address, char *flags, size_t size) {
   fclose(file);
 }
 
+/* The policy of the page at this address, and whether it has node 0. */
+static int policy_of(void *page, int *has_node) {
+  int mode = -1;
+  unsigned long nodes[16] = {0};
+  CHECK(syscall(SYS_get_mempolicy, &mode, nodes, 1024UL, page, MPOL_F_ADDR) == 0, "MPOL_F_ADDR: errno %d", errno);
+  *has_node = (int)nodes[0];
+  return mode;
+}
+
 int main(void) {
   pthread_t thread;
   pthread_barrier_init(&started, NULL, 2);
@@ -78,6 +87,11 @@ int main(void) {
   merges = prctl(PR_SET_MEMORY_MERGE, 1, 0, 0, 0) == 0;
   denies = prctl(PR_SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0) == 0;
   CHECK(mlockall(MCL_FUTURE | MCL_ONFAULT) == 0, "mlockall: errno %d", errno);
+  char *pages = mmap(NULL, 5 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  unsigned long first_node[16] = {1};
+  memset(pages, 1, 5 * 4096);
+  int binds = syscall(SYS_mbind, pages + 4096, 4096UL, MPOL_BIND, first_node, 1024UL, 0) == 0 &&
+              syscall(SYS_mbind, pages + 3 * 4096, 4096UL, MPOL_INTERLEAVE | MPOL_F_STATIC_NODES, first_node, 1024UL, 0) == 0;
   say("ready\n");
   wait_for_go();
   CHECK(syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0, "the membarrier registration is lost");
@@ -88,6 +102,11 @@ int main(void) {
   CHECK(prctl(PR_MCE_KILL_GET, 0, 0, 0, 0) == PR_MCE_KILL_DEFAULT, "the memory error policy of the first thread");
   unsigned long nodes[16] = {0};
   CHECK(!has_policy || policy(nodes) == MPOL_DEFAULT, "the memory policy of the first thread");
+  for (int i = 0; binds && i < 5; i++) {
+    int node, mode = policy_of(pages + i * 4096, &node);
+    int expected = i == 1 ? MPOL_BIND : i == 3 ? MPOL_INTERLEAVE | MPOL_F_STATIC_NODES : MPOL_DEFAULT;
+    CHECK(mode == expected && node == i % 2, "page %d has the policy %d", i, mode);
+  }
   char flags[1024] = "";
   void *area = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   mprotect(area, 4096, PROT_READ);

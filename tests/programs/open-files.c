@@ -67,6 +67,9 @@ int main(void) {
   CHECK(ftruncate(nameless, 100000) == 0 && pwrite(nameless, "end", 3, 99997) == 3, "ftruncate");
   lseek(nameless, 7, SEEK_SET);
   unlink("nameless");
+  gid_t group = geteuid() == 0 ? 98 : getegid();
+  uid_t owner = geteuid() == 0 ? 1234 : geteuid();
+  CHECK(fchown(nameless, owner, group) == 0 && fchmod(nameless, 04406) == 0, "fchown: errno %d", errno);
   int flocked = open("locked", O_RDWR), posix = open("text", O_RDWR), ofd = open("log", O_RDWR);
   CHECK(flock(flocked, LOCK_EX) == 0, "flock");
   struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 4, .l_len = 10};
@@ -102,6 +105,7 @@ int main(void) {
   CHECK(read(closed[0], text, sizeof text) == 4 && read(closed[0], text, sizeof text) == 0, "the pipe without a writer");
   CHECK(position(nameless) == 7 && read(nameless, text, 13) == 13 && memcmp(text, "can open this", 13) == 0, "the file without a name");
   CHECK(fstat(nameless, &status) == 0 && status.st_size == 100000 && status.st_nlink == 0, "its size");
+  CHECK((status.st_mode & 07777) == 04406 && status.st_uid == owner && status.st_gid == group, "its mode is %o, its owner %u:%u", status.st_mode, status.st_uid, status.st_gid);
   CHECK(pread(nameless, text, 3, 99997) == 3 && memcmp(text, "end", 3) == 0, "its end");
   CHECK(is_locked("locked", 1, 0) && is_locked("text", 0, 4) && is_locked("log", 0, 0), "a lock is lost");
   CHECK(!is_locked("locked", 0, 0) && !is_locked("text", 1, 0), "a lock too many");

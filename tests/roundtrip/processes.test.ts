@@ -20,6 +20,7 @@ const programs = [
   { name: 'memory-kinds', keeps: 'memory of every kind, and the map itself' },
   { name: 'process-state', keeps: 'what belongs to the process' },
   { name: 'thread-state', keeps: 'what belongs to each thread' },
+  { name: 'full-signal-queue', keeps: 'signals that wait without their siginfo' },
   { name: 'kernel-settings', keeps: 'what prctl and its relatives have set' },
   { name: 'open-files', keeps: 'open files, pipes and locks' },
   { name: 'calls-in-flight', keeps: 'system calls in flight' },

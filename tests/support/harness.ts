@@ -3,7 +3,17 @@
  * and ending by pid whatever a test has started.
  */
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -70,6 +80,8 @@ export function start(folder: string, program: string, args: readonly string[] =
   const out = openSync(output, 'w');
   const clean = ['-c', closeInherited, 'bash', program, ...args];
   const child = spawn('bash', clean, { stdio: ['ignore', out, out], detached: true, cwd: folder });
+  // The program's alone: a save would name us as another holder.
+  closeSync(out);
   const { pid } = child;
   if (pid === undefined) throw new Error(`${program} could not be started`);
   remember(pid);

@@ -2,6 +2,7 @@
 import type { LocalFd, Pid, RemoteFd, Tid } from '../../support/brand.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { FCNTL, OPEN } from '../abi/fcntl.ts';
+import { KCMP } from '../abi/fs.ts';
 import { SOCKET } from '../abi/socket.ts';
 import { SYS } from '../abi/syscall.ts';
 import { check, isFailure } from '../errors.ts';
@@ -85,13 +86,6 @@ export function trySeek(fd: LocalFd, offset: number, whence: number): number | u
   return isFailure(result) ? undefined : result;
 }
 
-/** kcmp(2): do two descriptors name one open file description? Undefined where the kernel lacks it. */
-export function sameDescription(pid: Pid, a: RemoteFd, b: RemoteFd): boolean | undefined {
-  const KCMP_FILE = 0;
-  const result = rawSyscall(SYS.kcmp, pid, pid, KCMP_FILE, a, b);
-  return isFailure(result) ? undefined : result === 0;
-}
-
 /** The order of two open file descriptions in the kernel: 0 same, 1 less, 2 greater (kcmp(2)). */
 export function compareDescriptions(pidA: Pid, a: RemoteFd, pidB: Pid, b: RemoteFd): number {
   const KCMP_FILE = 0;
@@ -101,6 +95,10 @@ export function compareDescriptions(pidA: Pid, a: RemoteFd, pidB: Pid, b: Remote
   });
 }
 
+/** kcmp(2): is it one open file description? False also where one of the two is gone. */
+export const isSameDescription = (pidA: Pid, a: RemoteFd, pidB: Pid, b: RemoteFd): boolean =>
+  rawSyscall(SYS.kcmp, pidA, pidB, KCMP.KCMP_FILE, a, b) === 0;
+
 /** kcmp(2) of what two tasks share: KCMP_FS, KCMP_FILES, KCMP_VM. */
 export function compareTasks(a: Tid, b: Tid, type: number): boolean {
   const result = rawSyscall(SYS.kcmp, a, b, type, 0, 0);
@@ -108,6 +106,9 @@ export function compareTasks(a: Tid, b: Tid, type: number): boolean {
   if (result === -ERRNO.ESRCH) return true;
   return check('kcmp', result, { doing: 'compare two threads', pid: a }) === 0;
 }
+
+/** {@link compareTasks} of tasks that we may not be allowed to look into, or that are gone: then false. */
+export const tryCompareTasks = (a: Tid, b: Tid, type: number): boolean => rawSyscall(SYS.kcmp, a, b, type, 0, 0) === 0;
 
 /** Bytes that can be read at once from a pipe, terminal or socket (ioctl FIONREAD). */
 export function bytesQueued(fd: LocalFd, FIONREAD: number): number {

@@ -1,7 +1,8 @@
 /**
  * An open regular file that has no name any more: unlink(2), O_TMPFILE. Its bytes are carried in the image. It comes back
  * under its old name for an instant, or without any where that is taken, and is unlinked again. A memfd is refused (it has
- * seals and no file system). Lost: owner, mode, times and extended attributes other than those of a new file.
+ * seals and no file system). Lost: times, extended attributes, holes; its owner, where the restart may not give it away: then
+ * the summary says so.
  */
 import { rmSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -9,12 +10,15 @@ import * as v from 'valibot';
 import { boundedString, count, u32, u64 } from '../../image/schema.ts';
 import { FCNTL, OPEN } from '../../kernel/abi/fcntl.ts';
 import { STAT } from '../../kernel/abi/stat.ts';
+import { SYS } from '../../kernel/abi/syscall.ts';
 import { openFile, setFileSize, trySeek } from '../../kernel/calls/descriptors.ts';
 import { KernelError } from '../../kernel/errors.ts';
 import type { OwnedFd } from '../../kernel/owned-fd.ts';
+import type { ProcessStatus } from '../../procfs/status.ts';
+import type { RemoteFd } from '../../support/brand.ts';
 import { tryStat } from '../../support/try-stat.ts';
 import { lockObstacles, locks, locksOf, takeDescriptionLocks, takeProcessLocks } from '../file-locks.ts';
-import type { DescriptorKind } from '../resource.ts';
+import type { DescriptorKind, RebuiltProcess } from '../resource.ts';
 
 const schema = v.strictObject({
   path: boundedString(4096),
@@ -23,6 +27,8 @@ const schema = v.strictObject({
   device: u64,
   flags: u32,
   mode: u32,
+  /** Images from before do not have it. */
+  owner: v.optional(v.strictObject({ uid: u32, gid: u32 })),
   position: u64,
   sizeBytes: count,
   /** The first description of the file carries its bytes. */
@@ -52,6 +58,7 @@ export const unlinkedFile: DescriptorKind<UnlinkedFile> = {
     device: BigInt(stat.device),
     flags: (info.flags & ~OPENING_FLAGS & ~OPEN.O_DIRECTORY) >>> 0,
     mode: stat.mode & 0o7777,
+    owner: { uid: stat.uid, gid: stat.gid },
     position: BigInt(info.position),
     sizeBytes: Number(stat.sizeBytes),
     carries: siblings.find((other) => other.stat.inode === stat.inode && other.stat.device === stat.device)?.fd === fd,
@@ -78,11 +85,38 @@ export const unlinkedFile: DescriptorKind<UnlinkedFile> = {
   },
   contentTarget: (state, world) =>
     world.shared(`file ${state.device}:${state.inode}`, () => ({ file: makeUnlinked(state) })).file,
-  finish: (state, process, fd) => takeProcessLocks(fd, state.locks, state.path, process),
+  finish: (state, process, fd) => {
+    takeProcessLocks(fd, state.locks, state.path, process);
+    setOwnerAndMode(state, process, fd);
+  },
+  remark: ({ path, owner }, fd, host) =>
+    owner === undefined || host === undefined || mayGiveTo(owner, host.status)
+      ? undefined
+      : `the file ${path} of descriptor ${fd}, which has no name, belonged to uid ${owner.uid}, gid ${owner.gid}`,
 };
 
+/** linux/capability.h */
+const CAP_CHOWN = 0n;
+
+/** Without the capability: only what is its own, to a group that it is in (chown(2)). */
+function mayGiveTo(owner: { uid: number; gid: number }, { uid, gid, groups, capEffective }: ProcessStatus): boolean {
+  if (((capEffective >> CAP_CHOWN) & 1n) === 1n) return true;
+  return owner.uid === uid.filesystem && [gid.filesystem, ...groups].includes(owner.gid);
+}
+
+/** When all its descriptions are open: the mode may forbid that. To give a file away takes set-user-ID bits from its mode. */
+function setOwnerAndMode({ path, mode, owner }: UnlinkedFile, { batch }: RebuiltProcess, fd: RemoteFd): void {
+  batch.call(`set the mode of ${path}`, SYS.fchmod, fd, mode);
+  if (owner === undefined) return;
+  batch.tryCall(`set the owner of ${path}`, SYS.fchown, fd, owner.uid, owner.gid);
+  batch.tryCall(`set the mode of ${path}`, SYS.fchmod, fd, mode);
+}
+
+/** Until all its descriptions are open. */
+const FIRST_MODE = 0o600;
+
 function makeUnlinked(state: UnlinkedFile): OwnedFd {
-  const file = makeUnderItsName(state) ?? openFile(dirname(state.path), OPEN.O_TMPFILE | OPEN.O_RDWR, state.mode);
+  const file = makeUnderItsName(state) ?? openFile(dirname(state.path), OPEN.O_TMPFILE | OPEN.O_RDWR, FIRST_MODE);
   setFileSize(file.number, state.sizeBytes);
   return file;
 }
@@ -90,7 +124,7 @@ function makeUnlinked(state: UnlinkedFile): OwnedFd {
 /** Undefined if the name is taken. */
 function makeUnderItsName(state: UnlinkedFile): OwnedFd | undefined {
   try {
-    const file = openFile(state.path, OPEN.O_CREAT | OPEN.O_EXCL | OPEN.O_RDWR, state.mode);
+    const file = openFile(state.path, OPEN.O_CREAT | OPEN.O_EXCL | OPEN.O_RDWR, FIRST_MODE);
     rmSync(state.path);
     return file;
   } catch (error) {

@@ -39,6 +39,9 @@ export const credentials: ProcessAspect<CredentialsState> = {
     return () => ({ ...fromStatus(status), securebits: securebits.result });
   },
   plan: refuseOtherRights,
+  // Inherited, and nobody can take a filter away (seccomp(2)). A process that had one of its own is not saved.
+  remark: (_state, _pid, { status: { seccompMode = 0 } }) =>
+    seccompMode === 0 ? undefined : 'it runs under the seccomp filter of the restart command',
   restore: ({ securebits }, { batch }) => {
     // The plan has seen that the caller's other credentials are the saved ones; the process has inherited them.
     if (securebits === SECBIT_KEEP_CAPS) batch.call('set the keepcaps flag', SYS.prctl, PR.PR_SET_KEEPCAPS, 1);

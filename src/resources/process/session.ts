@@ -29,8 +29,8 @@ export const session: ProcessAspect<Session> = {
   remark: (state) => {
     if (state.leadsSession && state.controllingTerminal !== 0)
       return 'its session has no controlling terminal any more';
-    if (!state.leadsSession && state.leadsGroup) return 'it is in the session of the restart command';
-    if (!state.leadsGroup) return 'it leads a process group of its own now';
-    return undefined;
+    if (state.leadsSession) return undefined;
+    const session = 'it is in the session of the restart command';
+    return state.leadsGroup ? session : `${session}, and leads a process group of its own now`;
   },
 };

@@ -3,7 +3,7 @@
  */
 import * as v from 'valibot';
 import { signed32 } from '../../image/schema.ts';
-import { PR } from '../../kernel/abi/prctl.ts';
+import { ARCH, PR } from '../../kernel/abi/prctl.ts';
 import { SYS } from '../../kernel/abi/syscall.ts';
 import type { CallBatch, PendingCall } from '../../tracee/call-batch.ts';
 import type { ProcessAspect } from '../resource.ts';
@@ -36,6 +36,9 @@ const sinceLately = (what: string, get: number, set: number): Setting => ({
   },
 });
 
+/** The only register state that a program has to ask for: Linux 5.16, Documentation/arch/x86/xstate.rst. */
+const XTILE_DATA = 18n;
+
 const settings = {
   childSubreaper: stored('the subreaper flag', PR.PR_GET_CHILD_SUBREAPER, PR.PR_SET_CHILD_SUBREAPER),
   thpDisable: {
@@ -46,6 +49,18 @@ const settings = {
     // From Linux 6.18 on the answer has flags beside bit 0, which are the third argument when it is set.
     set: (batch: CallBatch, value: number) =>
       void batch.call('set the huge page setting', SYS.prctl, PR.PR_SET_THP_DISABLE, value & 1, value & ~1),
+  },
+  tileData: {
+    read: (batch: CallBatch) => {
+      const mask = batch.data(8);
+      batch.tryCall('read the permitted register state', SYS.arch_prctl, ARCH.ARCH_GET_XCOMP_PERM, mask.address);
+      return () => Number((mask.bytes.readBigUInt64LE(0) >> XTILE_DATA) & 1n);
+    },
+    // exec(2) has taken every permission away.
+    set: (batch: CallBatch, value: number) => {
+      if (value === 0) return;
+      batch.call('ask for AMX tiles', SYS.arch_prctl, ARCH.ARCH_REQ_XCOMP_PERM, XTILE_DATA);
+    },
   },
   memoryMerge: sinceLately('the merging of equal pages', PR.PR_GET_MEMORY_MERGE, PR.PR_SET_MEMORY_MERGE),
   denyWriteExecute: sinceLately('memory-deny-write-execute', PR.PR_GET_MDWE, PR.PR_SET_MDWE),
@@ -62,9 +77,11 @@ const settings = {
 
 type SettingName = keyof typeof settings;
 const names = Object.keys(settings) as SettingName[];
-const schema = v.strictObject(
-  Object.fromEntries(names.map((name) => [name, signed32])) as Record<SettingName, typeof signed32>,
-);
+const schema = v.strictObject({
+  ...(Object.fromEntries(names.map((name) => [name, signed32])) as Record<SettingName, typeof signed32>),
+  // Images from before this setting do not have it.
+  tileData: v.optional(signed32, 0),
+});
 
 export const processSettings: ProcessAspect<Record<SettingName, number>> = {
   name: 'settings',

@@ -1,7 +1,8 @@
 /** Signals sent to the process as a whole that no thread has taken yet: signal(7). */
 import { SYS } from '../../kernel/abi/syscall.ts';
 import { peekSignals } from '../../kernel/calls/ptrace.ts';
-import { type SignalQueue, signalNumber, signalQueue } from '../pending-signals.ts';
+import { readPendingMasks } from '../../procfs/status.ts';
+import { type SignalQueue, signalNumber, signalQueue, withoutGaps } from '../pending-signals.ts';
 import type { ProcessAspect } from '../resource.ts';
 
 export const sharedPendingSignals: ProcessAspect<SignalQueue> = {
@@ -10,9 +11,12 @@ export const sharedPendingSignals: ProcessAspect<SignalQueue> = {
   stage: 'late',
   // When all else has been read: a timer may still run out meanwhile.
   collect:
-    ({ leader }) =>
-    () =>
-      peekSignals(leader, 'shared'),
+    ({ pid, leader }) =>
+    () => {
+      // The mask first: what comes in between is in the queue then.
+      const { shared } = readPendingMasks(pid, leader);
+      return withoutGaps(peekSignals(leader, 'shared'), shared);
+    },
   restore: (state, { pid, batch }) => {
     for (const info of state) {
       if (!batch.hasRoomFor(1, info.length)) batch.run();

@@ -1,16 +1,12 @@
-/** The NUMA policy of a thread: get_mempolicy(2), set_mempolicy(2). Policies of single mappings (mbind(2)) are lost. */
+/** The NUMA policy of a thread: get_mempolicy(2), set_mempolicy(2). */
 import * as v from 'valibot';
-import { byteString, u32 } from '../../image/schema.ts';
 import { ERRNO } from '../../kernel/abi/errno.ts';
 import { SYS } from '../../kernel/abi/syscall.ts';
 import { check } from '../../kernel/errors.ts';
+import { DEFAULT_POLICY, MAX_NODES, nodeProblems, policyFields } from '../memory-nodes.ts';
 import type { ThreadAspect } from '../resource.ts';
 
-/** More nodes than any kernel is built for (CONFIG_NODES_SHIFT is at most 10). */
-const MAX_NODES = 1024;
-const DEFAULT_POLICY = 0;
-
-const schema = v.strictObject({ mode: u32, nodes: byteString(MAX_NODES / 8) });
+const schema = v.strictObject(policyFields);
 
 export const memoryPolicy: ThreadAspect<v.InferOutput<typeof schema>> = {
   name: 'memoryPolicy',
@@ -27,6 +23,7 @@ export const memoryPolicy: ThreadAspect<v.InferOutput<typeof schema>> = {
       return { mode: policy, nodes: policy === DEFAULT_POLICY ? Buffer.alloc(0) : Buffer.from(nodes.bytes) };
     };
   },
+  plan: (state, host, tid) => nodeProblems(state, host, [`thread ${tid}`, 'memory policy']),
   restore: (state, { batch }) => {
     // The default is set too, where there are policies at all: this command may have been given another.
     if (state.mode === DEFAULT_POLICY) {

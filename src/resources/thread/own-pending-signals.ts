@@ -1,14 +1,17 @@
 /** Signals sent to one thread that it has not taken yet: tgkill(2), pthread_sigqueue(3). */
 import { SYS } from '../../kernel/abi/syscall.ts';
 import { peekSignals } from '../../kernel/calls/ptrace.ts';
-import { type SignalQueue, signalNumber, signalQueue } from '../pending-signals.ts';
+import { readPendingMasks } from '../../procfs/status.ts';
+import { type SignalQueue, signalNumber, signalQueue, withoutGaps } from '../pending-signals.ts';
 import type { ThreadAspect } from '../resource.ts';
 
 export const ownPendingSignals: ThreadAspect<SignalQueue> = {
   name: 'ownPendingSignals',
   schema: signalQueue,
-  collect: ({ tid }) => {
-    const queued = peekSignals(tid, 'own');
+  collect: ({ pid, tid }) => {
+    // The mask first: what comes in between is in the queue then.
+    const { own } = readPendingMasks(pid, tid);
+    const queued = withoutGaps(peekSignals(tid, 'own'), own);
     return () => queued;
   },
   restore: (state, { pid, tid, batch }) => {

@@ -12,6 +12,7 @@ import { descriptorKinds } from '../../../src/resources/registry.ts';
 import type { DescriptorView, HostView, OpenDescriptor } from '../../../src/resources/resource.ts';
 import { asPid, localFd, remoteFd } from '../../../src/support/brand.ts';
 import { identityOf, newFile, newFolder, replaceWithFolder } from './folder.ts';
+import { restored } from './in-a-batch.ts';
 import { descriptorStates } from './samples.ts';
 import { descriptorView, type Looks, looks } from './views.ts';
 
@@ -210,9 +211,35 @@ describe('on another host', () => {
 
 describe('the summary', () => {
   it('tells what a stream was, and which one it is now', () => {
-    const remark = externalStream.remark?.({ stream: 0, flags: 0, was: '/dev/pts/3' }, remoteFd(7));
+    const remark = externalStream.remark?.({ stream: 0, flags: 0, was: '/dev/pts/3' }, remoteFd(7), undefined);
     expect(remark).toContain('/dev/pts/3');
     expect(remark).toContain('7');
     expect(remark).toContain('standard input');
+  });
+
+  it('tells whose a file without a name was, where the restart may not give it away', () => {
+    const host = (capEffective: bigint): HostView =>
+      ({ status: { capEffective, uid: { filesystem: 1000 }, gid: { filesystem: 100 }, groups: [27] } }) as never;
+    const remark = (owner: { uid: number; gid: number } | undefined, capabilities = 0n) =>
+      unlinkedFile.remark?.({ ...descriptorStates['unlinked-file'], owner } as never, remoteFd(7), host(capabilities));
+    expect(remark({ uid: 0, gid: 0 })).toMatch(/\/tmp\/gone of descriptor 7.* belonged to uid 0, gid 0/);
+    expect(remark({ uid: 1000, gid: 5 })).toMatch(/gid 5/);
+    expect(remark({ uid: 1000, gid: 27 })).toBeUndefined();
+    expect(remark({ uid: 0, gid: 0 }, 1n)).toBeUndefined();
+    expect(remark(undefined)).toBeUndefined();
+  });
+
+  it('of a save says nothing of a host that nobody knows yet', () => {
+    expect(unlinkedFile.remark?.(descriptorStates['unlinked-file'] as never, remoteFd(7), undefined)).toBeUndefined();
+  });
+
+  it('gives a file its mode when all its descriptions are open, and again when it has been given away', () => {
+    const state = { ...descriptorStates['unlinked-file'], mode: 0o4400 } as never;
+    const { calls } = restored((process) => unlinkedFile.finish?.(state, process, remoteFd(7)));
+    expect(calls.map(({ name, args: [fd, value] }) => [name, fd, value])).toEqual([
+      ['fchmod', 7, 0o4400],
+      ['fchown', 7, 0],
+      ['fchmod', 7, 0o4400],
+    ]);
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { SIGNAL, signalAbi } from '../../../src/kernel/abi/signal.ts';
 import { structOf } from '../../../src/kernel/struct.ts';
-import { signalNumber } from '../../../src/resources/pending-signals.ts';
+import { signalNumber, withoutGaps } from '../../../src/resources/pending-signals.ts';
 import { sharedPendingSignals } from '../../../src/resources/process/shared-pending-signals.ts';
 import { ownPendingSignals } from '../../../src/resources/thread/own-pending-signals.ts';
 import { PID, restored, TID } from './in-a-batch.ts';
@@ -22,6 +22,30 @@ describe('a pending signal', () => {
   it('is read from a view that does not begin with its buffer', () => {
     const many = Buffer.concat([siginfo(1), siginfo(2)]);
     expect(signalNumber(many.subarray(128))).toBe(2);
+  });
+});
+
+describe('a signal that waits without a siginfo', () => {
+  const bit = (signal: number): bigint => 1n << BigInt(signal - 1);
+
+  it('is saved as the kernel will deliver it: from kill(2), by nobody', () => {
+    const queue = [queued(34, 1n)];
+    const found = withoutGaps(queue, bit(34) | bit(SIGNAL.SIGUSR1) | bit(64));
+    expect(found.slice(0, 1)).toEqual(queue);
+    const zeros = { si_errno: 0, si_code: 0, si_pid: 0, si_uid: 0 };
+    expect(found.slice(1)).toEqual(
+      [SIGNAL.SIGUSR1, 64].map((si_signo) => siginfoStruct.encode({ si_signo, ...zeros }).subarray(0, 128)),
+    );
+  });
+
+  it('is none where the queue has all, also what came after the mask was read', () => {
+    const queue = [queued(34, 1n), queued(34, 2n), queued(35, 3n)];
+    expect(withoutGaps(queue, bit(34))).toEqual(queue);
+    expect(withoutGaps([], 0n)).toEqual([]);
+  });
+
+  it('is not SIGKILL, which never has one', () => {
+    expect(withoutGaps([], bit(SIGNAL.SIGKILL))).toEqual([]);
   });
 });
 

@@ -8,6 +8,7 @@ import { RLIMIT } from '../../../src/kernel/abi/resource.ts';
 import { NSIG, signalAbi } from '../../../src/kernel/abi/signal.ts';
 import { getLimit } from '../../../src/kernel/calls/task-attributes.ts';
 import { structOf } from '../../../src/kernel/struct.ts';
+import { readMaps } from '../../../src/procfs/smaps.ts';
 import { readStatus } from '../../../src/procfs/status.ts';
 import { credentials } from '../../../src/resources/process/credentials.ts';
 import { fileSystemContext } from '../../../src/resources/process/file-system-context.ts';
@@ -16,6 +17,7 @@ import { limits } from '../../../src/resources/process/limits.ts';
 import { memoryMapFields } from '../../../src/resources/process/memory-map-fields.ts';
 import { procFiles } from '../../../src/resources/process/proc-files.ts';
 import { signalActions } from '../../../src/resources/process/signal-actions.ts';
+import { surroundings } from '../../../src/resources/process/surroundings.ts';
 import type { HostView } from '../../../src/resources/resource.ts';
 import { signalStack } from '../../../src/resources/thread/signal-stack.ts';
 import { asPid } from '../../../src/support/brand.ts';
@@ -32,6 +34,37 @@ const host = (status: Partial<HostView['status']> = {}): HostView => ({
   status: { ...readStatus(own), ...status },
 });
 const CAP_SYS_RESOURCE = 1n << 24n;
+
+describe('the surroundings', () => {
+  const here = (): never => {
+    const read = collectorOf(surroundings) as unknown as (source: object) => () => never;
+    return read({ pid: own, mappings: readMaps(own) })();
+  };
+  const remark = (changes: object): string | undefined =>
+    surroundings.remark?.({ ...(here() as object), ...changes } as never, PID, host());
+
+  it('are not worth a word where they are those of this command, or not known', () => {
+    expect(remark({})).toBeUndefined();
+    expect(remark({ cgroups: [], label: '', loginUid: '', vsyscall: '' })).toBeUndefined();
+  });
+
+  it('are told where they differ', () => {
+    const { cgroups, loginUid } = here() as { cgroups: string[]; loginUid: string };
+    const elsewhere = cgroups.map((line) => line.replace(/:.*/, ':/elsewhere'));
+    if (cgroups.length > 0) expect(remark({ cgroups: elsewhere })).toMatch(/^its cgroup.* was \/elsewhere, is \//);
+    expect(remark({ label: 'unconfined_t' })).toMatch(/^its security label was unconfined_t, is /);
+    expect(remark({ loginUid: '4711' })).toMatch(/^its login uid was 4711, is (\d+|none)$/);
+    if (loginUid === '4294967295') expect(remark({ loginUid: '7' })).toContain('is none');
+  });
+
+  it('are told where this kernel has less of a vsyscall page', () => {
+    const { vsyscall } = here() as { vsyscall: string };
+    expect(remark({ vsyscall: '' })).toBeUndefined();
+    const told = remark({ vsyscall: 'r-x' });
+    if (vsyscall === 'r-x') expect(told).toBeUndefined();
+    else expect(told).toBe(`its kernel had a vsyscall page (r-x), this one has ${vsyscall || 'none'}`);
+  });
+});
 
 describe('interval timers', () => {
   const itimerval = structOf(itimerAbi.structs.itimerval);

@@ -62,6 +62,10 @@ export const processStates = {
     auxv: Buffer.from(`${'01'.repeat(16)}${'00'.repeat(16)}`, 'hex'),
     executable: EXECUTABLE,
   },
+  mappingPolicies: [
+    { start: 0x50_0000, end: 0x52_1000, mode: 0x8003, nodes: Buffer.from([1, ...Array(127).fill(0)]) },
+    { start: 0x7f00_0000_0000, end: 2 ** 47, mode: 4, nodes: Buffer.alloc(128) },
+  ],
   signalActions: [
     { signal: 2, handler: 1n, flags: 0x0400_0000n, restorer: 0n, mask: 0n },
     { signal: 64, handler: 2n ** 63n, flags: 0x1400_0004n, restorer: 0x40_2000n, mask: 2n ** 64n - 1n },
@@ -69,12 +73,14 @@ export const processStates = {
   settings: {
     childSubreaper: 1,
     thpDisable: 0,
+    tileData: 1,
     memoryMerge: 1,
     denyWriteExecute: 3,
     dumpable: 2,
   },
   membarrier: { registrations: 0x10 },
   futureLocking: { mode: 'on-fault' },
+  surroundings: { cgroups: [], label: '', loginUid: '', vsyscall: '' },
   intervalTimers: {
     real: { intervalSec: 1n, intervalUsec: 999_999n, leftSec: 2n ** 62n, leftUsec: 1n },
     virtual: stopped,
@@ -108,6 +114,9 @@ export const threadStates = {
     timeStampCounter: 2,
     memoryErrors: 0,
     speculation: [4, 0, 8],
+    ioFlusher: true,
+    cpuidFaults: false,
+    coreScheduled: false,
   },
   memoryPolicy: { mode: 3, nodes: Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]) },
   ownPendingSignals: [siginfo(12, 0x22)],
@@ -136,6 +145,7 @@ export const descriptorStates = {
     device: 1n,
     flags: OPEN.O_RDWR,
     mode: 0o600,
+    owner: { uid: 0, gid: 2 ** 32 - 2 },
     position: 2n ** 33n,
     sizeBytes: 5000,
     carries: true,

@@ -3,8 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { ERRNO } from '../../../src/kernel/abi/errno.ts';
 import { MEMBARRIER } from '../../../src/kernel/abi/membarrier.ts';
 import { MLOCK } from '../../../src/kernel/abi/mman.ts';
-import { PR } from '../../../src/kernel/abi/prctl.ts';
+import { ARCH, PR } from '../../../src/kernel/abi/prctl.ts';
+import { readCpuinfo } from '../../../src/procfs/cpuinfo.ts';
 import { futureLocking } from '../../../src/resources/process/future-locking.ts';
+import { mappingPolicies } from '../../../src/resources/process/mapping-policies.ts';
 import { membarrier } from '../../../src/resources/process/membarrier.ts';
 import { session } from '../../../src/resources/process/session.ts';
 import { processSettings } from '../../../src/resources/process/settings.ts';
@@ -17,6 +19,7 @@ import { asTid } from '../../../src/support/brand.ts';
 import type { FakeKernel } from '../tracee/fake-task.ts';
 import { collected, collectorOf, PID, type Restored, restored } from './in-a-batch.ts';
 import { processStates, threadStates } from './samples.ts';
+import { mappingView } from './views.ts';
 
 /** Options of prctl(2) that are asked through a pointer, and of which option each answer is. */
 const storedAt = new Map<number, number>([
@@ -30,6 +33,7 @@ const returned = new Map<number, number>([
   [PR.PR_GET_MDWE, PR.PR_SET_MDWE],
   [PR.PR_GET_DUMPABLE, PR.PR_SET_DUMPABLE],
   [PR.PR_GET_NO_NEW_PRIVS, PR.PR_SET_NO_NEW_PRIVS],
+  [PR.PR_GET_IO_FLUSHER, PR.PR_SET_IO_FLUSHER],
 ]);
 
 /** A kernel in which these calls have been made; what none of them set has its first value. */
@@ -41,9 +45,13 @@ function kernelAfter({ calls }: Restored): FakeKernel {
   const speculation = new Map<number, number>();
   let personality = 0;
   let memoryErrors = 2;
+  let cpuid = 1;
+  let tiles = 0n;
   for (const { name, args } of calls) {
     const [option = 0, second = 0, third = 0] = args;
     if (name === 'personality') personality = option;
+    else if (option === ARCH.ARCH_SET_CPUID) cpuid = second;
+    else if (option === ARCH.ARCH_REQ_XCOMP_PERM) tiles |= 1n << BigInt(second);
     else if (option === PR.PR_MCE_KILL && second === PR.PR_MCE_KILL_SET) memoryErrors = third;
     else if (option === PR.PR_SET_SPECULATION_CTRL) speculation.set(second, third);
     else values.set(option, second);
@@ -51,6 +59,11 @@ function kernelAfter({ calls }: Restored): FakeKernel {
   return ({ name, args: [option = 0, second = 0] }, memory) => {
     if (name === 'personality') return option === 0xffff_ffff ? personality : -ERRNO.EINVAL;
     if (option === PR.PR_MCE_KILL_GET) return memoryErrors;
+    if (option === ARCH.ARCH_GET_CPUID) return cpuid;
+    if (option === ARCH.ARCH_GET_XCOMP_PERM) {
+      memory(second).writeBigUInt64LE(7n | tiles, 0);
+      return 0;
+    }
     if (option === PR.PR_GET_SPECULATION_CTRL) return PR.PR_SPEC_PRCTL | (speculation.get(second) ?? PR.PR_SPEC_ENABLE);
     const stored = storedAt.get(option);
     const asked = stored ?? returned.get(option);
@@ -92,7 +105,7 @@ describe('settings', () => {
   });
 
   it('of a thread are found as they were set', () => {
-    const state = { ...threadStates.settings, speculation: [4, 2, 8] } as const;
+    const state = { ...threadStates.settings, speculation: [4, 2, 8], cpuidFaults: true } as const;
     const kernel = kernelAfter(restored((thread) => threadSettings.restore(state as never, thread)));
     expect(collected(collectorOf(threadSettings), kernel)).toEqual(state);
   });
@@ -105,6 +118,9 @@ describe('settings', () => {
       timeStampCounter: 1,
       memoryErrors: 2,
       speculation: [0, 0, 0],
+      ioFlusher: false,
+      cpuidFaults: false,
+      coreScheduled: false,
     };
     const { calls } = restored((thread) => threadSettings.restore(state as never, thread));
     expect(calls.map(({ args: [option, value] }) => [option, value])).toEqual([
@@ -112,6 +128,7 @@ describe('settings', () => {
       [PR.PR_SET_PDEATHSIG, 0],
       [PR.PR_SET_TSC, PR.PR_TSC_ENABLE],
       [PR.PR_MCE_KILL, PR.PR_MCE_KILL_SET],
+      [PR.PR_SET_IO_FLUSHER, 0],
     ]);
   });
 
@@ -124,6 +141,40 @@ describe('settings', () => {
     const remark = (keepsParent: boolean) => threadSettings.remark?.(state, { keepsParent } as HostView, asTid(7));
     expect(remark(false)).toBe('thread 7 no longer gets signal 9 when its parent ends: this command is its parent');
     expect(remark(true)).toBeUndefined();
+  });
+
+  it('of core scheduling are told as lost, when it is saved and when it comes back', () => {
+    const cookie: FakeKernel = ({ args: [option, , , , address = 0] }, memory) => {
+      if (option === PR.PR_SCHED_CORE) memory(address).writeBigUInt64LE(0xffff_8880_0000_1000n, 0);
+      return 0;
+    };
+    const state = collected(collectorOf(threadSettings), cookie);
+    expect(threadSettings.loss?.(state as never, asTid(7))).toBe(
+      'the core scheduling cookie of thread 7 is not in the image',
+    );
+    const host = { keepsParent: true } as HostView;
+    expect(threadSettings.remark?.(state as never, host, asTid(7))).toMatch(/thread 7 has no core scheduling cookie/);
+    expect(threadSettings.loss?.(threadStates.settings as never, asTid(7))).toBeUndefined();
+  });
+
+  it('of an I/O flusher and of CPUID are refused where they cannot be made again', () => {
+    const host = { status: { capEffective: 0n } } as HostView;
+    const codes = (changes: object): unknown[] =>
+      (threadSettings.plan?.({ ...threadStates.settings, ...changes } as never, host, asTid(7)) ?? []).map(
+        ({ code }) => code,
+      );
+    expect(codes({ ioFlusher: true })).toEqual(['io-flusher']);
+    expect(codes({ ioFlusher: false })).toEqual([]);
+    const canFault = readCpuinfo().flags.has('cpuid_fault');
+    expect(codes({ ioFlusher: false, cpuidFaults: true })).toEqual(canFault ? [] : ['missing-cpu-feature']);
+  });
+
+  it('that a kernel or a processor does not know are as every thread has them', () => {
+    const old: FakeKernel = ({ name, args: [option] }) =>
+      name === 'arch_prctl' || option === PR.PR_SCHED_CORE || option === PR.PR_GET_IO_FLUSHER ? -ERRNO.EINVAL : 0;
+    const none = { ioFlusher: false, cpuidFaults: false, coreScheduled: false };
+    expect(collected(collectorOf(threadSettings), old)).toMatchObject(none);
+    expect(collected(collectorOf(processSettings), old)).toMatchObject({ tileData: 0 });
   });
 
   it('of speculation that a thread has no choice in are 0', () => {
@@ -191,6 +242,60 @@ describe('a memory policy', () => {
   });
 });
 
+describe('policies of single mappings', () => {
+  const BIND = 2;
+  const mappings = [
+    { ...mappingView('rw-p', ''), start: 0x10_0000, end: 0x10_1000 },
+    { ...mappingView('rw-s', '/dev/shm/pool'), start: 0x20_0000, end: 0x20_1000 },
+    { ...mappingView('rw-p', ''), start: 0x30_0000, end: 0x30_4000 },
+  ];
+  const read = (kernel: FakeKernel) =>
+    collected(
+      (source) => mappingPolicies.collect({ ...source, mappings } as never) as () => { start: number; mode: number }[],
+      kernel,
+    );
+
+  it('are read of private mappings, and kept where there is one', () => {
+    const asked: number[] = [];
+    const found = read(({ args: [mode = 0, nodes = 0, bits, address = 0, flags] }, memory) => {
+      expect([bits, flags]).toEqual([1024, 2]);
+      asked.push(address);
+      if (address !== 0x30_0000) return 0;
+      memory(mode).writeUInt32LE(BIND, 0);
+      memory(nodes).writeUInt8(5, 0);
+      return 0;
+    });
+    expect(asked).toEqual([0x10_0000, 0x30_0000]);
+    expect(found).toMatchObject([{ start: 0x30_0000, end: 0x30_4000, mode: BIND }]);
+    const { calls, at } = restored((process) => mappingPolicies.restore(found as never, process));
+    expect(calls).toMatchObject([{ name: 'mbind', args: [0x30_0000, 0x4000, BIND, expect.any(Number), 1024, 2] }]);
+    expect(at(calls[0]?.args[3]).readUInt8(0)).toBe(5);
+  });
+
+  it('are none on a kernel without NUMA', () => {
+    expect(read(() => -ERRNO.ENOSYS)).toEqual([]);
+  });
+
+  it('may be more than fit into one batch', () => {
+    const many = Array.from({ length: 1000 }, (_, index) => ({ ...mappings[0], start: index * 4096 }));
+    const collect = (source: { batch: object }) => mappingPolicies.collect({ ...source, mappings: many } as never);
+    expect(collected(collect as never, () => 0)).toEqual([]);
+  });
+
+  it('and of threads are refused where none of their nodes may be used', () => {
+    const host = (nodes: number[] | undefined) => ({ status: { memsAllowedList: nodes } }) as unknown as HostView;
+    const state = { mode: BIND, nodes: Buffer.from([0b1010]) };
+    const codes = (nodes: number[] | undefined, changes = {}) =>
+      memoryPolicy.plan?.({ ...state, ...changes }, host(nodes), asTid(7)).map(({ code }) => code);
+    expect(codes([0, 2])).toEqual(['no-memory-node']);
+    for (const usable of [[1], [0, 3], undefined]) expect(codes(usable)).toEqual([]);
+    expect(codes([0], { nodes: Buffer.alloc(128) })).toEqual([]);
+    expect(codes([0], { mode: BIND | (1 << 14) })).toEqual([]);
+    const mapping = [{ start: 0x1000, end: 0x2000, ...state }];
+    expect(mappingPolicies.plan?.(mapping, host([0]), PID)).toMatchObject([{ path: ['pid 4242', 'mapping 0x1000'] }]);
+  });
+});
+
 describe('a session', () => {
   const state = { leadsSession: false, leadsGroup: false, controllingTerminal: 0 };
   const callsFor = (changes: Partial<typeof state>): unknown[] =>
@@ -206,9 +311,11 @@ describe('a session', () => {
   });
 
   it('is told to have changed only where it has', () => {
-    expect(session.remark?.({ ...state, leadsSession: true, leadsGroup: true }, PID)).toBeUndefined();
-    expect(session.remark?.({ ...state, leadsSession: true, controllingTerminal: 5 }, PID)).toMatch(/terminal/);
-    expect(session.remark?.(state, PID)).toMatch(/process group/);
+    const host = {} as HostView;
+    expect(session.remark?.({ ...state, leadsSession: true, leadsGroup: true }, PID, host)).toBeUndefined();
+    expect(session.remark?.({ ...state, leadsSession: true, controllingTerminal: 5 }, PID, host)).toMatch(/terminal/);
+    expect(session.remark?.(state, PID, host)).toMatch(/session of the restart command, and .* process group/);
+    expect(session.remark?.({ ...state, leadsGroup: true }, PID, host)).toMatch(/session of the restart command$/);
   });
 });
 

@@ -1,0 +1,62 @@
+/** Who else has what the process has open: found by reading the links of every process of the host. */
+import { statSync } from 'node:fs';
+import { isSameDescription } from '../kernel/calls/descriptors.ts';
+import { findHoldersOfEach, type Holder } from '../procfs/holders.ts';
+import type { DescriptorView } from '../resources/resource.ts';
+import type { Pid } from '../support/brand.ts';
+
+/** A log may be open in every worker of a server; each is looked at. */
+const MAX_HOLDERS = 4096;
+
+/**
+ * The first look, at the running program, is for pipes and files. Later ones, while it stands still, are only for pipes that
+ * it has opened since, because what a pipe is depends on it: each look costs 13 ms on a host of 300 processes.
+ */
+export class OutsiderSearch {
+  readonly #pid: Pid;
+  readonly #known = new Map<string, readonly Holder[]>();
+  #hasLooked = false;
+
+  constructor(pid: Pid) {
+    this.#pid = pid;
+  }
+
+  of(pipes: ReadonlySet<string>, files: ReadonlySet<string>): (target: string) => readonly Holder[] {
+    const wanted = this.#hasLooked ? [...pipes] : [...pipes, ...files];
+    this.#hasLooked = true;
+    const unknown = new Set(wanted.filter((target) => !this.#known.has(target)));
+    const found = findHoldersOfEach(unknown, new Set([this.#pid, process.pid]), MAX_HOLDERS);
+    for (const target of unknown) this.#known.set(target, found.get(target) ?? []);
+    return (target) => this.#known.get(target) ?? [];
+  }
+}
+
+/** What of an open file other processes have too: sentences for the summary. `holders` have one of the same name. */
+export function sharingRemarks(view: DescriptorView, holders: readonly Holder[]): string[] {
+  const { pid, fd, descriptor, stat } = view;
+  const isUnlinked = stat.links === 0n;
+  const sharers = holders.filter((other) =>
+    isUnlinked ? isSameFile(view, other) : isSameDescription(pid, fd, other.pid, other.fd),
+  );
+  if (sharers.length === 0) return [];
+  const name = `descriptor ${fd} (${descriptor.name})`;
+  return isUnlinked
+    ? [`${name} has no name, and ${namesOf(sharers)} has it open too: a restart makes a file of its own`]
+    : [`${name} is shared with ${namesOf(sharers)}: after a restart it has a position and flags of its own`];
+}
+
+function isSameFile({ stat }: DescriptorView, { pid, fd }: Holder): boolean {
+  try {
+    const theirs = statSync(`/proc/${pid}/fd/${fd}`, { bigint: true, throwIfNoEntry: false });
+    return theirs?.ino === stat.inode && Number(theirs.dev) === stat.device;
+  } catch {
+    return false;
+  }
+}
+
+const NAMED = 3;
+
+function namesOf(holders: readonly Holder[]): string {
+  const named = holders.slice(0, NAMED).map(({ pid, comm, fd }) => `${pid} (${comm}, fd ${fd})`);
+  return holders.length > NAMED ? `${named.join(', ')} and ${holders.length - NAMED} more` : named.join(', ');
+}
