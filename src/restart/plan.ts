@@ -14,6 +14,7 @@ import { describeProcess } from '../procfs/cmdline.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
 import { readStat } from '../procfs/stat.ts';
 import { type MappedFile, mappedFileSchema, planMappedFile } from '../resources/mapped-file.ts';
+import { noPidChoice } from '../resources/pid-choice.ts';
 import { descriptorKinds, mappingKinds, processAspects, threadAspects } from '../resources/registry.ts';
 import type { DescriptorKind, MappingPlan, ProcessAspect, StateSchema, ThreadAspect } from '../resources/resource.ts';
 import { adviceOf, type Locking, lockingOf, mmapFlagsOf, refusedWords } from '../resources/vm-flags.ts';
@@ -107,14 +108,7 @@ function refuseIncomplete({ aspects, mappings, mappedFiles }: RestartPlan): void
 
 function hostProblems(model: ImageModel, host: RestartHost): Problem[] {
   const problems = model.task.threads.flatMap((tid) => takenPid(tid));
-  if (!host.mayChoosePids) {
-    problems.push({
-      code: 'not-enough-rights',
-      path: ['host'],
-      message: 'You may not choose the pids of new processes.',
-      remedy: 'Run the restart as root, or give it CAP_CHECKPOINT_RESTORE.',
-    });
-  }
+  if (!host.mayChoosePids) problems.push(noPidChoice);
   if (model.head.state.kernel.machine !== 'x86_64') {
     problems.push({
       code: 'other-machine',
