@@ -1,12 +1,19 @@
 /** The one place where errors become text: what, which process or file, why, what to do. */
-import { writeSync } from 'node:fs';
 import { type Problem, QuicksaveError, RefusedError } from '../support/errors.ts';
 import { UsageError } from './usage-error.ts';
+import { writeWhole } from './write-whole.ts';
 
 const STANDARD_ERROR = 2;
 
-export function printLine(text: string): void {
-  writeSync(STANDARD_ERROR, `${text}\n`);
+/** A line for a person. What was done is done, whether or not somebody reads about it: a stream that takes nothing is no error. */
+export const printLine = (text: string): void => print(`${text}\n`);
+
+export function print(text: string): void {
+  try {
+    writeWhole(STANDARD_ERROR, text);
+  } catch {
+    // There is nobody to tell.
+  }
 }
 
 const EXIT_FAILED = 1;
