@@ -34,6 +34,7 @@ import { findVdsoSite, installSite, removeSite, type VdsoSite } from '../tracee/
 import { type CollectedTree, collectTree } from './collect.ts';
 import { writeContent } from './content.ts';
 import { type FrozenProcess, freezeProcess } from './freeze.ts';
+import { needingRoom } from './no-room.ts';
 import { seccompObstacles } from './odd-threads.ts';
 import { discardingOutput, type Output } from './output.ts';
 import { type PagePlan, planPages } from './page-plan.ts';
@@ -240,7 +241,7 @@ class Save {
     this.#release.push(() => letGo(frozen));
     // Since the preflight it may have got a filter, which the agent's calls would meet.
     this.#prepared.refuse(pid, seccompObstacles(pid, readStatus(pid)));
-    const { agent, site } = this.#bringAgentIn(frozen);
+    const { agent, site } = needingRoom(pid, () => this.#bringAgentIn(frozen));
     const problems: Problem[] = [];
     const survey = this.#survey(agent, frozen);
     problems.push(...survey.problems);

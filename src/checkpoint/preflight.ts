@@ -6,7 +6,7 @@ import { type Descriptor, listDescriptors } from '../procfs/descriptors.ts';
 import { readFdinfo } from '../procfs/fdinfo.ts';
 import { findHoldersOfEach, type Holder } from '../procfs/holders.ts';
 import { isLossyText, unlessMissing } from '../procfs/proc-file.ts';
-import { type Mapping, readSmaps } from '../procfs/smaps.ts';
+import { type Mapping, readSmaps, withExactPath } from '../procfs/smaps.ts';
 import { descriptorKinds, mappingKinds, processAspects } from '../resources/registry.ts';
 import type {
   DescriptorKind,
@@ -78,7 +78,7 @@ export function surveyProcess(pid: Pid, options: SurveyOptions): Survey {
   const ownFlags = all.filter(isOurs).flatMap((mapping) => mapping.vmFlags);
   const mappings = all
     .filter((mapping) => mapping.special !== VSYSCALL && !isOurs(mapping))
-    .flatMap((mapping) => classifyMapping(pid, mapping, problems));
+    .flatMap((mapping) => classifyMapping(pid, withExactPath(pid, mapping), problems));
   const descriptors = surveyDescriptors(pid, options, problems);
   return { process, mappings, descriptors, problems, ownFlags };
 }

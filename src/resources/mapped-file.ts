@@ -88,8 +88,19 @@ export function planMappedFile(saved: MappedFile, host: HostView): Problem[] {
   if (found === 'same') return [];
   if (found === 'missing' || found === 'not-regular') return [fileProblem(saved.file, found, path)];
   if (saved.buildId !== '' && readBuildId(saved.file.path) === saved.buildId) return [];
-  return host.acceptChangedFiles ? [] : [fileProblem(saved.file, 'changed', path)];
+  if (!host.acceptChangedFiles) return [fileProblem(saved.file, 'changed', path)];
+  return hasShrunk(saved.file) ? [shrunkFile(saved.file, path)] : [];
 }
+
+const hasShrunk = ({ path, sizeBytes }: MappedFile['file']): boolean => (tryStat(path)?.size ?? 0n) < sizeBytes;
+
+/** Pages behind the end of a file cannot be touched (mmap(2), SIGBUS), not even to put saved bytes into them. */
+const shrunkFile = ({ path: name, sizeBytes }: MappedFile['file'], path: readonly string[]): Problem => ({
+  code: 'changed-file',
+  path,
+  message: `The mapped file ${name} has become shorter than the ${sizeBytes} bytes that it had: the program would be ended by SIGBUS.`,
+  remedy: 'Put the old file back.',
+});
 
 export function openMappedFile(saved: MappedFile): OwnedFd {
   return openFile(saved.file.path, saved.writable ? OPEN.O_RDWR : OPEN.O_RDONLY);
