@@ -128,3 +128,18 @@ test('a restart whose pid file cannot be written leaves no process', async () =>
   expect(readFileSync(file, 'utf8')).toBe(`${pid}\n`);
   await saveAndEnd(pid, image);
 });
+
+test('a program is not ended for an image that goes nowhere', async () => {
+  const folder = newFolder();
+  const { pid } = sleeper(folder);
+  const named = await quicksave('checkpoint', String(pid), '--output', '/dev/null', '--kill');
+  const closed = spawnSync('bash', ['-c', `exec "$0" checkpoint ${pid} -o - --kill >&-`, command], {
+    encoding: 'utf8',
+  });
+  for (const { status, stderr } of [named, closed]) {
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/^quicksave: The image would go nowhere/);
+  }
+  expect(isAlive(pid)).toBe(true);
+  await mustRun('checkpoint', String(pid), '--output', '/dev/null');
+});
