@@ -6,6 +6,7 @@ import { remoteCallSize } from '../arch/x86/machine-code.ts';
 import { duplicateFrom, tryOpenPidfd } from '../kernel/calls/descriptors.ts';
 import { noSuchProcess } from '../procfs/proc-file.ts';
 import { readStatus } from '../procfs/status.ts';
+import { mayChoosePids, noPidChoice } from '../resources/pid-choice.ts';
 import { processAspects } from '../resources/registry.ts';
 import type { CollectedProcess, HostView, ProcessView } from '../resources/resource.ts';
 import { asPid, asTid, type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
@@ -95,6 +96,7 @@ function lookAhead({ process: view, descriptors, allMappings: mappings }: Survey
     acceptChangedFiles: false,
     keepsParent: true,
   };
+  if (!mayChoosePids(host.status)) found.restartProblems.push(noPidChoice);
   for (const aspect of processAspects) {
     const state = unlessFailed(() => collectFromOutside(view, mappings, aspect.collect));
     if (state === undefined) continue;

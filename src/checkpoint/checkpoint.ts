@@ -35,6 +35,7 @@ import { type CollectedTree, collectTree } from './collect.ts';
 import { writeContent } from './content.ts';
 import { type FrozenProcess, freezeProcess } from './freeze.ts';
 import { neighbourObstacles } from './neighbours.ts';
+import { needingRoom } from './no-room.ts';
 import { seccompObstacles } from './odd-threads.ts';
 import { discardingOutput, type Output } from './output.ts';
 import { OutsiderSearch } from './outsiders.ts';
@@ -245,7 +246,7 @@ class Save {
     this.#prepared.refuse(pid, seccompObstacles(pid, readStatus(pid)));
     // What is ended must be whole in the image; a program that goes on need not wait for another look at the whole host.
     if (kill) this.#prepared.refuse(pid, neighbourObstacles({ pid, tids: frozen.tasks.map(({ tid }) => tid) }));
-    const { agent, site } = this.#bringAgentIn(frozen);
+    const { agent, site } = needingRoom(pid, () => this.#bringAgentIn(frozen));
     const problems: Problem[] = [];
     const survey = this.#survey(agent, frozen);
     problems.push(...survey.problems);

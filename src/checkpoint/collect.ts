@@ -13,7 +13,7 @@ import type { OwnedFd } from '../kernel/owned-fd.ts';
 import type { Waiting } from '../procfs/waiting.ts';
 import { collectMappedFile, type MappedFile } from '../resources/mapped-file.ts';
 import { processAspects, threadAspects } from '../resources/registry.ts';
-import type { DescriptorView, FileReferences } from '../resources/resource.ts';
+import type { DescriptorView, FileReferences, ShownFile } from '../resources/resource.ts';
 import { wordsToKeep } from '../resources/vm-flags.ts';
 import { asTid, type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
@@ -67,7 +67,7 @@ const FILES_OBJECT = 2;
 class CollectedFiles implements FileReferences {
   readonly found: { objref: number; state: MappedFile }[] = [];
   readonly #objects: Objects;
-  readonly #known = new Map<string, number>();
+  readonly #known = new Map<string, { objref: number; shown: ShownFile | undefined }>();
   readonly #problems: Problem[];
 
   constructor(objects: Objects, problems: Problem[]) {
@@ -75,14 +75,14 @@ class CollectedFiles implements FileReferences {
     this.#problems = problems;
   }
 
-  reference(link: string, path: string, writable = false): number {
+  reference(link: string, path: string, writable = false, shown?: ShownFile): number {
     const key = `${writable ? 'w' : 'r'} ${path}`;
     const known = this.#known.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined && isSameShown(known.shown, shown)) return known.objref;
     const objref = this.#objects.next();
-    this.#known.set(key, objref);
+    this.#known.set(key, { objref, shown });
     try {
-      this.found.push({ objref, state: collectMappedFile(link, path, writable) });
+      this.found.push({ objref, state: collectMappedFile(link, path, writable, shown) });
     } catch (error) {
       if (!(error instanceof QuicksaveError)) throw error;
       const { code, message, remedy } = error;
@@ -91,6 +91,12 @@ class CollectedFiles implements FileReferences {
     return objref;
   }
 }
+
+/** A mount over a file gives its path to another one: then the paths are equal, and one of the two is refused. */
+const isSameShown = (a: ShownFile | undefined, b: ShownFile | undefined): boolean =>
+  a === undefined ||
+  b === undefined ||
+  (a.inode === b.inode && a.device.major === b.device.major && a.device.minor === b.device.minor);
 
 export interface CollectOptions {
   readonly frozen: FrozenProcess;

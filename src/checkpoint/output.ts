@@ -2,8 +2,19 @@
  * Where the image goes. A file appears under its name only when it is complete and on disk: until then it has no name at
  * all (O_TMPFILE), or where the file system cannot do that, one that ends in `.partial`, which no command accepts.
  */
-import { closeSync, constants, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  type Stats,
+} from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import { nameUnnamedFile, writeAll } from '../kernel/calls/file-io.ts';
 import { NativeMemory } from '../kernel/native-memory.ts';
 import { localFd } from '../support/brand.ts';
@@ -54,7 +65,8 @@ export function streamOutput(fd: number): Output {
     positioned: false,
     write: (bytes, position) => writer.write(bytes, position),
     commit: () => {
-      // The reader of the stream has the image; TAIL tells it that it is complete.
+      // The reader of a pipe has the image, and TAIL tells it that it is complete. A file (`-o - > FILE`) has to be on disk.
+      if (tryFstat(fd)?.isFile()) fsyncSync(fd);
     },
     abandon: () => {
       // What was written ends without TAIL, which every reader refuses.
@@ -84,13 +96,67 @@ let discarded: number | undefined;
 /** An image at `path`: a file that appears when it is complete, or a stream into the pipe or device that is there. */
 export function outputTo(path: string): Output {
   const there = tryStat(path);
-  if (there?.isDirectory()) {
+  if (there?.isDirectory() || path.endsWith('/')) {
     throw new QuicksaveError('cannot-write', `${path} is a folder.`, { remedy: 'Give the name of a file in it.' });
   }
-  if (there === undefined || there.isFile()) return fileOutput(path);
-  const fd = openSync(path, constants.O_WRONLY);
+  if (basename(path) === '' || Buffer.byteLength(basename(path)) > NAME_MAX) {
+    throw new QuicksaveError('cannot-write', `"${path}" cannot be the name of a file.`, {
+      remedy: 'Give another one.',
+    });
+  }
+  const name = behindLinks(path);
+  const named = tryStat(name);
+  if (there === undefined || (there.isFile() && named?.ino === there.ino && named.dev === there.dev)) {
+    return fileOutput(name);
+  }
+  // A pipe, a device, or a file without a name behind a link of /proc.
+  let fd: number;
+  try {
+    fd = openSync(path, constants.O_WRONLY | constants.O_TRUNC);
+  } catch (error) {
+    throw describeOpenFailure(error, path);
+  }
   const stream = streamOutput(fd);
-  return { ...stream, commit: () => closeSync(fd), abandon: () => closeSync(fd) };
+  const commit = (): void => {
+    stream.commit();
+    closeSync(fd);
+  };
+  return { ...stream, commit, abandon: () => closeSync(fd) };
+}
+
+/** Of a file's name, in bytes, on every common file system. */
+const NAME_MAX = 255;
+/** The kernel follows as many (path_resolution(7)). */
+const MAX_LINKS = 40;
+
+/**
+ * A link stays where it is and what it leads to is replaced: `/dev/stdout` leads to the caller's own file. A link to
+ * nothing yet is followed as open(2) with O_CREAT would.
+ */
+function behindLinks(path: string): string {
+  let found = path;
+  for (let links = 0; links < MAX_LINKS; links++) {
+    const target = tryReadLink(found);
+    if (target === undefined) return found;
+    found = resolve(dirname(found), target);
+  }
+  throw new QuicksaveError('cannot-write', `${path} is a link that leads round in a circle.`);
+}
+
+function tryReadLink(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
+function tryFstat(fd: number): Stats | undefined {
+  try {
+    return fstatSync(fd);
+  } catch {
+    return undefined;
+  }
 }
 
 function fileOutput(path: string): Output {
@@ -100,7 +166,8 @@ function fileOutput(path: string): Output {
       remedy: `Make it: mkdir -p ${folder}`,
     });
   }
-  const partial = join(folder, `.${basename(path)}.${process.pid}.partial`);
+  // Short, because the name of the image may be as long as a name can be; and nobody's, whoever else saves into the folder.
+  const partial = join(folder, `.quicksave.${randomBytes(6).toString('hex')}.partial`);
   const { fd, named } = openUnnamed(folder, partial);
   const writer = new Writer(fd, true);
   return {

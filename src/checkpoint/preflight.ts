@@ -6,7 +6,7 @@ import { compareDescriptions } from '../kernel/calls/descriptors.ts';
 import { type Descriptor, listDescriptors } from '../procfs/descriptors.ts';
 import { readFdinfo } from '../procfs/fdinfo.ts';
 import { isLossyText, unlessMissing } from '../procfs/proc-file.ts';
-import { type Mapping, readSmaps } from '../procfs/smaps.ts';
+import { type Mapping, readSmaps, withExactPath } from '../procfs/smaps.ts';
 import { descriptorKinds, mappingKinds, processAspects } from '../resources/registry.ts';
 import type {
   DescriptorKind,
@@ -67,7 +67,7 @@ export function surveyProcess(pid: Pid, options: SurveyOptions): Survey {
   const allMappings = all.filter((mapping) => !isOurs(mapping));
   const mappings = allMappings
     .filter((mapping) => mapping.special !== VSYSCALL)
-    .flatMap((mapping) => classifyMapping(pid, mapping, problems));
+    .flatMap((mapping) => classifyMapping(pid, withExactPath(pid, mapping), problems));
   const descriptors = surveyDescriptors(pid, options, problems);
   return { process, allMappings, mappings, descriptors, problems, ownFlags };
 }

@@ -1,8 +1,10 @@
 /** `quicksave checkpoint PID --output FILE|-` */
+import { fstatSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { type CheckpointSummary, checkpoint } from '../checkpoint/checkpoint.ts';
 import { outputTo, streamOutput } from '../checkpoint/output.ts';
 import { asPid } from '../support/brand.ts';
+import { QuicksaveError } from '../support/errors.ts';
 import { interruptible } from './interruptible.ts';
 import { printLine } from './print-error.ts';
 import { UsageError } from './usage-error.ts';
@@ -23,12 +25,30 @@ export function runCheckpoint(pidText: string, options: Options): void {
     throw new UsageError('an image is not written to a terminal; give a file, or send it into a pipe.');
   }
   const output = options.output === '-' ? streamOutput(STANDARD_OUTPUT) : outputTo(options.output);
+  if (options.kill && isNothing(output.fd)) {
+    output.abandon();
+    throw new QuicksaveError(
+      'cannot-write',
+      `The image would go nowhere (/dev/null), and process ${pid} would be lost.`,
+      {
+        remedy: 'Give a file or a pipe; a closed standard output counts as /dev/null.',
+      },
+    );
+  }
   const sentence = `The save was interrupted; process ${pid} goes on, and no image was made.`;
   const summary = interruptible(`saving ${pid}`, sentence, (onPages) =>
     checkpoint({ pid, output, kill: options.kill ?? false, level, onPages }),
   );
   printLine(summaryLine(summary));
   for (const remark of summary.remarks) printLine(`  ${remark}`);
+}
+
+/** 1:3 in devices.txt of the kernel. */
+const NULL_DEVICE = 0x103;
+
+function isNothing(fd: number): boolean {
+  const { rdev } = fstatSync(fd);
+  return rdev === NULL_DEVICE;
 }
 
 function summaryLine(summary: CheckpointSummary): string {

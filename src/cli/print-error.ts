@@ -1,12 +1,21 @@
 /** The one place where errors become text: what, which process or file, why, what to do. */
-import { writeSync } from 'node:fs';
+
+import { printable } from '../report/table.ts';
 import { type Problem, QuicksaveError, RefusedError } from '../support/errors.ts';
 import { UsageError } from './usage-error.ts';
+import { writeWhole } from './write-whole.ts';
 
 const STANDARD_ERROR = 2;
 
-export function printLine(text: string): void {
-  writeSync(STANDARD_ERROR, `${text}\n`);
+/** A line for a person. What was done is done, whether or not somebody reads about it: a stream that takes nothing is no error. */
+export const printLine = (text: string): void => print(`${text}\n`);
+
+export function print(text: string): void {
+  try {
+    writeWhole(STANDARD_ERROR, text);
+  } catch {
+    // There is nobody to tell.
+  }
 }
 
 const EXIT_FAILED = 1;
@@ -19,11 +28,11 @@ export function failWith(error: unknown, debug: boolean): number {
 }
 
 function printError(error: unknown, debug: boolean): void {
-  printLine(`quicksave: ${sentenceOf(error)}`);
+  printLine(`quicksave: ${printable(sentenceOf(error))}`);
   if (error instanceof RefusedError) {
     for (const problem of error.problems) printProblem(problem);
   } else if (error instanceof QuicksaveError && error.remedy !== undefined) {
-    printLine(`  ${error.remedy}`);
+    printLine(`  ${printable(error.remedy)}`);
   }
   if (debug && error instanceof Error) printLine(error.stack ?? '');
 }
@@ -35,6 +44,6 @@ function sentenceOf(error: unknown): string {
 }
 
 function printProblem(problem: Problem): void {
-  printLine(`  ${problem.path.join(' › ')}: ${problem.message}`);
-  if (problem.remedy !== undefined) printLine(`    ${problem.remedy}`);
+  printLine(printable(`  ${problem.path.join(' › ')}: ${problem.message}`));
+  if (problem.remedy !== undefined) printLine(`    ${printable(problem.remedy)}`);
 }

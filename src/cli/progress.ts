@@ -1,6 +1,6 @@
 /** A line that is drawn again and again on a terminal while memory is copied. Nothing in a pipe. */
-import { writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
+import { print } from './print-error.ts';
 
 const STANDARD_ERROR = 2;
 const REDRAW_EVERY_MS = 100;
@@ -24,10 +24,10 @@ export class ProgressLine {
     const percent = Math.floor((100 * doneBytes) / totalBytes);
     const rate = doneBytes / MEBIBYTE / ((now - this.#begun) / 1000);
     const done = `${(doneBytes / MEBIBYTE).toFixed(0)} of ${(totalBytes / MEBIBYTE).toFixed(0)} MiB`;
-    writeSync(STANDARD_ERROR, `${CLEAR_LINE}${this.#what}: ${percent} %, ${done}, ${rate.toFixed(0)} MiB/s`);
+    print(`${CLEAR_LINE}${this.#what}: ${percent} %, ${done}, ${rate.toFixed(0)} MiB/s`);
   }
 
   clear(): void {
-    if (this.#shown && this.#drawnAt > 0) writeSync(STANDARD_ERROR, CLEAR_LINE);
+    if (this.#shown && this.#drawnAt > 0) print(CLEAR_LINE);
   }
 }

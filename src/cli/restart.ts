@@ -1,11 +1,13 @@
 /** `quicksave restart FILE|-` */
-import { renameSync, writeFileSync, writeSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { Companion, endLike } from '../restart/accompany.ts';
 import { type RestartSummary, restart } from '../restart/restart.ts';
 import { Foreground } from '../restart/terminal.ts';
+import { QuicksaveError } from '../support/errors.ts';
 import { interruptible } from './interruptible.ts';
 import { printLine } from './print-error.ts';
 import { UsageError } from './usage-error.ts';
+import { writeWhole } from './write-whole.ts';
 
 interface Options {
   readonly detach?: boolean;
@@ -21,14 +23,13 @@ export async function runRestart(source: string, options: Options): Promise<void
     throw new UsageError(`--files takes refuse or accept-changed, not "${policy}".`);
   }
   const foreground = options.detach ? undefined : Foreground.find();
-  const summary = bringBack(source, policy, foreground, !options.detach);
+  const summary = bringBack(source, policy, foreground, options);
   // Before anything is said: whoever reads it may send signals at once.
   const companion = options.detach ? undefined : new Companion(summary.pid, foreground);
-  if (options.pidFile !== undefined) writePidFile(options.pidFile, summary.pid);
   const threads = summary.threads === 1 ? '1 thread' : `${summary.threads} threads`;
   printLine(`restarted process ${summary.pid}: ${threads}, ${summary.totalMs.toFixed(0)} ms`);
   for (const remark of summary.remarks) printLine(`  ${remark}`);
-  if (companion === undefined) writeSync(STANDARD_OUTPUT, `${summary.pid}\n`);
+  if (companion === undefined) printPid(summary.pid);
   else endLike(await companion.untilEnd());
 }
 
@@ -36,9 +37,10 @@ function bringBack(
   source: string,
   policy: string,
   foreground: Foreground | undefined,
-  keepsParent: boolean,
+  { detach, pidFile }: Options,
 ): RestartSummary {
   const sentence = 'The restart was interrupted; no process was left.';
+  let written = false;
   try {
     return interruptible('restarting', sentence, (onPages) =>
       restart({
@@ -46,18 +48,45 @@ function bringBack(
         acceptChangedFiles: policy === 'accept-changed',
         streams: [0, 1, 2],
         parent: process.pid,
-        keepsParent,
-        onRebuilt: (pid) => void foreground?.giveTo(pid),
+        keepsParent: !detach,
+        onRebuilt: (pid) => {
+          // While the process can still be taken back: one that nobody knows of must not be left running.
+          if (pidFile !== undefined) writePidFile(pidFile, pid);
+          written = pidFile !== undefined;
+          foreground?.giveTo(pid);
+        },
         onPages,
       }),
     );
   } catch (error) {
     foreground?.takeBack();
+    if (written && pidFile !== undefined) rmSync(pidFile, { force: true });
     throw error;
   }
 }
 
 function writePidFile(path: string, pid: number): void {
-  writeFileSync(`${path}.partial`, `${pid}\n`);
-  renameSync(`${path}.partial`, path);
+  const partial = `${path}.partial`;
+  let made = false;
+  try {
+    writeFileSync(partial, `${pid}\n`);
+    made = true;
+    renameSync(partial, path);
+  } catch (cause) {
+    const { code = 'unknown error' } = cause as NodeJS.ErrnoException;
+    if (made) rmSync(partial, { force: true });
+    throw new QuicksaveError('cannot-write', `The pid file ${path} cannot be written (${code}).`, {
+      remedy: 'Give the name of a file in a folder that is there and may be written. No process was left.',
+      cause,
+    });
+  }
+}
+
+/** The process runs: that its number cannot be printed is no failure of the restart. */
+function printPid(pid: number): void {
+  try {
+    writeWhole(STANDARD_OUTPUT, `${pid}\n`);
+  } catch {
+    printLine('  its pid could not be written to standard output');
+  }
 }

@@ -6,8 +6,8 @@
  * in the next.
  */
 import { type Pid, type RemoteAddress, remoteAddress } from '../support/brand.ts';
-import { splitDeleted } from './deleted-suffix.ts';
-import { readProcText } from './proc-file.ts';
+import { splitDeleted, splitDeletedLink } from './deleted-suffix.ts';
+import { readProcLink, readProcText, unlessMissing, VANISHED } from './proc-file.ts';
 import { type Device, type ExactInteger, exact, malformed } from './proc-text.ts';
 
 /** One line of maps. */
@@ -108,6 +108,17 @@ export const readMaps = (pid: Pid): MapsEntry[] => parseMaps(readProcText(pid, '
 
 /** A kernel thread and a zombie have no mappings. */
 export const readSmaps = (pid: Pid): Mapping[] => parseSmaps(readProcText(pid, 'smaps'));
+
+/**
+ * The path as the link in map_files has it. Needed only where the text of maps can mean two things: a name that ends in
+ * " (deleted)", and a backslash with digits beside a real newline.
+ */
+export function withExactPath(pid: Pid, mapping: Mapping): Mapping {
+  if (!mapping.path.startsWith('/') || !(mapping.deleted || mapping.path.includes('\n'))) return mapping;
+  const link = `map_files/${mapping.start.toString(16)}-${mapping.end.toString(16)}`;
+  const text = unlessMissing(() => readProcLink(pid, link), [...VANISHED, 'not-permitted']);
+  return text === undefined ? mapping : { ...mapping, ...splitDeletedLink(`/proc/${pid}/${link}`, text) };
+}
 
 export function parseMaps(text: string): MapsEntry[] {
   const scanner = newScanner('maps', text);

@@ -108,8 +108,8 @@ function askProcFiles(): HostFeature[] {
       {
         code: 'map-files',
         name: 'follow mappings to their files (/proc/PID/map_files)',
-        need: 'checkpoint',
-        purpose: 'to know that a mapped file is the one of that name',
+        need: 'extra',
+        purpose: 'to know that a mapped file is the one of that name, where maps does not tell',
         remedy: AS_ROOT,
       },
       probe(() => {

@@ -14,7 +14,7 @@ import type { Problem } from '../support/errors.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { tryStat } from '../support/try-stat.ts';
 import { compareFile, fileIdentity, fileProblem } from './file-identity.ts';
-import type { HostView } from './resource.ts';
+import type { HostView, ShownFile } from './resource.ts';
 
 export const mappedFileSchema = v.strictObject({
   file: fileIdentity,
@@ -26,9 +26,9 @@ export const mappedFileSchema = v.strictObject({
 export type MappedFile = v.InferOutput<typeof mappedFileSchema>;
 
 /** `link` is what the kernel holds open (in /proc); `path` is its name. Both must be one file. */
-export function collectMappedFile(link: string, path: string, writable: boolean): MappedFile {
-  const held = statSync(link, { bigint: true });
+export function collectMappedFile(link: string, path: string, writable: boolean, shown?: ShownFile): MappedFile {
   const named = tryStat(path);
+  const held = statHeld(link) ?? asShown(path, named, shown);
   if (named === undefined || named.ino !== held.ino || named.dev !== held.dev) {
     throw new QuicksaveError('replaced-file', `The file ${path} has been replaced since the program opened it.`, {
       remedy: 'Put the old file back under its name, or restart the program so that it uses the new one.',
@@ -39,6 +39,31 @@ export function collectMappedFile(link: string, path: string, writable: boolean)
     buildId: knownBuildId(path, held),
     writable,
   };
+}
+
+/** Undefined if we may not follow the link: those in map_files are for CAP_CHECKPOINT_RESTORE (kernel 5.9). */
+function statHeld(link: string): BigIntStats | undefined {
+  try {
+    return statSync(link, { bigint: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EPERM') return undefined;
+    throw error;
+  }
+}
+
+/** What maps shows is proof enough where it fits; where it does not, it may still be the same file. */
+function asShown(path: string, named: BigIntStats | undefined, shown: ShownFile | undefined): BigIntStats {
+  const fits = named !== undefined && shown !== undefined && named.ino === BigInt(shown.inode);
+  if (fits && named.dev === deviceNumber(shown.device)) return named;
+  throw new QuicksaveError('not-enough-rights', `You may not ask whether the file ${path} is still the mapped one.`, {
+    remedy: 'Run quicksave as root, or give it CAP_CHECKPOINT_RESTORE.',
+  });
+}
+
+/** As stat(2) tells it: makedev(3). */
+function deviceNumber({ major, minor }: ShownFile['device']): bigint {
+  const [high, low] = [BigInt(major), BigInt(minor)];
+  return (low & 0xffn) | ((high & 0xfffn) << 8n) | ((low & ~0xffn) << 12n) | ((high & ~0xfffn) << 32n);
 }
 
 /** Build ids by file, so that one that was read before the target stood still is not read again. */
@@ -63,8 +88,19 @@ export function planMappedFile(saved: MappedFile, host: HostView): Problem[] {
   if (found === 'same') return [];
   if (found === 'missing' || found === 'not-regular') return [fileProblem(saved.file, found, path)];
   if (saved.buildId !== '' && readBuildId(saved.file.path) === saved.buildId) return [];
-  return host.acceptChangedFiles ? [] : [fileProblem(saved.file, 'changed', path)];
+  if (!host.acceptChangedFiles) return [fileProblem(saved.file, 'changed', path)];
+  return hasShrunk(saved.file) ? [shrunkFile(saved.file, path)] : [];
 }
+
+const hasShrunk = ({ path, sizeBytes }: MappedFile['file']): boolean => (tryStat(path)?.size ?? 0n) < sizeBytes;
+
+/** Pages behind the end of a file cannot be touched (mmap(2), SIGBUS), not even to put saved bytes into them. */
+const shrunkFile = ({ path: name, sizeBytes }: MappedFile['file'], path: readonly string[]): Problem => ({
+  code: 'changed-file',
+  path,
+  message: `The mapped file ${name} has become shorter than the ${sizeBytes} bytes that it had: the program would be ended by SIGBUS.`,
+  remedy: 'Put the old file back.',
+});
 
 export function openMappedFile(saved: MappedFile): OwnedFd {
   return openFile(saved.file.path, saved.writable ? OPEN.O_RDWR : OPEN.O_RDONLY);

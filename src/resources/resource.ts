@@ -11,7 +11,7 @@ import type { OwnedFd } from '../kernel/owned-fd.ts';
 import type { Descriptor } from '../procfs/descriptors.ts';
 import type { Fdinfo } from '../procfs/fdinfo.ts';
 import type { Holder } from '../procfs/holders.ts';
-import type { Mapping } from '../procfs/smaps.ts';
+import type { Mapping, MapsEntry } from '../procfs/smaps.ts';
 import type { ProcessStat } from '../procfs/stat.ts';
 import type { ProcessStatus } from '../procfs/status.ts';
 import type { LocalFd, Pid, RemoteFd, Tid } from '../support/brand.ts';
@@ -43,10 +43,13 @@ export interface CollectedProcess extends ProcessView {
   readonly mappings: readonly Mapping[];
 }
 
+/** A mapped file as /proc/PID/maps shows it: on some file systems (btrfs) another device than stat(2) tells. */
+export type ShownFile = Pick<MapsEntry, 'device' | 'inode'>;
+
 /** Files that mappings and the executable link name: each is one object of the image. */
 export interface FileReferences {
-  /** The object for the file behind `link` (a link in /proc, such as /proc/PID/exe). */
-  reference(link: string, path: string, writable?: boolean): number;
+  /** The object for the file behind `link` (a link in /proc, such as /proc/PID/exe); `shown` is what maps says of it. */
+  reference(link: string, path: string, writable?: boolean, shown?: ShownFile): number;
 }
 
 export interface CollectedThread {

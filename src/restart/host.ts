@@ -7,6 +7,7 @@ import { bytesAt } from '../kernel/native-memory.ts';
 import { readCpuinfo } from '../procfs/cpuinfo.ts';
 import { readMaps } from '../procfs/smaps.ts';
 import { readStatus } from '../procfs/status.ts';
+import { mayChoosePids } from '../resources/pid-choice.ts';
 import type { HostView } from '../resources/resource.ts';
 import { asPid, localAddress } from '../support/brand.ts';
 
@@ -21,14 +22,9 @@ export interface RestartHost extends HostView {
   readonly mayNameMemory: boolean;
 }
 
-/** linux/capability.h */
-const CAP_SYS_ADMIN = 21n;
-const CAP_CHECKPOINT_RESTORE = 40n;
-
 export function lookAtHost(request: Pick<HostView, 'acceptChangedFiles' | 'keepsParent'>): RestartHost {
   const ownPid = asPid(process.pid);
   const status = readStatus(ownPid);
-  const has = (capability: bigint): boolean => ((status.capEffective >> capability) & 1n) === 1n;
   const special = readMaps(ownPid).filter((entry) => entry.special !== undefined);
   const vdso = special.find((entry) => entry.special === '[vdso]');
   return {
@@ -40,8 +36,8 @@ export function lookAtHost(request: Pick<HostView, 'acceptChangedFiles' | 'keeps
     cpuFeatures: readCpuinfo().flags,
     vdsoSha256: vdso === undefined ? '' : hashVdso(vdso.start, vdso.end - vdso.start),
     kernelMappings: new Map(special.map((entry) => [entry.special ?? '', entry.end - entry.start])),
+    mayChoosePids: mayChoosePids(status),
     mayNameMemory: probeMemoryNames().available,
-    mayChoosePids: has(CAP_SYS_ADMIN) || has(CAP_CHECKPOINT_RESTORE),
   };
 }
 

@@ -2,7 +2,6 @@
  * Plan: everything that stands in the way of bringing an image back on this host, found before any process is made. Only
  * questions are asked; the result can be printed.
  */
-import { existsSync } from 'node:fs';
 import { type CpuState, decodeCpu, decodeThread } from '../arch/x86/records.ts';
 import { debugRegisterFaults, registerFaults } from '../arch/x86/register-sanity.ts';
 import { componentName, missingComponents, xstateFault } from '../arch/x86/xstate.ts';
@@ -10,16 +9,15 @@ import type { ImageModel, ThreadModel } from '../image/model.ts';
 import { parseState } from '../image/schema.ts';
 import type { MappingState } from '../image/tree.ts';
 import { MAP } from '../kernel/abi/mman.ts';
-import { describeProcess } from '../procfs/cmdline.ts';
-import { unlessMissing } from '../procfs/proc-file.ts';
-import { readStat } from '../procfs/stat.ts';
 import { type MappedFile, mappedFileSchema, planMappedFile } from '../resources/mapped-file.ts';
+import { noPidChoice } from '../resources/pid-choice.ts';
 import { descriptorKinds, mappingKinds, processAspects, threadAspects } from '../resources/registry.ts';
 import type { DescriptorKind, MappingPlan, ProcessAspect, StateSchema, ThreadAspect } from '../resources/resource.ts';
 import { adviceOf, type Locking, lockingOf, mmapFlagsOf, refusedWords } from '../resources/vm-flags.ts';
 import { asPid, asTid, type Tid } from '../support/brand.ts';
 import { ImageError, type Problem, RefusedError } from '../support/errors.ts';
 import type { RestartHost } from './host.ts';
+import { takenPids } from './taken-pids.ts';
 
 export interface PlannedMapping {
   readonly state: MappingState;
@@ -106,15 +104,8 @@ function refuseIncomplete({ aspects, mappings, mappedFiles }: RestartPlan): void
 }
 
 function hostProblems(model: ImageModel, host: RestartHost): Problem[] {
-  const problems = model.task.threads.flatMap((tid) => takenPid(tid));
-  if (!host.mayChoosePids) {
-    problems.push({
-      code: 'not-enough-rights',
-      path: ['host'],
-      message: 'You may not choose the pids of new processes.',
-      remedy: 'Run the restart as root, or give it CAP_CHECKPOINT_RESTORE.',
-    });
-  }
+  const problems = takenPids(model.task.threads);
+  if (!host.mayChoosePids) problems.push(noPidChoice);
   if (model.head.state.kernel.machine !== 'x86_64') {
     problems.push({
       code: 'other-machine',
@@ -147,25 +138,6 @@ const isProgramFeature = (name: string): boolean =>
   /^(sse|ssse3|avx|fma|bmi|adx|sha|aes|vaes|vpclmul|pclmul|gfni|popcnt|abm|movbe|f16c|rdrand|rdseed|xsave$|fsgsbase|clwb|clflushopt|erms|fsrm|cx16|lahf|rdtscp|rdpid|amx|pku|ospke|tbm|3dnow|mmx)/.test(
     name,
   );
-
-function takenPid(tid: number): Problem[] {
-  if (!existsSync(`/proc/${tid}`)) return [];
-  const state = unlessMissing(() => readStat(asPid(tid)))?.state;
-  const dead = state === 'Z' || state === 'X';
-  const parent = unlessMissing(() => readStat(asPid(tid)).ppid);
-  return [
-    {
-      code: 'pid-in-use',
-      path: [`pid ${tid}`],
-      message: dead
-        ? `The number is still taken by process ${describeProcess(asPid(tid))}, which has ended but has not been reaped by ${describeProcess(asPid(parent ?? 1))}.`
-        : `The number is in use by ${describeProcess(asPid(tid))}.`,
-      remedy: dead
-        ? 'Wait until its parent reaps it, or end the parent.'
-        : 'End that process, or restart on another host.',
-    },
-  ];
-}
 
 function parse<State>(schema: StateSchema<State>, state: unknown, where: string): State {
   return parseState(schema, state, where) as State;

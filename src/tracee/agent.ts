@@ -307,10 +307,9 @@ export class Agent implements BatchRunner {
    */
   unload(site: AgentSite): void {
     try {
-      // The agent closes the tool's end itself, so that at no instant it would be left behind.
-      if (this.#remoteToolEnd >= 0 && !this.#running) this.#start();
-      this.pause();
       const going = { ...site, callOnce: site.callUnmapHome };
+      this.#closeToolEnd(going);
+      this.pause();
       if (this.#remoteDoorbell >= 0) this.task.tryCall(going, SYS.close, this.#remoteDoorbell);
       const unmapped = this.task.tryCall(site, SYS.munmap, this.code, agentSize(this.layout));
       check('munmap', unmapped, { doing: 'take the agent out', pid: this.pid });
@@ -318,6 +317,16 @@ export class Agent implements BatchRunner {
     } finally {
       this.forget();
     }
+  }
+
+  /**
+   * The agent closes the tool's end itself, so that at no instant it would be left behind. An agent that has run nothing
+   * yet is waited for: stopped as soon as it is let go, it would not have come to its first instruction.
+   */
+  #closeToolEnd(going: CallSite): void {
+    if (this.#remoteToolEnd < 0) return;
+    if (this.#doorbell === undefined) this.task.tryCall(going, SYS.close, this.#remoteToolEnd);
+    else this.runBatch(0, 0);
   }
 
   /** Our side only: for a target that is dead, or that our end of file sends home. */

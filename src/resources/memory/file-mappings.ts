@@ -20,7 +20,7 @@ function fileMapping(kind: string, shared: boolean, flags: number, pages: PagePo
     obstacles: (mapping) => [...deletedFile(mapping), ...device(mapping)],
     pages,
     collect: (mapping: Mapping, { pid, files }: CollectedProcess) => ({
-      file: files.reference(mapLink(pid, mapping), mapping.path, shared && mapping.vmFlags.includes('mw')),
+      file: files.reference(mapLink(pid, mapping), mapping.path, shared && mapping.vmFlags.includes('mw'), mapping),
     }),
     mapping: (state) => ({ flags, file: state.file, name: '' }),
   };

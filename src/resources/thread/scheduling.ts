@@ -1,8 +1,7 @@
 /**
- * Policy, priority, nice value, CPU affinity, I/O priority and timer slack: sched(7), ioprio_get(2), proc_pid_timerslack_ns(5).
+ * Policy, priority, nice value, CPU affinity, I/O priority and timer slack: sched(7), ioprio_get(2), PR_GET_TIMERSLACK of prctl(2).
  * The affinity is narrowed to the CPUs that this host has; if none is left, the restart is refused.
  */
-import { readFileSync } from 'node:fs';
 import * as v from 'valibot';
 import { byteString, integerBetween, u32, u64 } from '../../image/schema.ts';
 import { PR } from '../../kernel/abi/prctl.ts';
@@ -40,13 +39,13 @@ type Scheduling = v.InferOutput<typeof schema>;
 export const scheduling: ThreadAspect<Scheduling> = {
   name: 'scheduling',
   schema,
-  collect: ({ tid }) => {
+  collect: ({ tid, batch }) => {
     const { policy, flags, priority, runtime, deadline, period, utilMin, utilMax } = getScheduling(tid);
     const nice = getNice(tid);
     const affinity = getAffinity(tid);
     const ioPriority = getIoPriority(tid);
-    // By tid: /proc/PID/task/TID has no such file.
-    const timerSlack = BigInt(readFileSync(`/proc/${tid}/timerslack_ns`, 'latin1').trim());
+    // Asked inside: /proc/TID/timerslack_ns is for CAP_SYS_NICE only, even to read (kernel 4.6).
+    const timerSlack = batch.call('read the timer slack', SYS.prctl, PR.PR_GET_TIMERSLACK);
     return () => ({
       policy,
       flags,
@@ -59,7 +58,7 @@ export const scheduling: ThreadAspect<Scheduling> = {
       utilMax,
       affinity,
       ioPriority,
-      timerSlack,
+      timerSlack: BigInt(timerSlack.result),
     });
   },
   plan: (state, host, tid) => (usableCpus(state, host).some((byte) => byte !== 0) ? [] : [noCpuLeft(tid)]),

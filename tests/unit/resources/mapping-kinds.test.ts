@@ -135,6 +135,15 @@ describe('a mapped file', () => {
     expect(planMappedFile({ ...known, buildId: 'ab12' }, strict)).toMatchObject([{ code: 'changed-file' }]);
   });
 
+  it('that has become shorter is refused whatever is accepted', () => {
+    const path = newFile('content');
+    const saved = collectMappedFile(path, path, false);
+    writeFileSync(path, 'cont');
+    expect(planMappedFile(saved, lenient)).toMatchObject([
+      { code: 'changed-file', message: expect.stringContaining('shorter') },
+    ]);
+  });
+
   it('that is missing is refused whatever is accepted', () => {
     const path = newFile();
     const saved = collectMappedFile(path, path, false);
