@@ -2,11 +2,12 @@
 import { createHash } from 'node:crypto';
 import { CODE_BEFORE_CALL, isRestartedCall, resolvedHere, withOriginalCall } from '../arch/x86/interrupted-call.ts';
 import { type CpuState, DEBUG_REGISTER_COUNT } from '../arch/x86/records.ts';
+import { registerFaults } from '../arch/x86/register-sanity.ts';
 import { type RegisterFile, readRegister } from '../arch/x86/registers.ts';
+import { threadAreaTable } from '../arch/x86/segments.ts';
 import { type XstateLayout, xcr0Of } from '../arch/x86/xstate.ts';
 import type { DescriptionRecord, FilesRecord, MappingState, TaskRecord } from '../image/tree.ts';
 import { DEBUG_REGISTERS_OFFSET } from '../kernel/abi/ptrace.ts';
-import { SYS } from '../kernel/abi/syscall.ts';
 import { duplicateFrom, hasSignalOwner } from '../kernel/calls/descriptors.ts';
 import { getThreadAreas, getXstate, hasIoPermissions, peekUser } from '../kernel/calls/ptrace.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
@@ -20,6 +21,7 @@ import type { Problem } from '../support/errors.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import type { Agent } from '../tracee/agent.ts';
 import { CallBatch } from '../tracee/call-batch.ts';
+import { askForLocalDescriptors, readLocalDescriptors } from '../tracee/local-descriptors.ts';
 import { readRemote } from '../tracee/remote-memory.ts';
 import { SingleCalls } from '../tracee/single-calls.ts';
 import type { StoppedTask } from '../tracee/stopped-task.ts';
@@ -32,6 +34,8 @@ export interface CollectedThread {
   readonly signalMask: bigint;
   readonly aspects: Record<string, unknown>;
   readonly cpu: CpuState;
+  /** Descriptors of its three slots in the GDT. */
+  readonly threadAreas: Buffer;
 }
 
 export interface CollectedTree {
@@ -44,6 +48,8 @@ export interface CollectedTree {
   /** Objects whose bytes go into the image, open until {@link closeContents}. */
   readonly contents: readonly ObjectContent[];
   readonly mappings: readonly Omit<MappingState, 'hasPages'>[];
+  /** The LDT, as far as it is in use. */
+  readonly localDescriptors: Buffer;
   readonly remarks: readonly string[];
 }
 
@@ -105,16 +111,6 @@ export interface CollectOptions {
   readonly problems: Problem[];
 }
 
-/** modify_ldt(2): read, of which the first entry tells enough. */
-const READ_LDT = 0;
-const LDT_ENTRY_SIZE = 8;
-
-const hasDescriptorTable = (pid: Pid): Problem => ({
-  code: 'ldt',
-  path: [`pid ${pid}`],
-  message: 'It has a local descriptor table (modify_ldt), which cannot be saved yet.',
-});
-
 export function collectTree(options: CollectOptions): CollectedTree {
   const { frozen, survey, agent, problems } = options;
   const objects = new Objects();
@@ -125,10 +121,9 @@ export function collectTree(options: CollectOptions): CollectedTree {
   const source = { ...survey.process, batch, leader: leader.tid, flagsOfNewMappings: survey.ownFlags, files };
   const read = processAspects.map((aspect) => ({ name: aspect.name, finish: aspect.collect(source) }));
   const leaderAspects = startThread(frozen.pid, leader, batch);
-  const descriptorTable = batch.data(LDT_ENTRY_SIZE);
-  const ldt = batch.tryCall('read the LDT', SYS.modify_ldt, READ_LDT, descriptorTable.address, LDT_ENTRY_SIZE);
+  const hasLocalDescriptors = askForLocalDescriptors(batch);
   batch.run();
-  if (ldt.result > 0) problems.push(hasDescriptorTable(frozen.pid));
+  const localDescriptors = hasLocalDescriptors() ? readLocalDescriptors(batch) : Buffer.alloc(0);
   // What is read last may ask ptrace(2), for which the leader must stand still.
   agent.pause();
   const aspects = Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
@@ -139,7 +134,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
     tid: task.tid,
     signalMask: task.signalMask,
     aspects: index === 0 ? leaderAspects() : collectOther(task, options),
-    cpu: collectCpu(task, options, problems, remarks),
+    ...collectRegisters(task, localDescriptors, options, remarks),
   }));
   return {
     task: describeTask(frozen, survey),
@@ -150,6 +145,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
     files: table,
     contents,
     mappings,
+    localDescriptors,
     remarks: [
       ...survey.descriptors.flatMap((one, index) => remarkOn(one, descriptions[index]?.record.state)),
       ...remarks,
@@ -195,29 +191,34 @@ function collectOther(task: StoppedTask, { frozen, agent, site }: CollectOptions
   return finish();
 }
 
-function collectCpu(task: StoppedTask, options: CollectOptions, problems: Problem[], remarks: string[]): CpuState {
+function collectRegisters(
+  task: StoppedTask,
+  localDescriptors: Buffer,
+  options: CollectOptions,
+  remarks: string[],
+): Pick<CollectedThread, 'cpu' | 'threadAreas'> {
   const { tid } = task;
-  const { layout } = options;
+  const { layout, problems } = options;
   const path = [`thread ${tid}`];
   const xstate = getXstate(tid);
-  if (getThreadAreas(tid).some((byte, index) => index % 16 >= 4 && index % 16 < 12 && byte !== 0)) {
-    problems.push({
-      code: 'thread-areas',
-      path,
-      message: 'It uses thread areas of the GDT, which cannot be saved yet.',
-    });
-  }
+  const threadAreas = threadAreaTable(getThreadAreas(tid));
   if (hasIoPermissions(tid)) {
     problems.push({ code: 'io-permissions', path, message: 'It may use I/O ports (ioperm), which cannot be saved.' });
   }
-  return {
-    registers: registersForImage(task, options, remarks),
-    debugRegisters: Array.from({ length: DEBUG_REGISTER_COUNT }, (_, index) =>
-      index === 4 || index === 5 ? 0n : peekUser(tid, DEBUG_REGISTERS_OFFSET + index * 8),
-    ),
+  const registers = registersForImage(task, options, remarks);
+  for (const fault of registerFaults(registers, { threadAreas, localDescriptors })) {
+    problems.push({ code: 'odd-register', path, message: `Its register ${fault}: it could not be set again.` });
+  }
+  const debugRegisters = Array.from({ length: DEBUG_REGISTER_COUNT }, (_, index) =>
+    index === 4 || index === 5 ? 0n : peekUser(tid, DEBUG_REGISTERS_OFFSET + index * 8),
+  );
+  const cpu = {
+    registers,
+    debugRegisters,
     xstate,
     layout: { ...layout, xcr0: xcr0Of(xstate), sizeBytes: xstate.length },
   };
+  return { cpu, threadAreas };
 }
 
 const SYSCALL_LENGTH = 2;

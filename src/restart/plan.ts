@@ -3,8 +3,9 @@
  * questions are asked; the result can be printed.
  */
 import { existsSync } from 'node:fs';
-import { type CpuState, decodeCpu, decodeThread } from '../arch/x86/records.ts';
+import { type CpuState, decodeCpu, decodeMemoryContext, decodeThread } from '../arch/x86/records.ts';
 import { debugRegisterFaults, registerFaults } from '../arch/x86/register-sanity.ts';
+import { descriptorFaults, type Segments } from '../arch/x86/segments.ts';
 import { componentName, missingComponents, xstateFault } from '../arch/x86/xstate.ts';
 import type { ImageModel, ThreadModel } from '../image/model.ts';
 import { parseState } from '../image/schema.ts';
@@ -34,6 +35,8 @@ export interface PlannedThread {
   readonly tid: Tid;
   readonly signalMask: bigint;
   readonly cpu: CpuState;
+  /** Descriptors of its three slots in the GDT. */
+  readonly threadAreas: Uint8Array;
   readonly aspects: readonly { aspect: ThreadAspect<unknown>; state: unknown }[];
 }
 
@@ -51,6 +54,8 @@ export interface RestartPlan {
   readonly threads: readonly PlannedThread[];
   readonly mappedFiles: ReadonlyMap<number, MappedFile>;
   readonly mappings: readonly PlannedMapping[];
+  /** The LDT. */
+  readonly localDescriptors: Uint8Array;
   readonly descriptions: readonly PlannedDescription[];
   readonly entries: ImageModel['files']['entries'];
   readonly remarks: readonly string[];
@@ -64,13 +69,16 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   refuseIncremental(model);
   const problems: Problem[] = [...hostProblems(model, host)];
   const pid = asPid(model.task.pid);
+  const localDescriptors =
+    model.memoryContext === undefined ? Buffer.alloc(0) : decodeMemoryContext(model.memoryContext);
   const plan: RestartPlan = {
     pid,
     memory: model.task.memory,
     aspects: planProcess(model, host, problems),
-    threads: model.threads.map((thread) => planThread(thread, host, problems)),
+    threads: model.threads.map((thread) => planThread(thread, localDescriptors, host, problems)),
     mappedFiles: planFiles(model, host, problems),
     mappings: model.mappings.map((state) => planMapping(state, model, host, problems)),
+    localDescriptors,
     descriptions: planDescriptions(model, host, problems),
     entries: model.files.entries,
     remarks: [],
@@ -190,15 +198,17 @@ function refuseUnknown(names: readonly string[], known: readonly { name: string 
   );
 }
 
-function planThread(thread: ThreadModel, host: RestartHost, problems: Problem[]): PlannedThread {
+function planThread(
+  thread: ThreadModel,
+  localDescriptors: Uint8Array,
+  host: RestartHost,
+  problems: Problem[],
+): PlannedThread {
   const tid = asTid(thread.tid);
   refuseUnknown(Object.keys(thread.state.aspects), threadAspects, 'thread');
-  const areas = decodeThread(thread.thread, `THREAD record of thread ${tid}`);
-  if (areas.some((byte) => byte !== 0)) {
-    throw new ImageError('bad-record', `THREAD record of thread ${tid}: thread areas cannot be restored yet.`);
-  }
+  const threadAreas = decodeThread(thread.thread, `THREAD record of thread ${tid}`);
   const cpu = decodeCpu(thread.cpu, `CPU record of thread ${tid}`);
-  refuseRegisters(cpu, tid);
+  refuseRegisters(cpu, { threadAreas, localDescriptors }, tid);
   for (const index of missingComponents(cpu.xstate, cpu.layout, host.layout)) {
     problems.push({
       code: 'missing-cpu-feature',
@@ -216,11 +226,15 @@ function planThread(thread: ThreadModel, host: RestartHost, problems: Problem[])
     problems.push(...(aspect.plan?.(state, host, tid) ?? []));
     return { aspect, state };
   });
-  return { tid, signalMask: thread.state.signalMask, cpu, aspects };
+  return { tid, signalMask: thread.state.signalMask, cpu, threadAreas, aspects };
 }
 
-function refuseRegisters(cpu: CpuState, tid: number): void {
-  const faults = [...registerFaults(cpu.registers), ...debugRegisterFaults(cpu.debugRegisters)];
+function refuseRegisters(cpu: CpuState, segments: Segments, tid: number): void {
+  const badSegments = descriptorFaults(segments);
+  if (badSegments.length > 0) {
+    throw new ImageError('bad-register', `Segments of thread ${tid}: ${badSegments.slice(0, 8).join('; ')}.`);
+  }
+  const faults = [...registerFaults(cpu.registers, segments), ...debugRegisterFaults(cpu.debugRegisters)];
   const fault = xstateFault(cpu.xstate, cpu.layout, MXCSR_MASK);
   if (fault !== undefined) faults.push(fault);
   if (faults.length > 0) throw new ImageError('bad-register', `CPU record of thread ${tid}: ${faults.join('; ')}.`);

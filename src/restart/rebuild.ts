@@ -36,6 +36,7 @@ import { QuicksaveError } from '../support/errors.ts';
 import { findHole } from '../tracee/address-space.ts';
 import { Agent, type AgentLayout, agentSize, leaveRegisters } from '../tracee/agent.ts';
 import { type BatchRunner, CallBatch } from '../tracee/call-batch.ts';
+import { writeLocalDescriptors } from '../tracee/local-descriptors.ts';
 import { writeRemote } from '../tracee/remote-memory.ts';
 import { type CallSite, StoppedTask, waitForInterruptStop } from '../tracee/stopped-task.ts';
 import { ThreadCalls } from '../tracee/thread-calls.ts';
@@ -309,6 +310,7 @@ export class Rebuild {
   complete(): RebuiltTree {
     this.#finishMappings();
     this.#aspects('memory');
+    writeLocalDescriptors(new CallBatch(this.#live), this.#plan.localDescriptors);
     this.#closeMappedFiles();
     this.#handOverDescriptors();
     const agent = this.#live;

@@ -3,10 +3,18 @@
  * its registers, and all are let go. Until the first is let go the process dies with us; afterwards it stands by itself.
  */
 import { resolvedAnew } from '../arch/x86/interrupted-call.ts';
+import { FIRST_TLS_ENTRY, userDescriptors } from '../arch/x86/segments.ts';
 import { relocated, type XstateLayout } from '../arch/x86/xstate.ts';
 import { DEBUG_REGISTERS_OFFSET } from '../kernel/abi/ptrace.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
-import { detachIfAlive, pokeUser, setRegisterFile, setSignalMask, setXstate } from '../kernel/calls/ptrace.ts';
+import {
+  detachIfAlive,
+  pokeUser,
+  setRegisterFile,
+  setSignalMask,
+  setThreadArea,
+  setXstate,
+} from '../kernel/calls/ptrace.ts';
 import { type RemoteAddress, remoteAddress } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { readRemote } from '../tracee/remote-memory.ts';
@@ -53,9 +61,11 @@ function vdsoSite(plan: RestartPlan, tree: RebuiltTree): CallSite {
   return { callOnce, goHome: callOnce, block: callOnce };
 }
 
-function setRegisters({ tid, signalMask, cpu }: PlannedThread, layout: XstateLayout): void {
+/** The segments before the selectors that name them: the kernel loads those when the thread runs. */
+function setRegisters({ tid, signalMask, cpu, threadAreas }: PlannedThread, layout: XstateLayout): void {
   setXstate(tid, relocated(cpu.xstate, cpu.layout, layout));
   setSignalMask(tid, signalMask);
+  for (const { bytes } of userDescriptors(threadAreas, FIRST_TLS_ENTRY)) setThreadArea(tid, bytes);
   setRegisterFile(tid, resolvedAnew(cpu.registers));
   setDebugRegisters(tid, cpu.debugRegisters);
 }

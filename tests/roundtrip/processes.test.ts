@@ -25,6 +25,7 @@ const programs = [
   { name: 'calls-in-flight', keeps: 'system calls in flight' },
   { name: 'busy-threads', keeps: 'threads in mid-work' },
   { name: 'registers', keeps: 'every register' },
+  { name: 'segments', keeps: 'segments, their tables and their selectors' },
   { name: 'scattered-pages', keeps: 'twenty thousand pairs of pages' },
 ];
 

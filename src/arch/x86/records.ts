@@ -1,10 +1,11 @@
 /**
- * THREAD and CPU payloads: the layouts of 2008 (DESIGN, "The 2008 records") byte for byte, extended at their end for 64 bits
+ * THREAD, CPU and MM_CONTEXT payloads: the layouts of 2008 (DESIGN, "The 2008 records") byte for byte, extended at their end for 64 bits
  * and for states longer than FXSAVE. docs/image-format.md has the tables.
  */
 import { ImageError } from '../../support/errors.ts';
 import type { RegisterFile } from './registers.ts';
 import { type RegisterName, register } from './registers.ts';
+import { DESCRIPTOR_SIZE, MAX_LOCAL_DESCRIPTORS } from './segments.ts';
 import { LEGACY_SIZE, type XstateComponent, type XstateLayout } from './xstate.ts';
 
 /** r15 .. ss at 0-167, then ds es fs gs at 168-199. */
@@ -166,4 +167,28 @@ export function decodeThread(bytes: Buffer, where: string): Uint8Array {
     throw new ImageError('bad-record', `${where}: its count of thread areas is wrong.`);
   }
   return descriptors;
+}
+
+const CONTEXT_HEADER_SIZE = 8;
+
+/** The LDT, as processor descriptors of 8 bytes. */
+export function encodeMemoryContext(localDescriptors: Uint8Array): Buffer {
+  const bytes = Buffer.alloc(CONTEXT_HEADER_SIZE + localDescriptors.length);
+  bytes.writeInt16LE(DESCRIPTOR_SIZE, 0);
+  bytes.writeInt16LE(localDescriptors.length / DESCRIPTOR_SIZE, 2);
+  bytes.set(localDescriptors, CONTEXT_HEADER_SIZE);
+  return bytes;
+}
+
+export function decodeMemoryContext(bytes: Buffer): Buffer {
+  const refuse = (what: string): never => {
+    throw new ImageError('bad-record', `MM_CONTEXT record: ${what}.`);
+  };
+  if (bytes.length < CONTEXT_HEADER_SIZE) refuse(`has only ${bytes.length} bytes`);
+  const entries = bytes.readInt16LE(2);
+  if (bytes.readInt16LE(0) !== DESCRIPTOR_SIZE) refuse('its descriptors do not have 8 bytes');
+  if (entries < 0 || entries > MAX_LOCAL_DESCRIPTORS) refuse(`${entries} descriptors are not possible`);
+  if (bytes.length !== CONTEXT_HEADER_SIZE + entries * DESCRIPTOR_SIZE) refuse('its length does not fit its count');
+  if (bytes.readInt32LE(4) !== 0) refuse('its padding is not zero');
+  return bytes.subarray(CONTEXT_HEADER_SIZE);
 }

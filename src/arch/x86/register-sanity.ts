@@ -3,6 +3,7 @@
  * others would kill the task at its first instruction.
  */
 import { type RegisterFile, type RegisterName, readRegister } from './registers.ts';
+import { isCodeSelector, isDataSelector, isStackSelector, noSegments, type Segments, USER64_CS } from './segments.ts';
 
 /** CF PF AF ZF SF TF DF OF NT RF AC ID: what a user program may change (EFLAGS of the Intel SDM; FLAG_MASK of the kernel). */
 const USER_FLAGS = 0x254dd5n;
@@ -11,26 +12,29 @@ const FIXED_FLAGS = 0x202n;
 
 /** TASK_SIZE_MAX of the kernel: a page below the end of 47 bits. */
 const USER_SPACE_END = (1n << 47n) - 4096n;
-const USER64_CS = 0x33n;
-const USER_DS = 0x2bn;
+/** All code but 64-bit code has instruction pointers of 32 bits. */
+const END_OF_32_BITS = 1n << 32n;
 
 const inUserSpace: readonly RegisterName[] = ['rip', 'rsp', 'fs_base', 'gs_base'];
 
-/** One clause for each register that no 64-bit user program can have. */
-export function registerFaults(file: RegisterFile): string[] {
+/** One clause for each register that no user program with these segments can have. */
+export function registerFaults(file: RegisterFile, segments: Segments = noSegments): string[] {
   const value = (name: RegisterName): bigint => readRegister(file, name);
+  const hex = (name: RegisterName): string => `${name} is 0x${value(name).toString(16)}`;
   const faults = inUserSpace
     .filter((name) => value(name) >= USER_SPACE_END)
-    .map((name) => `${name} is 0x${value(name).toString(16)}, outside of user space`);
-  if (value('cs') !== USER64_CS) faults.push(`cs is 0x${value('cs').toString(16)}, which is not 64-bit user code`);
-  if (value('ss') !== USER_DS) faults.push(`ss is 0x${value('ss').toString(16)}, which is not user data`);
+    .map((name) => `${hex(name)}, outside of user space`);
+  if (value('cs') !== BigInt(USER64_CS) && value('rip') >= END_OF_32_BITS && value('rip') < USER_SPACE_END) {
+    faults.push(`${hex('rip')}, where only 64-bit code can be`);
+  }
+  if (!isCodeSelector(Number(value('cs')), segments)) faults.push(`${hex('cs')}, which is not user code`);
+  if (!isStackSelector(Number(value('ss')), segments)) faults.push(`${hex('ss')}, which is not user data`);
   for (const name of ['ds', 'es', 'fs', 'gs'] as const) {
-    if (value(name) !== 0n && value(name) !== USER_DS) {
-      faults.push(`${name} is 0x${value(name).toString(16)}, which names no segment of a 64-bit program`);
-    }
+    if (!isDataSelector(Number(value(name)), segments))
+      faults.push(`${hex(name)}, which names no segment of the program`);
   }
   if ((value('eflags') & ~(USER_FLAGS | FIXED_FLAGS)) !== 0n) {
-    faults.push(`eflags is 0x${value('eflags').toString(16)}, with bits that no program may set`);
+    faults.push(`${hex('eflags')}, with bits that no program may set`);
   }
   return faults;
 }

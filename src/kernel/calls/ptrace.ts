@@ -124,6 +124,15 @@ export function getThreadAreas(tid: Tid): Buffer {
   return areas;
 }
 
+/** Sets one of the three slots from a struct user_desc, whose entry number says which. */
+export function setThreadArea(tid: Tid, userDesc: Uint8Array): void {
+  newCall();
+  const area = scratch(USER_DESC_SIZE);
+  area.bytes.set(userDesc);
+  const entry = area.view.getUint32(0, true);
+  must(PTRACE.PTRACE_SET_THREAD_AREA, tid, entry, area.address, 'set a thread area');
+}
+
 /** True if the task has an I/O permission bitmap (ioperm(2)). */
 export function hasIoPermissions(tid: Tid): boolean {
   newCall();

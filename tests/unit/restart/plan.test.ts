@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest';
+import { encodeMemoryContext } from '../../../src/arch/x86/records.ts';
 import type { ImageModel } from '../../../src/image/model.ts';
 import { MADV, MAP } from '../../../src/kernel/abi/mman.ts';
 import { processAspects, threadAspects } from '../../../src/resources/registry.ts';
 import type { RestartHost } from '../../../src/restart/host.ts';
 import { planRestart } from '../../../src/restart/plan.ts';
 import { type Problem, QuicksaveError, RefusedError } from '../../../src/support/errors.ts';
-import { largeLayout, layoutOf, smallLayout, stateOf } from '../arch/x86/samples.ts';
+import { codeAt, dataAt, largeLayout, layoutOf, smallLayout, stateOf, tableOf } from '../arch/x86/samples.ts';
 import { errorOf } from '../image/streams.ts';
 import { newFile } from '../resources/folder.ts';
 import { descriptorStates, EXECUTABLE, processStates, threadStates } from '../resources/samples.ts';
@@ -41,6 +42,15 @@ describe('the plan of an image without fault', () => {
   it('has the registers and the signal mask of every thread', () => {
     expect(plan.threads).toMatchObject([{ tid: PID, signalMask: 0x1000n, cpu: { layout: smallLayout } }]);
     expect(plan.threads[0]?.cpu.xstate).toEqual(stateOf(smallLayout, [2, 9]));
+  });
+
+  it('has the segments, which selectors may name', () => {
+    const table = tableOf([codeAt(1), dataAt(2)]);
+    const areas = tableOf([undefined, dataAt(3), undefined]);
+    const threads = [threadModel({ areas, registers: { ds: 0xfn, gs: 0x6bn } })];
+    const planned = planOf({ memoryContext: encodeMemoryContext(table), threads });
+    expect(planned.localDescriptors).toEqual(table);
+    expect(Buffer.from(planned.threads[0]?.threadAreas ?? [])).toEqual(areas);
   });
 
   it('says how each mapping is made, and with what it is tuned', () => {
@@ -218,7 +228,6 @@ describe('an image that no save makes is refused:', () => {
       thread({ states: without(threadStates, 'name') }),
       /THREAD_STATE record of thread \d+: name: it is missing\.$/,
     ],
-    ['thread areas', thread({ areas: new Uint8Array(24).fill(1, 23) }), /thread areas cannot be restored yet/],
     ['a mapping of an unknown kind', vma('magic', {}), /mapping 0x600000: its kind magic is not known/],
     ['a mapping with a state of another kind', vma('anonymous', { file: 3 }), /mapping 0x600000: /],
     [
@@ -257,7 +266,9 @@ describe('an image that no save makes is refused:', () => {
       /rip .* outside of user space/,
     ],
     ['a segment of the kernel', { registers: { cs: 0x10n } }, /cs is 0x10/],
-    ['a 32-bit program', { registers: { cs: 0x23n } }, /cs is 0x23/],
+    ['a thread area that is not there', { registers: { gs: 0x63n } }, /gs is 0x63/],
+    ['an entry of an LDT that is not there', { registers: { ds: 0x7n } }, /ds is 0x7/],
+    ['a 64-bit address in 32-bit code', { registers: { cs: 0x23n, rip: 0x1_0000_0000n } }, /rip is 0x100000000/],
     ['I/O privileges', { registers: { eflags: 0x3202n } }, /eflags is 0x3202/],
     ['a breakpoint in the kernel', { debugRegisters: [2n ** 63n, 0n, 0n, 0n, 0n, 0n, 0n, 1n] }, /dr0 is outside/],
     ['general detect', { debugRegisters: [0n, 0n, 0n, 0n, 0n, 0n, 0n, 0x2000n] }, /dr7 is 0x2000/],
@@ -266,6 +277,19 @@ describe('an image that no save makes is refused:', () => {
   it.each(registers)('%s in a register', (_, changes, message) => {
     expect(faultOf(thread(changes))).toMatchObject({ code: 'bad-register', message: expect.stringMatching(message) });
     expect(faultOf(thread(changes)).message).toContain(`CPU record of thread ${PID}`);
+  });
+
+  it('segments that no program may have', () => {
+    const gate = Buffer.from([0, 0, 0x10, 0, 0, 0xec, 0, 0]);
+    const areas = Buffer.concat([gate, Buffer.alloc(16)]);
+    expect(faultOf(thread({ areas }))).toMatchObject({
+      code: 'bad-register',
+      message: `Segments of thread ${PID}: thread area 0 is a system segment.`,
+    });
+    expect(faultOf({ memoryContext: encodeMemoryContext(gate) })).toMatchObject({
+      code: 'bad-register',
+      message: `Segments of thread ${PID}: LDT entry 0 is a system segment.`,
+    });
   });
 
   it('registers or thread areas that are cut', () => {
