@@ -1,6 +1,15 @@
 /** Collect: the state of a frozen process as records, pages excepted. Everything is read; nothing is changed. */
 import { createHash } from 'node:crypto';
-import { CODE_BEFORE_CALL, isRestartedCall, resolvedHere, withOriginalCall } from '../arch/x86/interrupted-call.ts';
+import { callsOfI386, usualCallAbi } from '../arch/x86/call-abi.ts';
+import {
+  CODE_BEFORE_CALL,
+  isRestartedCall,
+  resolvedAnew,
+  resolvedHere,
+  TIME_SIZE,
+  type TimeReader,
+  withOriginalCall,
+} from '../arch/x86/interrupted-call.ts';
 import { type CpuState, DEBUG_REGISTER_COUNT } from '../arch/x86/records.ts';
 import { registerFaults } from '../arch/x86/register-sanity.ts';
 import { type RegisterFile, readRegister } from '../arch/x86/registers.ts';
@@ -14,9 +23,10 @@ import type { OwnedFd } from '../kernel/owned-fd.ts';
 import type { Waiting } from '../procfs/waiting.ts';
 import { collectMappedFile, type MappedFile } from '../resources/mapped-file.ts';
 import { processAspects, threadAspects } from '../resources/registry.ts';
-import type { DescriptorView, FileReferences } from '../resources/resource.ts';
+import type { DescriptorView, FileReferences, ProcessView } from '../resources/resource.ts';
 import { wordsToKeep } from '../resources/vm-flags.ts';
-import { type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
+import { type LocalFd, remoteAddress } from '../support/brand.ts';
+import { endOfSectionHeaders } from '../support/elf-extent.ts';
 import type { Problem } from '../support/errors.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import type { Agent } from '../tracee/agent.ts';
@@ -120,7 +130,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
   const batch = new CallBatch(agent);
   const source = { ...survey.process, batch, leader: leader.tid, flagsOfNewMappings: survey.ownFlags, files };
   const read = processAspects.map((aspect) => ({ name: aspect.name, finish: aspect.collect(source) }));
-  const leaderAspects = startThread(frozen.pid, leader, batch);
+  const leaderAspects = startThread(survey.process, leader, batch);
   const hasLocalDescriptors = askForLocalDescriptors(batch);
   batch.run();
   const localDescriptors = hasLocalDescriptors() ? readLocalDescriptors(batch) : Buffer.alloc(0);
@@ -163,29 +173,33 @@ function describeTask(frozen: FrozenProcess, survey: Survey): TaskRecord {
     memory: MEMORY_OBJECT,
     files: FILES_OBJECT,
     vdso: { sha256: createHash('sha256').update(elfPart(image)).digest('hex') },
+    addressBits: survey.process.is32Bit ? 32 : 64,
   };
 }
 
 /** The vDSO without what lies behind its section headers, where our own foothold is. */
 function elfPart(image: Buffer): Buffer {
-  if (image.length < 64) return image;
-  return image.subarray(0, Number(image.readBigUInt64LE(40)) + image.readUInt16LE(58) * image.readUInt16LE(60));
+  return image.subarray(0, endOfSectionHeaders(image) ?? image.length);
 }
 
-function startThread(pid: Pid, task: StoppedTask, batch: CallBatch): () => Record<string, unknown> {
+function startThread(
+  { pid, is32Bit }: ProcessView,
+  task: StoppedTask,
+  batch: CallBatch,
+): () => Record<string, unknown> {
   const read = threadAspects.map((aspect) => ({
     name: aspect.name,
-    finish: aspect.collect({ pid, tid: task.tid, batch }),
+    finish: aspect.collect({ pid, tid: task.tid, is32Bit, batch }),
   }));
   return () => Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
 }
 
-function collectOther(task: StoppedTask, { frozen, agent, site }: CollectOptions): Record<string, unknown> {
-  const home = { registers: resolvedHere(task.registers), signalMask: task.signalMask };
+function collectOther(task: StoppedTask, { survey, agent, site }: CollectOptions): Record<string, unknown> {
+  const home = { registers: resolvedHere(task.registers, task.callAbi), signalMask: task.signalMask };
   const ownSite = siteForThread(task.tid, site, home);
   task.leaveHome(ownSite);
   const batch = new CallBatch(new SingleCalls(agent, task, ownSite));
-  const finish = startThread(frozen.pid, task, batch);
+  const finish = startThread(survey.process, task, batch);
   batch.run();
   task.returnHome();
   return finish();
@@ -224,22 +238,57 @@ function collectRegisters(
 const SYSCALL_LENGTH = 2;
 
 /** The task's own, but with the call that it was in before an earlier stop: a new process has no restart block. */
-function registersForImage(
-  task: StoppedTask,
-  { frozen: { pid }, waits }: CollectOptions,
-  remarks: string[],
-): RegisterFile {
-  const { tid, registers } = task;
-  if (!isRestartedCall(registers)) return registers;
-  const start = Number(readRegister(registers, 'rip')) - SYSCALL_LENGTH - CODE_BEFORE_CALL;
-  const code = readRemote(pid, remoteAddress(start), CODE_BEFORE_CALL);
+function registersForImage(task: StoppedTask, options: CollectOptions, remarks: string[]): RegisterFile {
+  const { tid, registers, callAbi } = task;
+  let known: RegisterFile | undefined = registers;
+  if (isRestartedCall(registers, callAbi)) {
+    const timeAt = timeReader(options);
+    known = withOriginalCall(registers, codeBeforeCall(task, options), waitsIn(task, options), callAbi, timeAt);
+    if (known === undefined) remarks.push(`a sleep or wait of thread ${tid} answers EINTR after a restart`);
+  }
+  // The image tells the way of calling by the code segment alone.
+  return callAbi === usualCallAbi(registers) ? (known ?? registers) : resolvedAnew(known ?? registers, callAbi);
+}
+
+/** Bytes that the vDSO's entry for calls of i386 pushes before the call: what returns to the caller stands above them. */
+const PUSHED_IN_VDSO = 12;
+/** `call gs:[0x10]`, through which libc calls that entry. */
+const CALL_TO_VDSO_LENGTH = 7;
+
+/** What stands before the call; in 32-bit code also what stands before the call of the vDSO's entry, if it is in there. */
+function codeBeforeCall({ registers, callAbi }: StoppedTask, { frozen: { pid }, survey }: CollectOptions): Buffer {
+  const rip = Number(readRegister(registers, 'rip'));
+  const before = (end: number): Buffer =>
+    isMapped(survey, end - CODE_BEFORE_CALL, CODE_BEFORE_CALL)
+      ? readRemote(pid, remoteAddress(end - CODE_BEFORE_CALL), CODE_BEFORE_CALL)
+      : Buffer.alloc(0);
+  const code = before(rip - SYSCALL_LENGTH);
+  const vdso = survey.mappings.find(({ mapping }) => mapping.special === '[vdso]')?.mapping;
+  if (callAbi !== callsOfI386 || vdso === undefined || rip < vdso.start || rip >= vdso.end) return code;
+  const pushed = Number(readRegister(registers, 'rsp')) + PUSHED_IN_VDSO;
+  if (!isMapped(survey, pushed, 4)) return code;
+  const returnsTo = readRemote(pid, remoteAddress(pushed), 4).readUInt32LE(0);
+  return Buffer.concat([code, SEPARATOR, before(returnsTo - CALL_TO_VDSO_LENGTH)]);
+}
+
+/** No number can reach across it. */
+const SEPARATOR = Buffer.alloc(4);
+
+const isMapped = (survey: Survey, address: number, sizeBytes: number): boolean =>
+  survey.mappings.some(({ mapping }) => mapping.start <= address && address + sizeBytes <= mapping.end && mapping.read);
+
+const timeReader =
+  ({ frozen: { pid }, survey }: CollectOptions): TimeReader =>
+  (address) =>
+    isMapped(survey, address, TIME_SIZE) ? readRemote(pid, remoteAddress(address), TIME_SIZE) : undefined;
+
+/** In which function of the kernel it waited before it was stopped, if that was the same wait. */
+function waitsIn({ tid, registers }: StoppedTask, { waits }: CollectOptions): string {
   const waited = waits.get(tid);
   const isSameWait =
     waited?.instructionPointer === readRegister(registers, 'rip') &&
     waited.stackPointer === readRegister(registers, 'rsp');
-  const original = withOriginalCall(registers, code, isSameWait ? waited?.function : '');
-  if (original === undefined) remarks.push(`a sleep or wait of thread ${tid} answers EINTR after a restart`);
-  return original ?? registers;
+  return isSameWait ? waited.function : '';
 }
 
 function describeMapping(

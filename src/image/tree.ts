@@ -27,6 +27,8 @@ export const TaskRecord = v.strictObject({
   /** objref of the FILES record. */
   files: objectReference,
   vdso: v.strictObject({ sha256: boundedString(64) }),
+  /** 32: a program of i386. Images from before those do not say it. */
+  addressBits: v.optional(v.picklist([32, 64]), 64),
 });
 export type TaskRecord = v.InferOutput<typeof TaskRecord>;
 

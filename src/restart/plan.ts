@@ -20,7 +20,7 @@ import type { DescriptorKind, MappingPlan, ProcessAspect, StateSchema, ThreadAsp
 import { adviceOf, type Locking, lockingOf, mmapFlagsOf, refusedWords } from '../resources/vm-flags.ts';
 import { asPid, asTid, type Tid } from '../support/brand.ts';
 import { ImageError, type Problem, RefusedError } from '../support/errors.ts';
-import type { RestartHost } from './host.ts';
+import type { KernelMemory, RestartHost } from './host.ts';
 
 export interface PlannedMapping {
   readonly state: MappingState;
@@ -48,6 +48,7 @@ export interface PlannedDescription {
 
 export interface RestartPlan {
   readonly pid: ReturnType<typeof asPid>;
+  readonly is32Bit: boolean;
   /** objref of the memory. */
   readonly memory: number;
   readonly aspects: readonly { aspect: ProcessAspect<unknown>; state: unknown }[];
@@ -61,23 +62,28 @@ export interface RestartPlan {
   readonly remarks: readonly string[];
 }
 
+/** IA32_PAGE_OFFSET of asm/page_64_types.h. */
+const ADDRESS_END_32 = 0xffff_e000;
 /** MXCSR bits that every processor with SSE2 and DAZ has; the kernel refuses the others. */
 const MXCSR_MASK = 0xffff;
 
 /** Throws RefusedError with every reason, or ImageError for an image that no save makes. */
 export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   refuseIncremental(model);
-  const problems: Problem[] = [...hostProblems(model, host)];
+  const is32Bit = model.task.addressBits === 32;
+  const kernelMemory = is32Bit ? host.kernelMemory32() : host.kernelMemory;
+  const problems: Problem[] = [...hostProblems(model, host, kernelMemory)];
   const pid = asPid(model.task.pid);
   const localDescriptors =
     model.memoryContext === undefined ? Buffer.alloc(0) : decodeMemoryContext(model.memoryContext);
   const plan: RestartPlan = {
     pid,
+    is32Bit,
     memory: model.task.memory,
     aspects: planProcess(model, host, problems),
     threads: model.threads.map((thread) => planThread(thread, localDescriptors, host, problems)),
     mappedFiles: planFiles(model, host, problems),
-    mappings: model.mappings.map((state) => planMapping(state, model, host, problems)),
+    mappings: model.mappings.map((state) => planMapping(state, model, { ...host, kernelMemory }, problems)),
     localDescriptors,
     descriptions: planDescriptions(model, host, problems),
     entries: model.files.entries,
@@ -113,7 +119,7 @@ function refuseIncomplete({ aspects, mappings, mappedFiles }: RestartPlan): void
   }
 }
 
-function hostProblems(model: ImageModel, host: RestartHost): Problem[] {
+function hostProblems(model: ImageModel, host: RestartHost, kernelMemory: KernelMemory | undefined): Problem[] {
   const problems = model.task.threads.flatMap((tid) => takenPid(tid));
   if (!host.mayChoosePids) {
     problems.push({
@@ -130,7 +136,14 @@ function hostProblems(model: ImageModel, host: RestartHost): Problem[] {
       message: `The image is of a ${model.head.state.kernel.machine} machine.`,
     });
   }
-  if (model.task.vdso.sha256 !== host.vdsoSha256) {
+  if (kernelMemory === undefined) {
+    problems.push({
+      code: 'no-32-bit-programs',
+      path: ['host'],
+      message: 'It is a 32-bit program, and this kernel runs none.',
+      remedy: 'Restart it on a kernel with CONFIG_IA32_EMULATION, not switched off by ia32_emulation=0.',
+    });
+  } else if (model.task.vdso.sha256 !== kernelMemory.vdsoSha256) {
     problems.push({
       code: 'other-vdso',
       path: ['host'],
@@ -250,10 +263,16 @@ function planFiles(model: ImageModel, host: RestartHost, problems: Problem[]): M
   return files;
 }
 
-function planMapping(state: MappingState, model: ImageModel, host: RestartHost, problems: Problem[]): PlannedMapping {
+/** The host as a process of the image's kind sees it. */
+type MappingHost = Omit<RestartHost, 'kernelMemory'> & { readonly kernelMemory: KernelMemory | undefined };
+
+function planMapping(state: MappingState, model: ImageModel, host: MappingHost, problems: Problem[]): PlannedMapping {
   const where = `VMA record: mapping 0x${state.start.toString(16)}`;
   const kind = mappingKinds.find((candidate) => candidate.kind === state.kind);
   if (kind === undefined) throw new ImageError('bad-record', `${where}: its kind ${state.kind} is not known.`);
+  if (model.task.addressBits === 32 && state.end > ADDRESS_END_32) {
+    throw new ImageError('bad-record', `${where}: it lies where no 32-bit program has memory.`);
+  }
   const own = parse(kind.schema, state.state, where);
   const made = kind.mapping(own);
   const [refused] = made === undefined ? [] : refusedWords(state.flags);
@@ -281,8 +300,8 @@ function planMapping(state: MappingState, model: ImageModel, host: RestartHost, 
   };
 }
 
-function kernelMappingProblems(name: string, state: MappingState, host: RestartHost): Problem[] {
-  if (host.kernelMappings.get(name) === state.end - state.start) return [];
+function kernelMappingProblems(name: string, state: MappingState, { kernelMemory }: MappingHost): Problem[] {
+  if (kernelMemory === undefined || kernelMemory.mappings.get(name) === state.end - state.start) return [];
   return [
     {
       code: 'other-kernel-mapping',

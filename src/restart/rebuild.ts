@@ -2,7 +2,7 @@
  * Rebuild: from nothing to a process that stands still with everything in place but its registers. It dies with us at any
  * instant until it is resumed (PTRACE_O_EXITKILL), so that no half-made process is ever left behind.
  */
-import { stubProgram } from '../arch/x86/stub-elf.ts';
+import { stubProgram, stubProgram32 } from '../arch/x86/stub-elf.ts';
 import { FCNTL, OPEN } from '../kernel/abi/fcntl.ts';
 import { MLOCK, MREMAP, PROT } from '../kernel/abi/mman.ts';
 import { PR } from '../kernel/abi/prctl.ts';
@@ -33,7 +33,7 @@ import {
 } from '../support/brand.ts';
 import { CleanupStack } from '../support/cleanup-stack.ts';
 import { QuicksaveError } from '../support/errors.ts';
-import { findHole } from '../tracee/address-space.ts';
+import { findHole, USER_SPACE_END_32 } from '../tracee/address-space.ts';
 import { Agent, type AgentLayout, agentSize, leaveRegisters } from '../tracee/agent.ts';
 import { type BatchRunner, CallBatch } from '../tracee/call-batch.ts';
 import { writeLocalDescriptors } from '../tracee/local-descriptors.ts';
@@ -90,6 +90,7 @@ export class Rebuild {
     this.#hole = findHole(
       plan.mappings.map(({ state }) => state),
       this.#sizeBytes,
+      plan.is32Bit ? USER_SPACE_END_32 : undefined,
     );
     this.#room = remoteAddress(this.#hole + PAGE);
   }
@@ -113,7 +114,8 @@ export class Rebuild {
 
   #begin(): void {
     const { pid } = this.#plan;
-    const stub = stubProgram(this.#hole, this.#options.parent);
+    const makeStub = this.#plan.is32Bit ? stubProgram32 : stubProgram;
+    const stub = makeStub(this.#hole, this.#options.parent);
     const executable = executableFromBytes('quicksave', stub.image);
     try {
       spawnProgram(executable.number, { pid, asSibling: this.#options.parent !== process.pid });
@@ -129,7 +131,7 @@ export class Rebuild {
     const task = new StoppedTask(tid, getRegisterFile(tid), ALL_SIGNALS);
     const callOnce = remoteAddress(stub.callOnce);
     // Nothing leads home from a stub: it dies with us.
-    const site = { callOnce, callUnmapHome: callOnce, goHome: callOnce, block: this.#hole };
+    const site = { callOnce, callI386: callOnce, callUnmapHome: callOnce, goHome: callOnce, block: this.#hole };
     const pidfd = tryOpenPidfd(pid);
     if (pidfd === undefined) throw new QuicksaveError('target-ended', `Process ${pid} ended while it was being made.`);
     const code = remoteAddress(this.#room + WAITING_ROOM);
@@ -194,6 +196,7 @@ export class Rebuild {
   #target(batch: CallBatch): RebuiltProcess {
     return {
       pid: this.#plan.pid,
+      is32Bit: this.#plan.is32Bit,
       batch,
       remoteFile: (objref) => {
         const fd = this.#fileNumbers.get(objref);
@@ -436,12 +439,13 @@ export class Rebuild {
 
   #restoreThreads(tasks: readonly StoppedTask[]): void {
     const agent = this.#live;
+    const { pid, is32Bit } = this.#plan;
     if (tasks.length > 1) agent.task.standStill(false);
     this.#plan.threads.forEach((thread, index) => {
       const task = must(tasks[index]);
       const batch = new CallBatch(index === 0 ? agent : new ThreadCalls(agent, task, index));
       for (const { aspect, state } of thread.aspects)
-        aspect.restore(state, { pid: this.#plan.pid, tid: thread.tid, batch, keepsParent: this.#options.keepsParent });
+        aspect.restore(state, { pid, is32Bit, tid: thread.tid, batch, keepsParent: this.#options.keepsParent });
       batch.run();
       if (index === 0) agent.pause();
     });

@@ -188,6 +188,8 @@ export function getRseqConfiguration(tid: Tid): RseqConfiguration | undefined {
   };
 }
 
+/** struct ptrace_syscall_info of linux/ptrace.h, as far as it is the same for all stops. */
+const SYSCALL_INFO_SIZE = 24;
 const SIGINFO_SIZE = 128;
 const SIGINFOS_PER_CALL = 64;
 
@@ -232,6 +234,14 @@ export function getSyscallUserDispatch(tid: Tid): SyscallUserDispatch | undefine
   const result = ptrace(PTRACE.PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, tid, 32, block.address);
   if (isFailure(result)) return undefined;
   return { mode: Number(block.view.getBigUint64(0, true)) };
+}
+
+/** How a task in a system call made it: a value of AUDIT_ARCH (Linux 5.3). Undefined where the kernel cannot tell. */
+export function getCallArchitecture(tid: Tid): number | undefined {
+  newCall();
+  const block = scratch(SYSCALL_INFO_SIZE);
+  const result = ptrace(PTRACE.PTRACE_GET_SYSCALL_INFO, tid, SYSCALL_INFO_SIZE, block.address);
+  return isFailure(result) ? undefined : block.view.getUint32(4, true);
 }
 
 /** What PTRACE_GETEVENTMSG says of the last event, such as the tid of a new thread. */

@@ -29,8 +29,8 @@ export const goodHost: RestartHost = {
   keepsParent: true,
   layout: smallLayout,
   cpuFeatures: new Set(['fpu', 'sse2', 'avx2']),
-  vdsoSha256: 'cafe',
-  kernelMappings: new Map([['[vdso]', VDSO_SIZE]]),
+  kernelMemory: { vdsoSha256: 'cafe', mappings: new Map([['[vdso]', VDSO_SIZE]]) },
+  kernelMemory32: () => ({ vdsoSha256: 'face', mappings: new Map([['[vdso]', VDSO_SIZE]]) }),
   mayChoosePids: true,
   mayNameMemory: true,
 };
@@ -92,6 +92,7 @@ export function modelWith(changes: Partial<ImageModel> = {}): ImageModel {
       memory: MEMORY,
       files: FILES,
       vdso: { sha256: 'cafe' },
+      addressBits: 64,
     },
     aspects,
     threads: [threadModel()],

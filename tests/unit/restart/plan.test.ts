@@ -89,19 +89,61 @@ describe('the plan of an image without fault', () => {
   });
 });
 
+/** Where a 32-bit program has them. */
+const mappings32 = mappings.map((state) =>
+  state.start < 2 ** 32 ? state : { ...state, start: 0xf7f0_0000, end: 0xf7f0_2000 },
+);
+const task32: ImageModel['task'] = { ...task, addressBits: 32, vdso: { sha256: 'face' } };
+
+describe('the plan of a 32-bit program', () => {
+  it('goes by what the kernel maps into such programs', () => {
+    expect(planOf({ task: task32, mappings: mappings32 }).is32Bit).toBe(true);
+    expect(planOf({}).is32Bit).toBe(false);
+  });
+
+  it('asks for that only where it is needed, because a process is made for it', () => {
+    const kernelMemory32 = () => {
+      throw new Error('asked');
+    };
+    expect(planOf({}, { kernelMemory32 }).pid).toBe(PID);
+  });
+});
+
 describe('a host', () => {
   const cases: [string, Partial<ImageModel>, Partial<RestartHost>, Partial<Problem>][] = [
     ['that does not let us choose pids', {}, { mayChoosePids: false }, { code: 'not-enough-rights', path: ['host'] }],
-    ['with another vDSO', {}, { vdsoSha256: 'beef' }, { code: 'other-vdso', path: ['host'] }],
+    [
+      'with another vDSO',
+      {},
+      { kernelMemory: { ...goodHost.kernelMemory, vdsoSha256: 'beef' } },
+      { code: 'other-vdso', path: ['host'] },
+    ],
     ['without an instruction set of the image', {}, { cpuFeatures: new Set(['fpu']) }, { code: 'missing-cpu-feature' }],
     ['without names for memory', {}, { mayNameMemory: false }, { code: 'no-memory-names', path: ['mapping 0x500000'] }],
     [
       'whose vDSO has another size',
       {},
-      { kernelMappings: new Map([['[vdso]', 4096]]) },
+      { kernelMemory: { ...goodHost.kernelMemory, mappings: new Map([['[vdso]', 4096]]) } },
       { code: 'other-kernel-mapping' },
     ],
-    ['without that vDSO', {}, { kernelMappings: new Map() }, { code: 'other-kernel-mapping' }],
+    [
+      'without that vDSO',
+      {},
+      { kernelMemory: { ...goodHost.kernelMemory, mappings: new Map() } },
+      { code: 'other-kernel-mapping' },
+    ],
+    [
+      'without 32-bit programs',
+      { task: { ...task, addressBits: 32 }, mappings: mappings32 },
+      { kernelMemory32: () => undefined },
+      { code: 'no-32-bit-programs', path: ['host'] },
+    ],
+    [
+      'with another 32-bit vDSO',
+      { task: { ...task, addressBits: 32 }, mappings: mappings32 },
+      {},
+      { code: 'other-vdso' },
+    ],
     [
       'of another machine',
       { head: { ...head, state: { ...head.state, kernel: { ...head.state.kernel, machine: 'i686' } } } },
@@ -154,7 +196,8 @@ describe('a host', () => {
   });
 
   it('is told everything that stands in the way at once', () => {
-    const host = { mayChoosePids: false, vdsoSha256: 'beef', mayNameMemory: false, cpuFeatures: new Set<string>() };
+    const kernelMemory = { ...goodHost.kernelMemory, vdsoSha256: 'beef' };
+    const host = { mayChoosePids: false, kernelMemory, mayNameMemory: false, cpuFeatures: new Set<string>() };
     expect(problemsOf({}, host).map(({ code }) => code)).toEqual([
       'not-enough-rights',
       'other-vdso',
@@ -229,6 +272,7 @@ describe('an image that no save makes is refused:', () => {
       /THREAD_STATE record of thread \d+: name: it is missing\.$/,
     ],
     ['a mapping of an unknown kind', vma('magic', {}), /mapping 0x600000: its kind magic is not known/],
+    ['a 32-bit program with memory above', { task: task32 }, /where no 32-bit program has memory/],
     ['a mapping with a state of another kind', vma('anonymous', { file: 3 }), /mapping 0x600000: /],
     [
       'a mapping of a file that is not there',
