@@ -3,10 +3,9 @@
  * questions are asked; the result can be printed.
  */
 import { existsSync } from 'node:fs';
-import { type CpuState, decodeCpu, decodeMemoryContext, decodeThread } from '../arch/x86/records.ts';
-import { debugRegisterFaults, registerFaults } from '../arch/x86/register-sanity.ts';
-import { descriptorFaults, type Segments } from '../arch/x86/segments.ts';
-import { componentName, missingComponents, xstateFault } from '../arch/x86/xstate.ts';
+import type { CpuState } from '../arch/x86/records.ts';
+import { checkedRegisters, localDescriptorsOf } from '../arch/x86/thread-registers.ts';
+import { componentName, missingComponents } from '../arch/x86/xstate.ts';
 import type { ImageModel, ThreadModel } from '../image/model.ts';
 import { parseState } from '../image/schema.ts';
 import type { MappingState } from '../image/tree.ts';
@@ -64,9 +63,6 @@ export interface RestartPlan {
 
 /** IA32_PAGE_OFFSET of asm/page_64_types.h. */
 const ADDRESS_END_32 = 0xffff_e000;
-/** MXCSR bits that every processor with SSE2 and DAZ has; the kernel refuses the others. */
-const MXCSR_MASK = 0xffff;
-
 /** Throws RefusedError with every reason, or ImageError for an image that no save makes. */
 export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   refuseIncremental(model);
@@ -74,8 +70,7 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   const kernelMemory = is32Bit ? host.kernelMemory32() : host.kernelMemory;
   const problems: Problem[] = [...hostProblems(model, host, kernelMemory)];
   const pid = asPid(model.task.pid);
-  const localDescriptors =
-    model.memoryContext === undefined ? Buffer.alloc(0) : decodeMemoryContext(model.memoryContext);
+  const localDescriptors = localDescriptorsOf(model.memoryContext);
   const plan: RestartPlan = {
     pid,
     is32Bit,
@@ -219,9 +214,7 @@ function planThread(
 ): PlannedThread {
   const tid = asTid(thread.tid);
   refuseUnknown(Object.keys(thread.state.aspects), threadAspects, 'thread');
-  const threadAreas = decodeThread(thread.thread, `THREAD record of thread ${tid}`);
-  const cpu = decodeCpu(thread.cpu, `CPU record of thread ${tid}`);
-  refuseRegisters(cpu, { threadAreas, localDescriptors }, tid);
+  const { cpu, threadAreas } = checkedRegisters(thread, localDescriptors);
   for (const index of missingComponents(cpu.xstate, cpu.layout, host.layout)) {
     problems.push({
       code: 'missing-cpu-feature',
@@ -240,17 +233,6 @@ function planThread(
     return { aspect, state };
   });
   return { tid, signalMask: thread.state.signalMask, cpu, threadAreas, aspects };
-}
-
-function refuseRegisters(cpu: CpuState, segments: Segments, tid: number): void {
-  const badSegments = descriptorFaults(segments);
-  if (badSegments.length > 0) {
-    throw new ImageError('bad-register', `Segments of thread ${tid}: ${badSegments.slice(0, 8).join('; ')}.`);
-  }
-  const faults = [...registerFaults(cpu.registers, segments), ...debugRegisterFaults(cpu.debugRegisters)];
-  const fault = xstateFault(cpu.xstate, cpu.layout, MXCSR_MASK);
-  if (fault !== undefined) faults.push(fault);
-  if (faults.length > 0) throw new ImageError('bad-register', `CPU record of thread ${tid}: ${faults.join('; ')}.`);
 }
 
 function planFiles(model: ImageModel, host: RestartHost, problems: Problem[]): Map<number, MappedFile> {
