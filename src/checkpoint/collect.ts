@@ -32,6 +32,7 @@ import { QuicksaveError } from '../support/errors.ts';
 import type { Agent } from '../tracee/agent.ts';
 import { CallBatch } from '../tracee/call-batch.ts';
 import { askForLocalDescriptors, readLocalDescriptors } from '../tracee/local-descriptors.ts';
+import { askForProtectionKeys, type ProtectionKeys } from '../tracee/protection-keys.ts';
 import { readRemote } from '../tracee/remote-memory.ts';
 import { SingleCalls } from '../tracee/single-calls.ts';
 import type { StoppedTask } from '../tracee/stopped-task.ts';
@@ -58,6 +59,7 @@ export interface CollectedTree {
   /** Objects whose bytes go into the image, open until {@link closeContents}. */
   readonly contents: readonly ObjectContent[];
   readonly mappings: readonly Omit<MappingState, 'hasPages'>[];
+  readonly protectionKeys: ProtectionKeys;
   /** The LDT, as far as it is in use. */
   readonly localDescriptors: Buffer;
   readonly remarks: readonly string[];
@@ -132,12 +134,20 @@ export function collectTree(options: CollectOptions): CollectedTree {
   const read = processAspects.map((aspect) => ({ name: aspect.name, finish: aspect.collect(source) }));
   const leaderAspects = startThread(survey.process, leader, batch);
   const hasLocalDescriptors = askForLocalDescriptors(batch);
+  const keys = askForProtectionKeys(
+    batch,
+    survey.mappings.map(({ mapping }) => ({
+      protectionKey: mapping.protectionKey,
+      isExecuteOnly: mapping.execute && !mapping.read && !mapping.write,
+    })),
+  );
   batch.run();
+  const protectionKeys = keys();
   const localDescriptors = hasLocalDescriptors() ? readLocalDescriptors(batch) : Buffer.alloc(0);
   // What is read last may ask ptrace(2), for which the leader must stand still.
   agent.pause();
   const aspects = Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
-  const mappings = survey.mappings.map((one) => describeMapping(one, source));
+  const mappings = survey.mappings.map((one) => describeMapping(one, source, protectionKeys));
   const { descriptions, table, contents } = collectDescriptors(survey.descriptors, options, objects);
   const remarks: string[] = [];
   const threads = frozen.tasks.map((task, index) => ({
@@ -155,6 +165,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
     files: table,
     contents,
     mappings,
+    protectionKeys,
     localDescriptors,
     remarks: [
       ...survey.descriptors.flatMap((one, index) => remarkOn(one, descriptions[index]?.record.state)),
@@ -294,12 +305,15 @@ function waitsIn({ tid, registers }: StoppedTask, { waits }: CollectOptions): st
 function describeMapping(
   { mapping, kind }: ClassifiedMapping,
   source: Parameters<typeof kind.collect>[1],
+  { executeOnly }: ProtectionKeys,
 ): Omit<MappingState, 'hasPages'> {
   return {
     start: mapping.start,
     end: mapping.end,
     protection: (mapping.read ? 1 : 0) | (mapping.write ? 2 : 0) | (mapping.execute ? 4 : 0),
     offset: Number(mapping.offset),
+    // The key for memory that can only be executed comes with its protection.
+    protectionKey: mapping.protectionKey === executeOnly ? 0 : (mapping.protectionKey ?? 0),
     flags: wordsToKeep(mapping.vmFlags),
     kind: kind.kind,
     state: kind.collect(mapping, source),

@@ -102,7 +102,12 @@ export function writeTree(writer: ImageWriter, tree: CollectedTree, plan: PagePl
   for (const { objref, state } of tree.mappedFiles) writer.record(RECORD.FNAME, objref, { state });
   for (const { objref, record } of tree.descriptions) writer.record(RECORD.FD_DATA, objref, record);
   writer.record(RECORD.FILES, task.files, tree.files);
-  writer.record(RECORD.MM, task.memory, { mappings: mappings.length, pages: plan.pages });
+  writer.record(RECORD.MM, task.memory, {
+    mappings: mappings.length,
+    pages: plan.pages,
+    allocatedKeys: tree.protectionKeys.allocated,
+    executeOnlyKey: tree.protectionKeys.executeOnly,
+  });
   for (let index = 0; index < mappings.length; index += MAPPINGS_PER_RECORD) {
     writer.record(RECORD.VMA, task.memory, { mappings: mappings.slice(index, index + MAPPINGS_PER_RECORD) });
   }

@@ -69,6 +69,8 @@ export const MappingState = v.strictObject({
   end: pageAddress,
   protection: integerBetween(0, 7),
   offset: count,
+  /** pkeys(7). Images from before them do not have it. */
+  protectionKey: v.optional(integerBetween(0, 15), 0),
   /** Words of the VmFlags line that have to be set again. */
   flags: boundedArray(boundedString(2), 32),
   kind: boundedString(64),
@@ -82,5 +84,12 @@ export type MappingState = v.InferOutput<typeof MappingState>;
 export const VmaRecord = v.strictObject({ mappings: boundedArray(MappingState, MAX_MAPPINGS) });
 
 /** MM: what is known of one memory before its mappings. */
-export const MemoryRecord = v.strictObject({ mappings: u32, pages: count });
+export const MemoryRecord = v.strictObject({
+  mappings: u32,
+  pages: count,
+  /** Bit n: protection key n is allocated. Images from before keys do not have it, nor the next. */
+  allocatedKeys: v.optional(v.pipe(u32, v.maxValue(0xfffe), v.multipleOf(2)), 0),
+  /** The key that the kernel has taken for memory that can only be executed; 0 for none. */
+  executeOnlyKey: v.optional(integerBetween(0, 15), 0),
+});
 export type MemoryRecord = v.InferOutput<typeof MemoryRecord>;

@@ -19,6 +19,7 @@ import type { DescriptorKind, MappingPlan, ProcessAspect, StateSchema, ThreadAsp
 import { adviceOf, type Locking, lockingOf, mmapFlagsOf, refusedWords } from '../resources/vm-flags.ts';
 import { asPid, asTid, type Tid } from '../support/brand.ts';
 import { ImageError, type Problem, RefusedError } from '../support/errors.ts';
+import type { ProtectionKeys } from '../tracee/protection-keys.ts';
 import type { KernelMemory, RestartHost } from './host.ts';
 
 export interface PlannedMapping {
@@ -54,6 +55,7 @@ export interface RestartPlan {
   readonly threads: readonly PlannedThread[];
   readonly mappedFiles: ReadonlyMap<number, MappedFile>;
   readonly mappings: readonly PlannedMapping[];
+  readonly protectionKeys: ProtectionKeys;
   /** The LDT. */
   readonly localDescriptors: Uint8Array;
   readonly descriptions: readonly PlannedDescription[];
@@ -79,6 +81,7 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
     threads: model.threads.map((thread) => planThread(thread, localDescriptors, host, problems)),
     mappedFiles: planFiles(model, host, problems),
     mappings: model.mappings.map((state) => planMapping(state, model, { ...host, kernelMemory }, problems)),
+    protectionKeys: { allocated: model.memory.allocatedKeys, executeOnly: model.memory.executeOnlyKey },
     localDescriptors,
     descriptions: planDescriptions(model, host, problems),
     entries: model.files.entries,

@@ -37,6 +37,7 @@ import { findHole, USER_SPACE_END_32 } from '../tracee/address-space.ts';
 import { Agent, type AgentLayout, agentSize, leaveRegisters } from '../tracee/agent.ts';
 import { type BatchRunner, CallBatch } from '../tracee/call-batch.ts';
 import { writeLocalDescriptors } from '../tracee/local-descriptors.ts';
+import { giveBackProtectionKeys, takeProtectionKeys } from '../tracee/protection-keys.ts';
 import { writeRemote } from '../tracee/remote-memory.ts';
 import { type CallSite, StoppedTask, waitForInterruptStop } from '../tracee/stopped-task.ts';
 import { ThreadCalls } from '../tracee/thread-calls.ts';
@@ -107,6 +108,7 @@ export class Rebuild {
     this.#aspects('early');
     this.#clearAddressSpace();
     this.#receiveMappedFiles();
+    takeProtectionKeys(new CallBatch(this.#live), this.#plan.protectionKeys, this.#keysOfMappings);
     this.#makeMappings();
     this.#makeObjects(streams);
     return this.#plan.pid;
@@ -312,6 +314,7 @@ export class Rebuild {
   /** Everything behind the pages: final protections, descriptors, threads, and what is set last. */
   complete(): RebuiltTree {
     this.#finishMappings();
+    giveBackProtectionKeys(new CallBatch(this.#live), this.#plan.protectionKeys, this.#keysOfMappings);
     this.#aspects('memory');
     writeLocalDescriptors(new CallBatch(this.#live), this.#plan.localDescriptors);
     this.#closeMappedFiles();
@@ -329,6 +332,10 @@ export class Rebuild {
       ours: { start: this.#hole, sizeBytes: this.#sizeBytes },
       agent,
     };
+  }
+
+  get #keysOfMappings(): number[] {
+    return this.#plan.mappings.map(({ state }) => state.protectionKey);
   }
 
   #finishMappings(): void {
@@ -483,7 +490,9 @@ function must<T>(value: T | undefined): T {
 function finishMapping(batch: CallBatch, { state, advice, locking }: PlannedMapping, name: string): void {
   const sizeBytes = state.end - state.start;
   const where = `0x${state.start.toString(16)}`;
-  if (state.hasPages && state.protection !== (PROT.PROT_READ | PROT.PROT_WRITE)) {
+  if (state.protectionKey !== 0) {
+    batch.call(`protect ${where}`, SYS.pkey_mprotect, state.start, sizeBytes, state.protection, state.protectionKey);
+  } else if (state.hasPages && state.protection !== (PROT.PROT_READ | PROT.PROT_WRITE)) {
     batch.call(`protect ${where}`, SYS.mprotect, state.start, sizeBytes, state.protection);
   }
   for (const one of advice) batch.call(`advise on ${where}`, SYS.madvise, state.start, sizeBytes, one);

@@ -72,7 +72,18 @@ export function threadModel({
 }
 
 export function mapping(kind: string, start: number, state: unknown, others: Partial<MappingState> = {}): MappingState {
-  return { start, end: start + 8192, protection: 3, offset: 0, flags: [], kind, state, hasPages: false, ...others };
+  return {
+    start,
+    end: start + 8192,
+    protection: 3,
+    offset: 0,
+    protectionKey: 0,
+    flags: [],
+    kind,
+    state,
+    hasPages: false,
+    ...others,
+  };
 }
 
 export const mappings: readonly MappingState[] = [
@@ -107,7 +118,7 @@ export function modelWith(changes: Partial<ImageModel> = {}): ImageModel {
         { fd: 9, object: ROOT, closeOnExec: true },
       ],
     },
-    memory: { mappings: mappings.length, pages: 0 },
+    memory: { mappings: mappings.length, pages: 0, allocatedKeys: 0, executeOnlyKey: 0 },
     mappings,
     ...changes,
   };
