@@ -16,10 +16,12 @@ import { type RegisterFile, readRegister } from '../arch/x86/registers.ts';
 import { threadAreaTable } from '../arch/x86/segments.ts';
 import { type XstateLayout, xcr0Of } from '../arch/x86/xstate.ts';
 import type { DescriptionRecord, FilesRecord, MappingState, TaskRecord } from '../image/tree.ts';
+import { PERSONALITY } from '../kernel/abi/personality.ts';
 import { DEBUG_REGISTERS_OFFSET } from '../kernel/abi/ptrace.ts';
 import { duplicateFrom, hasSignalOwner } from '../kernel/calls/descriptors.ts';
 import { getThreadAreas, getXstate, hasIoPermissions, peekUser } from '../kernel/calls/ptrace.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
+import { readPersonality } from '../procfs/personality.ts';
 import type { Waiting } from '../procfs/waiting.ts';
 import { collectMappedFile, type MappedFile } from '../resources/mapped-file.ts';
 import { processAspects, threadAspects } from '../resources/registry.ts';
@@ -174,6 +176,8 @@ export function collectTree(options: CollectOptions): CollectedTree {
   };
 }
 
+const LAYOUT_BITS = PERSONALITY.ADDR_COMPAT_LAYOUT | PERSONALITY.ADDR_LIMIT_3GB;
+
 function describeTask(frozen: FrozenProcess, survey: Survey): TaskRecord {
   const vdso = survey.mappings.find(({ mapping }) => mapping.special === '[vdso]')?.mapping;
   const image = vdso === undefined ? Buffer.alloc(0) : readRemote(frozen.pid, vdso.start, vdso.end - vdso.start);
@@ -185,6 +189,7 @@ function describeTask(frozen: FrozenProcess, survey: Survey): TaskRecord {
     files: FILES_OBJECT,
     vdso: { sha256: createHash('sha256').update(elfPart(image)).digest('hex') },
     addressBits: survey.process.is32Bit ? 32 : 64,
+    layoutBits: readPersonality(frozen.pid) & LAYOUT_BITS,
   };
 }
 

@@ -29,6 +29,8 @@ export const TaskRecord = v.strictObject({
   vdso: v.strictObject({ sha256: boundedString(64) }),
   /** 32: a program of i386. Images from before those do not say it. */
   addressBits: v.optional(v.picklist([32, 64]), 64),
+  /** Those bits of personality(2) that only execve(2) heeds. Images from before them do not say it. */
+  layoutBits: v.optional(u32, 0),
 });
 export type TaskRecord = v.InferOutput<typeof TaskRecord>;
 

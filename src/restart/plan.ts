@@ -10,6 +10,7 @@ import type { ImageModel, ThreadModel } from '../image/model.ts';
 import { parseState } from '../image/schema.ts';
 import type { MappingState } from '../image/tree.ts';
 import { MAP } from '../kernel/abi/mman.ts';
+import { PERSONALITY } from '../kernel/abi/personality.ts';
 import { describeProcess } from '../procfs/cmdline.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
 import { readStat } from '../procfs/stat.ts';
@@ -49,6 +50,8 @@ export interface PlannedDescription {
 export interface RestartPlan {
   readonly pid: ReturnType<typeof asPid>;
   readonly is32Bit: boolean;
+  /** Of personality(2), for execve(2). */
+  readonly layoutBits: number;
   /** objref of the memory. */
   readonly memory: number;
   readonly aspects: readonly { aspect: ProcessAspect<unknown>; state: unknown }[];
@@ -76,6 +79,7 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   const plan: RestartPlan = {
     pid,
     is32Bit,
+    layoutBits: model.task.layoutBits & (PERSONALITY.ADDR_COMPAT_LAYOUT | PERSONALITY.ADDR_LIMIT_3GB),
     memory: model.task.memory,
     aspects: planProcess(model, host, problems),
     threads: model.threads.map((thread) => planThread(thread, localDescriptors, host, problems)),

@@ -120,7 +120,8 @@ export class Rebuild {
     const stub = makeStub(this.#hole, this.#options.parent);
     const executable = executableFromBytes('quicksave', stub.image);
     try {
-      spawnProgram(executable.number, { pid, asSibling: this.#options.parent !== process.pid });
+      const asSibling = this.#options.parent !== process.pid;
+      spawnProgram(executable.number, { pid, asSibling, layoutBits: this.#plan.layoutBits });
     } finally {
       executable.close();
     }

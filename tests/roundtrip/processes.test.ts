@@ -38,6 +38,7 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'calls-in-flight', keeps: '32-bit system calls in flight', ...m32 },
   { name: 'calls-in-flight', keeps: '32-bit system calls in flight without the vDSO', ...static32 },
   { name: 'busy-threads', keeps: '32-bit threads in mid-work', flags: ['-m32', '-msse2'] },
+  { name: 'three-gigabytes', keeps: 'the address limit of a 32-bit program', ...m32 },
   { name: 'two-modes', keeps: 'threads in 32-bit code of a 64-bit program', flags: ['-no-pie'] },
   { name: 'two-modes', keeps: 'threads in 64-bit code of a 32-bit program', flags: ['-m32', '-no-pie'] },
   { name: 'registers-i386', keeps: 'every register of a 32-bit program', flags: ['-m32', '-no-pie'] },

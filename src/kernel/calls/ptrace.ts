@@ -112,13 +112,21 @@ const FIRST_TLS_SLOT = 12;
 const TLS_SLOTS = 3;
 const USER_DESC_SIZE = 16;
 
-/** The three GDT slots for thread-local storage, as struct user_desc each (16 bytes, asm/ldt.h). */
+/** `seg_not_present` of struct user_desc: how the kernel tells of an empty slot. */
+const EMPTY_SLOT = 1 << 5;
+
+/**
+ * The three GDT slots for thread-local storage, as struct user_desc each (16 bytes, asm/ldt.h). A kernel without 32-bit
+ * programs answers EIO: there they are empty.
+ */
 export function getThreadAreas(tid: Tid): Buffer {
   const areas = Buffer.alloc(TLS_SLOTS * USER_DESC_SIZE);
   for (let slot = 0; slot < TLS_SLOTS; slot++) {
     newCall();
     const area = scratch(USER_DESC_SIZE);
-    must(PTRACE.PTRACE_GET_THREAD_AREA, tid, FIRST_TLS_SLOT + slot, area.address, 'read the thread areas');
+    const result = ptrace(PTRACE.PTRACE_GET_THREAD_AREA, tid, FIRST_TLS_SLOT + slot, area.address);
+    if (result === -ERRNO.EIO) area.view.setUint32(12, EMPTY_SLOT, true);
+    else check('ptrace', result, { doing: 'read the thread areas', pid: tid });
     areas.set(area.bytes, slot * USER_DESC_SIZE);
   }
   return areas;

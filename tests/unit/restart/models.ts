@@ -104,6 +104,7 @@ export function modelWith(changes: Partial<ImageModel> = {}): ImageModel {
       files: FILES,
       vdso: { sha256: 'cafe' },
       addressBits: 64,
+      layoutBits: 0,
     },
     aspects,
     threads: [threadModel()],
