@@ -2,21 +2,23 @@
 import { createHash } from 'node:crypto';
 import { stubProgram32 } from '../arch/x86/stub-elf.ts';
 import type { XstateLayout } from '../arch/x86/xstate.ts';
+import { PTRACE } from '../kernel/abi/ptrace.ts';
 import { SIGNAL } from '../kernel/abi/signal.ts';
 import { executableFromBytes } from '../kernel/calls/descriptors.ts';
+import { interruptIfAlive, trySeize } from '../kernel/calls/ptrace.ts';
 import { spawnProgram } from '../kernel/calls/spawn.ts';
 import { sendSignal } from '../kernel/calls/task-attributes.ts';
 import { waitForEnd } from '../kernel/calls/wait.ts';
 import { xsaveLayout } from '../kernel/cpu.ts';
 import { probeMemoryNames } from '../kernel/features.ts';
 import { readCpuinfo } from '../procfs/cpuinfo.ts';
-import { unlessMissing } from '../procfs/proc-file.ts';
 import { readMaps } from '../procfs/smaps.ts';
 import { readStatus } from '../procfs/status.ts';
 import type { HostView } from '../resources/resource.ts';
-import { asPid, asTid, type Pid } from '../support/brand.ts';
+import { asPid, asTid, type Pid, type Tid } from '../support/brand.ts';
 import { endOfSectionHeaders } from '../support/elf-extent.ts';
 import { readRemote } from '../tracee/remote-memory.ts';
+import { TaskGoneError, waitForInterruptStop } from '../tracee/stopped-task.ts';
 
 export interface RestartHost extends HostView {
   readonly layout: XstateLayout;
@@ -82,9 +84,12 @@ function lookAt32BitProcess(): KernelMemory | undefined {
   try {
     const pid = spawnProgram(executable.number);
     try {
+      awaitFirstInstruction(asTid(pid));
+      return kernelMemoryOf(pid);
+    } catch (error) {
       // A kernel without 32-bit programs has not executed it, and it has ended.
-      const memory = unlessMissing(() => kernelMemoryOf(pid));
-      return memory === undefined || memory.vdsoSha256 === '' ? undefined : memory;
+      if (error instanceof TaskGoneError) return undefined;
+      throw error;
     } finally {
       sendSignal(pid, SIGNAL.SIGKILL);
       waitForEnd(asTid(pid));
@@ -92,4 +97,11 @@ function lookAt32BitProcess(): KernelMemory | undefined {
   } finally {
     executable.close();
   }
+}
+
+/** We go on as soon as its old memory is gone (vfork(2)), which is before the kernel has mapped the vDSO into the new one. */
+function awaitFirstInstruction(tid: Tid): void {
+  if (trySeize(tid, PTRACE.PTRACE_O_EXITKILL) !== 'seized') return;
+  interruptIfAlive(tid);
+  waitForInterruptStop(tid);
 }

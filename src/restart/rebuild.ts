@@ -18,7 +18,9 @@ import { sendSignal } from '../kernel/calls/task-attributes.ts';
 import { waitForEnd } from '../kernel/calls/wait.ts';
 import { check } from '../kernel/errors.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
+import { unlessMissing } from '../procfs/proc-file.ts';
 import { readMaps } from '../procfs/smaps.ts';
+import { listTasks } from '../procfs/tasks.ts';
 import { openMappedFile } from '../resources/mapped-file.ts';
 import type { RebuiltProcess, RestoredDescriptors } from '../resources/resource.ts';
 import {
@@ -516,5 +518,8 @@ function closeShared(shared: ReadonlyMap<string, unknown>): void {
 
 function killAndReap(pid: Pid): void {
   if (!sendSignal(pid, SIGNAL.SIGKILL)) return;
-  waitForEnd(asTid(pid));
+  const leader = asTid(pid);
+  // The kernel tells of a leader's end only when no other thread is left, and of theirs only to us, who trace them.
+  for (const tid of unlessMissing(() => listTasks(pid)) ?? []) if (tid !== leader) waitForEnd(tid);
+  waitForEnd(leader);
 }

@@ -3,6 +3,7 @@
  * its registers, and all are let go. Until the first is let go the process dies with us; afterwards it stands by itself.
  */
 import { resolvedAnew } from '../arch/x86/interrupted-call.ts';
+import { withoutUnusedFields } from '../arch/x86/register-sanity.ts';
 import { FIRST_TLS_ENTRY, userDescriptors } from '../arch/x86/segments.ts';
 import { relocated, type XstateLayout } from '../arch/x86/xstate.ts';
 import { DEBUG_REGISTERS_OFFSET } from '../kernel/abi/ptrace.ts';
@@ -85,6 +86,7 @@ const DR7 = 7;
 function setDebugRegisters(tid: PlannedThread['tid'], values: readonly bigint[]): void {
   if ((values[DR7] ?? 0n) === 0n && values.slice(0, 4).every((value) => value === 0n)) return;
   for (const index of [0, 1, 2, 3, 6, DR7]) {
-    pokeUser(tid, DEBUG_REGISTERS_OFFSET + index * 8, values[index] ?? 0n);
+    const value = values[index] ?? 0n;
+    pokeUser(tid, DEBUG_REGISTERS_OFFSET + index * 8, index === DR7 ? withoutUnusedFields(value) : value);
   }
 }

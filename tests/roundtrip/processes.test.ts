@@ -33,6 +33,7 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'scattered-pages', keeps: 'twenty thousand pairs of pages' },
   { name: 'i386-state', keeps: 'what only a 32-bit program has', ...m32 },
   { name: 'i386-state', keeps: 'what only a static 32-bit program has', ...static32 },
+  { name: 'memory-kinds', keeps: 'memory of every kind of a 32-bit program', ...m32 },
   { name: 'process-state', keeps: 'what belongs to a 32-bit process', ...m32 },
   { name: 'thread-state', keeps: 'what belongs to each 32-bit thread', ...m32 },
   { name: 'calls-in-flight', keeps: '32-bit system calls in flight', ...m32 },

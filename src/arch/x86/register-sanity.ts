@@ -47,5 +47,30 @@ export function debugRegisterFaults(values: readonly bigint[]): string[] {
   if ((values[4] ?? 0n) !== 0n || (values[5] ?? 0n) !== 0n) faults.push('dr4 and dr5, which are none, are not zero');
   const dr7 = values[7] ?? 0n;
   if ((dr7 & ~0xffff07ffn) !== 0n) faults.push(`dr7 is 0x${dr7.toString(16)}, with reserved bits`);
-  return faults;
+  return [...faults, ...BREAKPOINTS.flatMap((index) => breakpointFault(index, values[index] ?? 0n, dr7))];
 }
+
+const BREAKPOINTS = [0, 1, 2, 3] as const;
+const EXECUTION = 0;
+const PORT = 2;
+/** Bytes that a breakpoint covers, by its length field. */
+const LENGTHS: readonly bigint[] = [1n, 2n, 8n, 4n];
+
+const isEnabled = (index: number, dr7: bigint): boolean => ((dr7 >> BigInt(index * 2)) & 3n) !== 0n;
+/** R/W in the lower two bits, LEN in the upper two. */
+const fieldsAt = (index: number): bigint => BigInt(16 + index * 4);
+
+/** What the kernel would refuse when dr7 is set, with the process made already: arch/x86/kernel/hw_breakpoint.c. */
+function breakpointFault(index: number, address: bigint, dr7: bigint): string[] {
+  if (!isEnabled(index, dr7)) return [];
+  const fields = Number((dr7 >> fieldsAt(index)) & 0xfn);
+  const kind = fields & 3;
+  const length = LENGTHS[fields >> 2] ?? 1n;
+  if (kind === PORT) return [`dr${index} is for a port`];
+  if (kind === EXECUTION && length !== 1n) return [`dr${index} is for an instruction of ${length} bytes`];
+  return address % length === 0n ? [] : [`dr${index} is not aligned to the ${length} bytes that it covers`];
+}
+
+/** dr7 without the fields of breakpoints that are not enabled: they mean nothing, and the kernel may refuse them. */
+export const withoutUnusedFields = (dr7: bigint): bigint =>
+  BREAKPOINTS.reduce((bits, index) => (isEnabled(index, bits) ? bits : bits & ~(0xfn << fieldsAt(index))), dr7);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { debugRegisterFaults, registerFaults } from '../../../../src/arch/x86/register-sanity.ts';
+import { debugRegisterFaults, registerFaults, withoutUnusedFields } from '../../../../src/arch/x86/register-sanity.ts';
 import { type RegisterName, withRegisters } from '../../../../src/arch/x86/registers.ts';
 import { absentAt, codeAt, dataAt, readOnlyDataAt, running, tableOf, unreadableCodeAt } from './samples.ts';
 
@@ -127,7 +127,23 @@ describe('debug registers', () => {
   });
 
   it('may have four breakpoints of every kind and length', () => {
-    expect(debugRegisterFaults([0x40_1000n, 0x1n, 0x7fff_ffff_effcn, 0n, 0n, 0n, 0n, 0xffff_07ffn])).toEqual([]);
+    // Execution, one byte that is written, four that are read or written, eight that are written.
+    const values = [0x40_1001n, 0x1n, 0x7fff_ffff_effcn, 0x8n, 0n, 0n, 0n, 0x9f10_07ffn];
+    expect(debugRegisterFaults(values)).toEqual([]);
+  });
+
+  it.each([
+    ['for a port', 0x2_0001n, 'dr0 is for a port'],
+    ['for an instruction of two bytes', 0x40_0004n, 'dr1 is for an instruction of 2 bytes'],
+    ['not aligned to four bytes', 0xd00_0010n, 'dr2 is not aligned to the 4 bytes that it covers'],
+    ['not aligned to eight bytes', 0x9000_0080n, 'dr3 is not aligned to the 8 bytes that it covers'],
+  ])('must not have a breakpoint %s', (_, dr7, fault) => {
+    const values = [0x1004n, 0x1004n, 0x1002n, 0x1004n, 0n, 0n, 0n, dr7];
+    expect(debugRegisterFaults(values)).toEqual([fault]);
+    // Unless it is not enabled: then it is set without its fields.
+    expect(debugRegisterFaults(values.with(7, dr7 & ~0xffn))).toEqual([]);
+    expect(withoutUnusedFields(dr7 & ~0xffn)).toBe(0n);
+    expect(withoutUnusedFields(dr7)).toBe(dr7);
   });
 
   it.each([0, 1, 2, 3])('dr%d must be in user space', (index) => {
