@@ -91,8 +91,9 @@ test.each([
       void restart.done.then(() => {
         ended = true;
       });
-      // It is made under our trace.
-      const runs = (): boolean => readIfThere(`/proc/${target.pid}/status`)?.includes('\nTracerPid:\t0\n') === true;
+      // While it is made it is traced; before that it has another name.
+      const runs = (): boolean =>
+        /^Name:\ttwo-modes.*\nTracerPid:\t0\n/s.test(readIfThere(`/proc/${target.pid}/status`) ?? '');
       await waitFor('the restart to end, or the program to run', () => ended || runs());
       if (!ended && isAlive(target.pid)) {
         remember(target.pid);
