@@ -29,6 +29,8 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'calls-in-flight', keeps: 'system calls in flight' },
   { name: 'busy-threads', keeps: 'threads in mid-work' },
   { name: 'registers', keeps: 'every register' },
+  { name: 'steps-itself', keeps: 'the trap flag' },
+  { name: 'steps-itself', keeps: 'the trap flag of a 32-bit program', ...m32 },
   { name: 'segments', keeps: 'segments, their tables and their selectors' },
   { name: 'scattered-pages', keeps: 'twenty thousand pairs of pages' },
   { name: 'i386-state', keeps: 'what only a 32-bit program has', ...m32 },
