@@ -22,7 +22,7 @@ import {
 } from '../support/harness.ts';
 import { type Piece, putTogether, takeApart } from '../support/image-surgery.ts';
 
-const ROUNDS = full ? 1000 : 40;
+const ROUNDS = full ? 500 : 40;
 /** Registers, debug registers, bases of fs and gs: offsets in a CPU record. */
 const FIELDS = [...Array.from({ length: 33 }, (_, index) => index * 8), 784, 792];
 /** Selectors, addresses at every border, and bits of their own. */
