@@ -5,10 +5,10 @@
  * its undo on the stack before it is made, and whatever happens to us the target goes on (see tracee/stopped-task.ts).
  */
 import { closeSync, openSync } from 'node:fs';
+import { callsOf64, callsOfI386 } from '../arch/x86/call-abi.ts';
 import { resolvedHere } from '../arch/x86/interrupted-call.ts';
 import type { ImageWriter } from '../image/writer.ts';
 import { SIGNAL } from '../kernel/abi/signal.ts';
-import { SYS } from '../kernel/abi/syscall.ts';
 import { tryOpenPidfd } from '../kernel/calls/descriptors.ts';
 import { detachIfAlive } from '../kernel/calls/ptrace.ts';
 import { sendSignal } from '../kernel/calls/task-attributes.ts';
@@ -19,6 +19,7 @@ import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { PageCrew } from '../pages/page-crew.ts';
 import { copyPages, pagesOf } from '../pages/save-job.ts';
 import type { SharedState } from '../pages/shared-state.ts';
+import { is32BitProgram } from '../procfs/exe.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
 import { readMaps } from '../procfs/smaps.ts';
 import { readStatus } from '../procfs/status.ts';
@@ -28,7 +29,7 @@ import { lookAhead } from '../resources/mapped-file.ts';
 import { localAddress, localFd, type Pid } from '../support/brand.ts';
 import { CleanupStack } from '../support/cleanup-stack.ts';
 import { type Problem, QuicksaveError, RefusedError } from '../support/errors.ts';
-import { findHole } from '../tracee/address-space.ts';
+import { findHole, USER_SPACE_END_32 } from '../tracee/address-space.ts';
 import { Agent, type AgentLayout, agentSize } from '../tracee/agent.ts';
 import { findVdsoSite, installSite, removeSite, type VdsoSite } from '../tracee/vdso-site.ts';
 import { type CollectedTree, collectTree } from './collect.ts';
@@ -109,9 +110,11 @@ function preflight(pid: Pid, outsiders: OutsiderSearch): ReadonlyMap<number, Wai
 /** Threads in restart_syscall(2): in which function of the kernel they wait can only be seen before they are stopped. */
 function restartedWaits(pid: Pid): Map<number, Waiting> {
   const found = new Map<number, Waiting>();
+  // What 64-bit code of a 32-bit program waits in is not looked for.
+  const { restartSyscall } = is32BitProgram(pid) ? callsOfI386 : callsOf64;
   for (const tid of listTasks(pid)) {
     const waiting = unlessMissing(() => readWaiting(pid, tid));
-    if (waiting?.call === SYS.restart_syscall) found.set(tid, waiting);
+    if (waiting?.call === restartSyscall) found.set(tid, waiting);
   }
   return found;
 }
@@ -289,9 +292,9 @@ class Save {
     const vdso = maps.find((entry) => entry.special === '[vdso]');
     if (vdso === undefined) throw new QuicksaveError('no-vdso', `Process ${pid} has no vDSO.`);
     const site = findVdsoSite(pid, vdso);
-    const home = { registers: resolvedHere(leader.registers), signalMask: leader.signalMask };
+    const home = { registers: resolvedHere(leader.registers, leader.callAbi), signalMask: leader.signalMask };
     const sizeBytes = agentSize(this.#agentLayout);
-    const hole = findHole(maps, sizeBytes);
+    const hole = findHole(maps, sizeBytes, is32BitProgram(pid) ? USER_SPACE_END_32 : undefined);
     this.#release.push(() => removeSite(leader.tid, site));
     installSite(leader.tid, site, home, { start: hole, sizeBytes });
     this.#release.push(() => bringHome(leader));

@@ -1,25 +1,40 @@
 /** Collect: the state of a frozen process as records, pages excepted. Everything is read; nothing is changed. */
 import { createHash } from 'node:crypto';
-import { CODE_BEFORE_CALL, isRestartedCall, resolvedHere, withOriginalCall } from '../arch/x86/interrupted-call.ts';
+import { callsOfI386, usualCallAbi } from '../arch/x86/call-abi.ts';
+import {
+  CODE_BEFORE_CALL,
+  isRestartedCall,
+  resolvedAnew,
+  resolvedHere,
+  TIME_SIZE,
+  type TimeReader,
+  withOriginalCall,
+} from '../arch/x86/interrupted-call.ts';
 import { type CpuState, DEBUG_REGISTER_COUNT } from '../arch/x86/records.ts';
+import { registerFaults } from '../arch/x86/register-sanity.ts';
 import { type RegisterFile, readRegister } from '../arch/x86/registers.ts';
+import { threadAreaTable } from '../arch/x86/segments.ts';
 import { type XstateLayout, xcr0Of } from '../arch/x86/xstate.ts';
 import type { DescriptionRecord, FilesRecord, MappingState, TaskRecord } from '../image/tree.ts';
+import { PERSONALITY } from '../kernel/abi/personality.ts';
 import { DEBUG_REGISTERS_OFFSET } from '../kernel/abi/ptrace.ts';
-import { SYS } from '../kernel/abi/syscall.ts';
 import { duplicateFrom, hasSignalOwner } from '../kernel/calls/descriptors.ts';
 import { getThreadAreas, getXstate, hasIoPermissions, peekUser } from '../kernel/calls/ptrace.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
+import { readPersonality } from '../procfs/personality.ts';
 import type { Waiting } from '../procfs/waiting.ts';
 import { collectMappedFile, type MappedFile } from '../resources/mapped-file.ts';
 import { processAspects, threadAspects } from '../resources/registry.ts';
-import type { DescriptorView, FileReferences, ShownFile } from '../resources/resource.ts';
+import type { DescriptorView, FileReferences, ProcessView, ShownFile } from '../resources/resource.ts';
 import { wordsToKeep } from '../resources/vm-flags.ts';
-import { asTid, type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
+import { asTid, type LocalFd, remoteAddress } from '../support/brand.ts';
+import { endOfSectionHeaders } from '../support/elf-extent.ts';
 import type { Problem } from '../support/errors.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import type { Agent } from '../tracee/agent.ts';
 import { CallBatch } from '../tracee/call-batch.ts';
+import { askForLocalDescriptors, readLocalDescriptors } from '../tracee/local-descriptors.ts';
+import { askForProtectionKeys, type ProtectionKeys } from '../tracee/protection-keys.ts';
 import { readRemote } from '../tracee/remote-memory.ts';
 import { SingleCalls } from '../tracee/single-calls.ts';
 import type { StoppedTask } from '../tracee/stopped-task.ts';
@@ -32,6 +47,8 @@ export interface CollectedThread {
   readonly signalMask: bigint;
   readonly aspects: Record<string, unknown>;
   readonly cpu: CpuState;
+  /** Descriptors of its three slots in the GDT. */
+  readonly threadAreas: Buffer;
 }
 
 export interface CollectedTree {
@@ -44,6 +61,9 @@ export interface CollectedTree {
   /** Objects whose bytes go into the image, open until {@link closeContents}. */
   readonly contents: readonly ObjectContent[];
   readonly mappings: readonly Omit<MappingState, 'hasPages'>[];
+  readonly protectionKeys: ProtectionKeys;
+  /** The LDT, as far as it is in use. */
+  readonly localDescriptors: Buffer;
   readonly remarks: readonly string[];
 }
 
@@ -111,16 +131,6 @@ export interface CollectOptions {
   readonly problems: Problem[];
 }
 
-/** modify_ldt(2): read, of which the first entry tells enough. */
-const READ_LDT = 0;
-const LDT_ENTRY_SIZE = 8;
-
-const hasDescriptorTable = (pid: Pid): Problem => ({
-  code: 'ldt',
-  path: [`pid ${pid}`],
-  message: 'It has a local descriptor table (modify_ldt), which cannot be saved yet.',
-});
-
 export function collectTree(options: CollectOptions): CollectedTree {
   const { frozen, survey, agent, problems } = options;
   const objects = new Objects();
@@ -137,23 +147,30 @@ export function collectTree(options: CollectOptions): CollectedTree {
     mappings: survey.allMappings,
   };
   // The thread first: it may ask ptrace(2) while the leader stands still, and a process with much to ask runs the batch.
-  const leaderAspects = startThread(frozen.pid, leader, batch);
+  const leaderAspects = startThread(survey.process, leader, batch);
   const read = processAspects.map((aspect) => ({ name: aspect.name, finish: aspect.collect(source) }));
-  const descriptorTable = batch.data(LDT_ENTRY_SIZE);
-  const ldt = batch.tryCall('read the LDT', SYS.modify_ldt, READ_LDT, descriptorTable.address, LDT_ENTRY_SIZE);
+  const hasLocalDescriptors = askForLocalDescriptors(batch);
+  const keys = askForProtectionKeys(
+    batch,
+    survey.mappings.map(({ mapping }) => ({
+      protectionKey: mapping.protectionKey,
+      isExecuteOnly: mapping.execute && !mapping.read && !mapping.write,
+    })),
+  );
   batch.run();
-  if (ldt.result > 0) problems.push(hasDescriptorTable(frozen.pid));
+  const protectionKeys = keys();
+  const localDescriptors = hasLocalDescriptors() ? readLocalDescriptors(batch) : Buffer.alloc(0);
   // What is read last may ask ptrace(2), for which the leader must stand still.
   agent.pause();
   const aspects = Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
-  const mappings = survey.mappings.map((one) => describeMapping(one, source));
+  const mappings = survey.mappings.map((one) => describeMapping(one, source, protectionKeys));
   const { descriptions, table, contents } = collectDescriptors(survey.descriptors, options, objects);
   const remarks: string[] = [];
   const threads = frozen.tasks.map((task, index) => ({
     tid: task.tid,
     signalMask: task.signalMask,
     aspects: index === 0 ? leaderAspects() : collectOther(task, options),
-    cpu: collectCpu(task, options, problems, remarks),
+    ...collectRegisters(task, localDescriptors, options, remarks),
   }));
   return {
     task: describeTask(frozen, survey),
@@ -164,6 +181,8 @@ export function collectTree(options: CollectOptions): CollectedTree {
     files: table,
     contents,
     mappings,
+    protectionKeys,
+    localDescriptors,
     remarks: [
       ...threads.flatMap((thread) => lossesOf(thread)),
       ...survey.descriptors.flatMap(({ sharing }) => sharing),
@@ -176,6 +195,8 @@ export function collectTree(options: CollectOptions): CollectedTree {
 const lossesOf = ({ tid, aspects }: CollectedThread): string[] =>
   threadAspects.flatMap((aspect) => aspect.loss?.(aspects[aspect.name], asTid(tid)) ?? []);
 
+const LAYOUT_BITS = PERSONALITY.ADDR_COMPAT_LAYOUT | PERSONALITY.ADDR_LIMIT_3GB;
+
 function describeTask(frozen: FrozenProcess, survey: Survey): TaskRecord {
   const vdso = survey.mappings.find(({ mapping }) => mapping.special === '[vdso]')?.mapping;
   const image = vdso === undefined ? Buffer.alloc(0) : readRemote(frozen.pid, vdso.start, vdso.end - vdso.start);
@@ -186,89 +207,137 @@ function describeTask(frozen: FrozenProcess, survey: Survey): TaskRecord {
     memory: MEMORY_OBJECT,
     files: FILES_OBJECT,
     vdso: { sha256: createHash('sha256').update(elfPart(image)).digest('hex') },
+    addressBits: survey.process.is32Bit ? 32 : 64,
+    layoutBits: readPersonality(frozen.pid) & LAYOUT_BITS,
   };
 }
 
 /** The vDSO without what lies behind its section headers, where our own foothold is. */
 function elfPart(image: Buffer): Buffer {
-  if (image.length < 64) return image;
-  return image.subarray(0, Number(image.readBigUInt64LE(40)) + image.readUInt16LE(58) * image.readUInt16LE(60));
+  return image.subarray(0, endOfSectionHeaders(image) ?? image.length);
 }
 
-function startThread(pid: Pid, task: StoppedTask, batch: CallBatch): () => Record<string, unknown> {
+function startThread(
+  { pid, is32Bit }: ProcessView,
+  task: StoppedTask,
+  batch: CallBatch,
+): () => Record<string, unknown> {
   const read = threadAspects.map((aspect) => ({
     name: aspect.name,
-    finish: aspect.collect({ pid, tid: task.tid, batch }),
+    finish: aspect.collect({ pid, tid: task.tid, is32Bit, batch }),
   }));
   return () => Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
 }
 
-function collectOther(task: StoppedTask, { frozen, agent, site }: CollectOptions): Record<string, unknown> {
-  const home = { registers: resolvedHere(task.registers), signalMask: task.signalMask };
+function collectOther(task: StoppedTask, { survey, agent, site }: CollectOptions): Record<string, unknown> {
+  const home = { registers: resolvedHere(task.registers, task.callAbi), signalMask: task.signalMask };
   const ownSite = siteForThread(task.tid, site, home);
   task.leaveHome(ownSite);
   const batch = new CallBatch(new SingleCalls(agent, task, ownSite));
-  const finish = startThread(frozen.pid, task, batch);
+  const finish = startThread(survey.process, task, batch);
   batch.run();
   task.returnHome();
   return finish();
 }
 
-function collectCpu(task: StoppedTask, options: CollectOptions, problems: Problem[], remarks: string[]): CpuState {
+function collectRegisters(
+  task: StoppedTask,
+  localDescriptors: Buffer,
+  options: CollectOptions,
+  remarks: string[],
+): Pick<CollectedThread, 'cpu' | 'threadAreas'> {
   const { tid } = task;
-  const { layout } = options;
+  const { layout, problems } = options;
   const path = [`thread ${tid}`];
   const xstate = getXstate(tid);
-  if (getThreadAreas(tid).some((byte, index) => index % 16 >= 4 && index % 16 < 12 && byte !== 0)) {
-    problems.push({
-      code: 'thread-areas',
-      path,
-      message: 'It uses thread areas of the GDT, which cannot be saved yet.',
-    });
-  }
+  const threadAreas = threadAreaTable(getThreadAreas(tid));
   if (hasIoPermissions(tid)) {
     problems.push({ code: 'io-permissions', path, message: 'It may use I/O ports (ioperm), which cannot be saved.' });
   }
-  return {
-    registers: registersForImage(task, options, remarks),
-    debugRegisters: Array.from({ length: DEBUG_REGISTER_COUNT }, (_, index) =>
-      index === 4 || index === 5 ? 0n : peekUser(tid, DEBUG_REGISTERS_OFFSET + index * 8),
-    ),
+  const registers = registersForImage(task, options, remarks);
+  for (const fault of registerFaults(registers, { threadAreas, localDescriptors })) {
+    problems.push({ code: 'odd-register', path, message: `Its register ${fault}: it could not be set again.` });
+  }
+  const debugRegisters = Array.from({ length: DEBUG_REGISTER_COUNT }, (_, index) =>
+    index === 4 || index === 5 ? 0n : peekUser(tid, DEBUG_REGISTERS_OFFSET + index * 8),
+  );
+  const cpu = {
+    registers,
+    debugRegisters,
     xstate,
     layout: { ...layout, xcr0: xcr0Of(xstate), sizeBytes: xstate.length },
   };
+  return { cpu, threadAreas };
 }
 
 const SYSCALL_LENGTH = 2;
 
 /** The task's own, but with the call that it was in before an earlier stop: a new process has no restart block. */
-function registersForImage(
-  task: StoppedTask,
-  { frozen: { pid }, waits }: CollectOptions,
-  remarks: string[],
-): RegisterFile {
-  const { tid, registers } = task;
-  if (!isRestartedCall(registers)) return registers;
-  const start = Number(readRegister(registers, 'rip')) - SYSCALL_LENGTH - CODE_BEFORE_CALL;
-  const code = readRemote(pid, remoteAddress(start), CODE_BEFORE_CALL);
+function registersForImage(task: StoppedTask, options: CollectOptions, remarks: string[]): RegisterFile {
+  const { tid, registers, callAbi } = task;
+  let known: RegisterFile | undefined = registers;
+  if (isRestartedCall(registers, callAbi)) {
+    const timeAt = timeReader(options);
+    known = withOriginalCall(registers, codeBeforeCall(task, options), waitsIn(task, options), callAbi, timeAt);
+    if (known === undefined) remarks.push(`a sleep or wait of thread ${tid} answers EINTR after a restart`);
+  }
+  // The image tells the way of calling by the code segment alone.
+  return callAbi === usualCallAbi(registers) ? (known ?? registers) : resolvedAnew(known ?? registers, callAbi);
+}
+
+/** Bytes that the vDSO's entry for calls of i386 pushes before the call: what returns to the caller stands above them. */
+const PUSHED_IN_VDSO = 12;
+/** `call gs:[0x10]`, through which libc calls that entry. */
+const CALL_TO_VDSO_LENGTH = 7;
+
+/** What stands before the call; in 32-bit code also what stands before the call of the vDSO's entry, if it is in there. */
+function codeBeforeCall({ registers, callAbi }: StoppedTask, { frozen: { pid }, survey }: CollectOptions): Buffer {
+  const rip = Number(readRegister(registers, 'rip'));
+  const before = (end: number): Buffer =>
+    isMapped(survey, end - CODE_BEFORE_CALL, CODE_BEFORE_CALL)
+      ? readRemote(pid, remoteAddress(end - CODE_BEFORE_CALL), CODE_BEFORE_CALL)
+      : Buffer.alloc(0);
+  const code = before(rip - SYSCALL_LENGTH);
+  const vdso = survey.mappings.find(({ mapping }) => mapping.special === '[vdso]')?.mapping;
+  if (callAbi !== callsOfI386 || vdso === undefined || rip < vdso.start || rip >= vdso.end) return code;
+  const pushed = Number(readRegister(registers, 'rsp')) + PUSHED_IN_VDSO;
+  if (!isMapped(survey, pushed, 4)) return code;
+  const returnsTo = readRemote(pid, remoteAddress(pushed), 4).readUInt32LE(0);
+  return Buffer.concat([code, SEPARATOR, before(returnsTo - CALL_TO_VDSO_LENGTH)]);
+}
+
+/** No number can reach across it. */
+const SEPARATOR = Buffer.alloc(4);
+
+const isMapped = (survey: Survey, address: number, sizeBytes: number): boolean =>
+  survey.mappings.some(({ mapping }) => mapping.start <= address && address + sizeBytes <= mapping.end && mapping.read);
+
+const timeReader =
+  ({ frozen: { pid }, survey }: CollectOptions): TimeReader =>
+  (address) =>
+    isMapped(survey, address, TIME_SIZE) ? readRemote(pid, remoteAddress(address), TIME_SIZE) : undefined;
+
+/** In which function of the kernel it waited before it was stopped, if that was the same wait. */
+function waitsIn({ tid, registers }: StoppedTask, { waits }: CollectOptions): string {
   const waited = waits.get(tid);
   const isSameWait =
     waited?.instructionPointer === readRegister(registers, 'rip') &&
     waited.stackPointer === readRegister(registers, 'rsp');
-  const original = withOriginalCall(registers, code, isSameWait ? waited?.function : '');
-  if (original === undefined) remarks.push(`a sleep or wait of thread ${tid} answers EINTR after a restart`);
-  return original ?? registers;
+  return isSameWait ? waited.function : '';
 }
 
 function describeMapping(
   { mapping, kind }: ClassifiedMapping,
   source: Parameters<typeof kind.collect>[1],
+  { executeOnly }: ProtectionKeys,
 ): Omit<MappingState, 'hasPages'> {
   return {
     start: mapping.start,
     end: mapping.end,
     protection: (mapping.read ? 1 : 0) | (mapping.write ? 2 : 0) | (mapping.execute ? 4 : 0),
     offset: Number(mapping.offset),
+    // The key for memory that can only be executed comes with its protection.
+    protectionKey: mapping.protectionKey === executeOnly ? 0 : (mapping.protectionKey ?? 0),
     flags: wordsToKeep(mapping.vmFlags),
     kind: kind.kind,
     state: kind.collect(mapping, source),

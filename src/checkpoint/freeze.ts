@@ -5,11 +5,13 @@
  * The list of threads is read again until it brings nothing new: a thread that is born while others are being stopped is
  * caught in the next round, and when all known threads stand still none can be born.
  */
+import { type CallAbi, callsOfI386, usualCallAbi } from '../arch/x86/call-abi.ts';
 import { withoutStopInterruption } from '../arch/x86/interrupted-call.ts';
-import { type RegisterFile, readRegister, withRegisters } from '../arch/x86/registers.ts';
-import { PTRACE } from '../kernel/abi/ptrace.ts';
+import { inSyscall, type RegisterFile, readRegister, withRegisters } from '../arch/x86/registers.ts';
+import { AUDIT_ARCH, PTRACE } from '../kernel/abi/ptrace.ts';
 import {
   detachIfAlive,
+  getCallArchitecture,
   getRegisterFile,
   getRseqConfiguration,
   getSignalMask,
@@ -133,8 +135,16 @@ function readStoppedTask(pid: Pid, tid: Tid): StoppedTask {
   if ((getSyscallUserDispatch(tid)?.mode ?? 0) !== 0) refuseDispatch(pid, tid);
   const mask = getSignalMask(tid);
   const registers = outOfRseq(pid, tid, getRegisterFile(tid));
-  const mended = withoutStopInterruption(registers, () => signalWaits(pid, tid, mask));
-  return new StoppedTask(tid, mended, mask);
+  const abi = callAbiOf(tid, registers);
+  const mended = withoutStopInterruption(registers, () => signalWaits(pid, tid, mask), abi);
+  return new StoppedTask(tid, mended, mask, abi);
+}
+
+/** 64-bit code may call by `int 0x80` too. */
+function callAbiOf(tid: Tid, registers: RegisterFile): CallAbi {
+  const usual = usualCallAbi(registers);
+  if (usual === callsOfI386 || !inSyscall(registers)) return usual;
+  return getCallArchitecture(tid) === AUDIT_ARCH.AUDIT_ARCH_I386 ? callsOfI386 : usual;
 }
 
 /** The agent's own calls would go to the program's handler. */

@@ -92,9 +92,6 @@ function classifyMapping(pid: Pid, mapping: Mapping, problems: Problem[]): Class
   for (const word of refusedWords(kind.pages === 'none' && mapping.path === '' ? [] : mapping.vmFlags)) {
     problems.push({ code: 'mapping-flag', path, message: `It has ${word}, which cannot be saved yet.` });
   }
-  if (mapping.protectionKey !== undefined && mapping.protectionKey !== 0) {
-    problems.push({ code: 'protection-key', path, message: 'It has a protection key, which cannot be saved yet.' });
-  }
   for (const found of kind.obstacles?.(mapping) ?? []) problems.push({ ...found, path: [...path, ...found.path] });
   return [{ mapping, kind }];
 }

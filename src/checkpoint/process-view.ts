@@ -1,7 +1,7 @@
 /** What can be seen of a process from outside, and whether it is one that can be saved at all. */
 
-import { closeSync, openSync, readSync } from 'node:fs';
 import { describeProcess } from '../procfs/cmdline.ts';
+import { is32BitProgram } from '../procfs/exe.ts';
 import { readStat } from '../procfs/stat.ts';
 import { readStatus } from '../procfs/status.ts';
 import { childrenOf, listTasks } from '../procfs/tasks.ts';
@@ -15,7 +15,7 @@ import { oddThreads } from './odd-threads.ts';
 const PF_KTHREAD = 0x00200000;
 
 export function viewProcess(pid: Pid): ProcessView {
-  return { pid, status: readStatus(pid), stat: readStat(pid), tids: listTasks(pid) };
+  return { pid, status: readStatus(pid), stat: readStat(pid), tids: listTasks(pid), is32Bit: is32BitProgram(pid) };
 }
 
 /** Throws for what is no savable process whatever its state. */
@@ -55,34 +55,10 @@ export function refuseUnsavable(pid: Pid): void {
       { remedy: 'End the debugger or the other save first.' },
     );
   }
-  if (isCompat(pid)) {
-    throw new QuicksaveError('32-bit', `Process ${pid} (${stat.comm}) is a 32-bit program, which cannot be saved yet.`);
-  }
   if (isOwnAncestor(pid)) {
     throw new QuicksaveError('own-ancestor', `Process ${pid} (${stat.comm}) started this command and waits for it.`, {
       remedy: 'Run quicksave from another terminal.',
     });
-  }
-}
-
-const ELF_CLASS_OFFSET = 4;
-const ELFCLASS32 = 1;
-
-/** By the class of its executable: elf(5). */
-function isCompat(pid: Pid): boolean {
-  let fd: number;
-  try {
-    fd = openSync(`/proc/${pid}/exe`, 'r');
-  } catch {
-    // It has ended, or we may not look: both are said elsewhere.
-    return false;
-  }
-  try {
-    const header = Buffer.alloc(ELF_CLASS_OFFSET + 1);
-    readSync(fd, header, 0, header.length, 0);
-    return header[ELF_CLASS_OFFSET] === ELFCLASS32;
-  } finally {
-    closeSync(fd);
   }
 }
 
@@ -94,7 +70,7 @@ function isOwnAncestor(pid: Pid): boolean {
 }
 
 /** Obstacles that belong to no single resource. */
-export function processObstacles({ pid, stat, status, tids }: ProcessView): Problem[] {
+export function processObstacles({ pid, stat, status, tids, is32Bit }: ProcessView): Problem[] {
   const found: Problem[] = [];
   const path = [`pid ${pid}`];
   for (const child of childrenOf(pid)) {
@@ -105,7 +81,7 @@ export function processObstacles({ pid, stat, status, tids }: ProcessView): Prob
       remedy: 'Save it when the child has ended.',
     });
   }
-  found.push(...oddThreads({ pid, stat, status, tids }));
+  found.push(...oddThreads({ pid, stat, status, tids, is32Bit }));
   if (stat.state === 'T') {
     found.push({
       code: 'stopped-process',

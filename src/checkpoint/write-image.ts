@@ -1,7 +1,7 @@
 /** Write: the collected tree as a stream of records, objects before their users, then the pages. */
 import { randomUUID } from 'node:crypto';
 import { release, version } from 'node:os';
-import { encodeCpu, encodeThread } from '../arch/x86/records.ts';
+import { encodeCpu, encodeMemoryContext, encodeThread } from '../arch/x86/records.ts';
 import { componentName, type XstateLayout } from '../arch/x86/xstate.ts';
 import type { HeadState } from '../image/head.ts';
 import { RECORD } from '../image/record-types.ts';
@@ -102,14 +102,22 @@ export function writeTree(writer: ImageWriter, tree: CollectedTree, plan: PagePl
   for (const { objref, state } of tree.mappedFiles) writer.record(RECORD.FNAME, objref, { state });
   for (const { objref, record } of tree.descriptions) writer.record(RECORD.FD_DATA, objref, record);
   writer.record(RECORD.FILES, task.files, tree.files);
-  writer.record(RECORD.MM, task.memory, { mappings: mappings.length, pages: plan.pages });
+  writer.record(RECORD.MM, task.memory, {
+    mappings: mappings.length,
+    pages: plan.pages,
+    allocatedKeys: tree.protectionKeys.allocated,
+    executeOnlyKey: tree.protectionKeys.executeOnly,
+  });
   for (let index = 0; index < mappings.length; index += MAPPINGS_PER_RECORD) {
     writer.record(RECORD.VMA, task.memory, { mappings: mappings.slice(index, index + MAPPINGS_PER_RECORD) });
+  }
+  if (tree.localDescriptors.length > 0) {
+    writer.bytes(RECORD.MM_CONTEXT, task.memory, encodeMemoryContext(tree.localDescriptors));
   }
   writer.record(RECORD.TASK_STATE, task.pid, { aspects: tree.aspects });
   for (const thread of tree.threads) {
     writer.record(RECORD.THREAD_STATE, thread.tid, { signalMask: thread.signalMask, aspects: thread.aspects });
-    writer.bytes(RECORD.THREAD, thread.tid, encodeThread(new Uint8Array(24)));
+    writer.bytes(RECORD.THREAD, thread.tid, encodeThread(thread.threadAreas));
     writer.bytes(RECORD.CPU, thread.tid, encodeCpu(thread.cpu));
   }
 }

@@ -40,6 +40,8 @@ export interface ImageModel {
   readonly files: FilesRecord;
   readonly memory: MemoryRecord;
   readonly mappings: readonly MappingState[];
+  /** MM_CONTEXT payload, if there is one. */
+  readonly memoryContext?: Buffer;
 }
 
 const PAGE = 4096;
@@ -62,6 +64,7 @@ export class ModelBuilder {
   readonly #mappedFiles = new Map<number, unknown>();
   readonly #descriptions = new Map<number, DescriptionRecord>();
   readonly #mappings: MappingState[] = [];
+  #memoryContext: Buffer | undefined;
   /** Where pages go, by object. */
   readonly #runs = new Map<number, PageRun[]>();
 
@@ -144,6 +147,11 @@ export class ModelBuilder {
     }
   }
 
+  memoryContext(record: MetadataRecord, where: string): void {
+    this.#expectTask(record, where, (task) => task.memory);
+    this.#memoryContext = ModelBuilder.#once(this.#memoryContext, Buffer.from(record.payload), where);
+  }
+
   threadState(record: MetadataRecord, where: string): void {
     const { objref: tid } = record;
     if (!this.#task?.threads.includes(tid)) throw badRecord(where, `thread ${tid} belongs to no process`);
@@ -198,6 +206,7 @@ export class ModelBuilder {
       files: present(this.#files, RECORD.FILES),
       memory,
       mappings: this.#mappings,
+      ...(this.#memoryContext === undefined ? {} : { memoryContext: this.#memoryContext }),
     };
   }
 
@@ -258,6 +267,7 @@ const takers: ReadonlyMap<number, Taker> = new Map<number, Taker>([
   [RECORD.FILES, (builder, record, where) => builder.files(record, where)],
   [RECORD.MM, (builder, record, where) => builder.memory(record, where)],
   [RECORD.VMA, (builder, record, where) => builder.mappings(record, where)],
+  [RECORD.MM_CONTEXT, (builder, record, where) => builder.memoryContext(record, where)],
   [RECORD.THREAD_STATE, (builder, record, where) => builder.threadState(record, where)],
   [RECORD.THREAD, (builder, record, where) => builder.registers(record, where, 'thread')],
   [RECORD.CPU, (builder, record, where) => builder.registers(record, where, 'cpu')],

@@ -35,7 +35,14 @@ const KNOWN_FLAGS = RECORD_FLAG.OPTIONAL;
 const namesByType: ReadonlyMap<number, string> = new Map(Object.entries(RECORD).map(([name, type]) => [type, name]));
 
 /** Records whose payload is a binary layout of its own; every other payload is one CBOR item. */
-const binaryTypes: ReadonlySet<number> = new Set([RECORD.HEAD, RECORD.THREAD, RECORD.CPU, RECORD.PGARR, RECORD.TAIL]);
+const binaryTypes: ReadonlySet<number> = new Set([
+  RECORD.HEAD,
+  RECORD.THREAD,
+  RECORD.CPU,
+  RECORD.MM_CONTEXT,
+  RECORD.PGARR,
+  RECORD.TAIL,
+]);
 
 /** `TASK`, or `type 77` where we have no name for it. */
 export const recordName = (type: number): string => namesByType.get(type) ?? `type ${type}`;

@@ -27,6 +27,10 @@ export const TaskRecord = v.strictObject({
   /** objref of the FILES record. */
   files: objectReference,
   vdso: v.strictObject({ sha256: boundedString(64) }),
+  /** 32: a program of i386. Images from before those do not say it. */
+  addressBits: v.optional(v.picklist([32, 64]), 64),
+  /** Those bits of personality(2) that only execve(2) heeds. Images from before them do not say it. */
+  layoutBits: v.optional(u32, 0),
 });
 export type TaskRecord = v.InferOutput<typeof TaskRecord>;
 
@@ -67,6 +71,8 @@ export const MappingState = v.strictObject({
   end: pageAddress,
   protection: integerBetween(0, 7),
   offset: count,
+  /** pkeys(7). Images from before them do not have it. */
+  protectionKey: v.optional(integerBetween(0, 15), 0),
   /** Words of the VmFlags line that have to be set again. */
   flags: boundedArray(boundedString(2), 32),
   kind: boundedString(64),
@@ -80,5 +86,12 @@ export type MappingState = v.InferOutput<typeof MappingState>;
 export const VmaRecord = v.strictObject({ mappings: boundedArray(MappingState, MAX_MAPPINGS) });
 
 /** MM: what is known of one memory before its mappings. */
-export const MemoryRecord = v.strictObject({ mappings: u32, pages: count });
+export const MemoryRecord = v.strictObject({
+  mappings: u32,
+  pages: count,
+  /** Bit n: protection key n is allocated. Images from before keys do not have it, nor the next. */
+  allocatedKeys: v.optional(v.pipe(u32, v.maxValue(0xfffe), v.multipleOf(2)), 0),
+  /** The key that the kernel has taken for memory that can only be executed; 0 for none. */
+  executeOnlyKey: v.optional(integerBetween(0, 15), 0),
+});
 export type MemoryRecord = v.InferOutput<typeof MemoryRecord>;

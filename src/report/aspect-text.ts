@@ -224,5 +224,7 @@ function threadPointers(state: Json): string[] | undefined {
   const clearTid = wholeAt(state, 'clearTid');
   const rseq = wholeAt(state, 'rseq', 'address');
   if (robust === undefined || clearTid === undefined || rseq === undefined) return undefined;
-  return [`robust list ${hex(robust)}, tid cleared at ${hex(clearTid)}, rseq ${rseq === 0n ? 'none' : hex(rseq)}`];
+  const compat = wholeAt(state, 'compatRobustList') ?? 0n;
+  const lists = compat === 0n ? hex(robust) : `${hex(compat)} (32-bit)`;
+  return [`robust list ${lists}, tid cleared at ${hex(clearTid)}, rseq ${rseq === 0n ? 'none' : hex(rseq)}`];
 }

@@ -1,5 +1,5 @@
 /** One thread of an image: registers, the call it is in, and what else belongs to it alone. */
-import { type CpuState, decodeCpu } from '../arch/x86/records.ts';
+import { type CpuState, decodeCpu, decodeThread } from '../arch/x86/records.ts';
 import { type RegisterName, readRegister, registerNames } from '../arch/x86/registers.ts';
 import { componentName, usedComponents } from '../arch/x86/xstate.ts';
 import type { ThreadModel } from '../image/model.ts';
@@ -14,6 +14,8 @@ export interface ThreadInspection {
   readonly blockedSignals: readonly string[];
   readonly registers: Readonly<Record<RegisterName, string>>;
   readonly eflags: readonly string[];
+  /** Descriptors of the three slots for thread-local storage in the GDT, if one of them is used. */
+  readonly threadAreas?: readonly string[];
   /** dr0 to dr7. */
   readonly debugRegisters: readonly string[];
   /** Undefined for a thread that was running code of its own. */
@@ -26,7 +28,7 @@ export interface ThreadInspection {
   readonly aspects: { readonly [name: string]: Json };
 }
 
-export function inspectThread({ tid, state, cpu, where }: ThreadModel): ThreadInspection {
+export function inspectThread({ tid, state, thread, cpu, where }: ThreadModel): ThreadInspection {
   const decoded = decodeCpu(cpu, where);
   const name = textAt(toJson(state.aspects['name']), 'comm');
   const systemCall = inspectSystemCall(decoded.registers);
@@ -37,11 +39,18 @@ export function inspectThread({ tid, state, cpu, where }: ThreadModel): ThreadIn
     blockedSignals: signalsIn(state.signalMask),
     registers: namedRegisters(decoded),
     eflags: eflagsNames(readRegister(decoded.registers, 'eflags')),
+    ...threadAreasIn(decodeThread(thread, `THREAD record of thread ${tid}`)),
     debugRegisters: decoded.debugRegisters.map(hex),
     ...(systemCall === undefined ? {} : { systemCall }),
     xstate: { sizeBytes: decoded.xstate.length, inUse: usedComponents(decoded.xstate).map(componentName) },
     aspects: Object.fromEntries(Object.entries(state.aspects).map(([key, value]) => [key, toJson(value)])),
   };
+}
+
+function threadAreasIn(table: Uint8Array): Pick<ThreadInspection, 'threadAreas'> {
+  const bytes = Buffer.from(table);
+  if (bytes.every((byte) => byte === 0)) return {};
+  return { threadAreas: [0, 8, 16].map((offset) => hex(bytes.readBigUInt64LE(offset))) };
 }
 
 const namedRegisters = ({ registers }: CpuState): Record<RegisterName, string> =>

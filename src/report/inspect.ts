@@ -2,6 +2,9 @@
  * What is in an image, as data. Only the image is read: it works on any host, without rights and without the files that the
  * image refers to. States are shown as they are in the image, so that kinds which this version does not know are shown too.
  */
+
+import { DESCRIPTOR_SIZE } from '../arch/x86/segments.ts';
+import { localDescriptorsOf } from '../arch/x86/thread-registers.ts';
 import type { ByteSource } from '../image/byte-stream.ts';
 import type { Head } from '../image/head.ts';
 import { type ImageModel, ModelBuilder } from '../image/model.ts';
@@ -47,6 +50,10 @@ export interface ProcessInspection {
   readonly pid: number;
   readonly comm: string;
   readonly vdsoSha256: string;
+  /** Only of a 32-bit program. */
+  readonly addressBits?: 32;
+  /** Entries of its LDT, if it has one. */
+  readonly localDescriptors?: number;
   /** Credentials, limits, signal actions and so on, by the name of the aspect. */
   readonly aspects: { readonly [name: string]: Json };
   readonly threads: readonly ThreadInspection[];
@@ -146,6 +153,8 @@ function describe(
         pid: task.pid,
         comm: task.comm,
         vdsoSha256: task.vdso.sha256,
+        ...(task.addressBits === 32 ? { addressBits: 32 } : {}),
+        ...localDescriptorsIn(model),
         aspects: Object.fromEntries(Object.entries(model.aspects).map(([name, state]) => [name, toJson(state)])),
         threads: model.threads.map(inspectThread),
         mappings,
@@ -169,6 +178,11 @@ function describe(
       ),
     },
   };
+}
+
+function localDescriptorsIn({ memoryContext }: ImageModel): Pick<ProcessInspection, 'localDescriptors'> {
+  const sizeBytes = localDescriptorsOf(memoryContext).length;
+  return sizeBytes === 0 ? {} : { localDescriptors: sizeBytes / DESCRIPTOR_SIZE };
 }
 
 function describeHeader({ formatVersion, state }: Head): HeaderInspection {

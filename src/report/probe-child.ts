@@ -67,7 +67,7 @@ export class ProbeChild {
   /** One system call inside the stopped child. */
   call(number: number, ...args: number[]): number {
     if (this.#task === undefined) throw new Error('the child is not stopped');
-    const site = { callOnce: this.#callOnce, goHome: this.#callOnce, block: this.code };
+    const site = { callOnce: this.#callOnce, callI386: this.#callOnce, goHome: this.#callOnce, block: this.code };
     return this.#task.tryCall(site, number, ...args);
   }
 

@@ -42,13 +42,15 @@ function headerLines(header: HeaderInspection): string[] {
 }
 
 function processSections(process: ProcessInspection, { files }: Inspection): string[][] {
-  const { pid, comm, threads, mappings, descriptors } = process;
+  const { pid, comm, threads, mappings, descriptors, localDescriptors } = process;
+  const kind = process.addressBits === 32 ? '32-bit, ' : '';
   const executable = executableOf(process.aspects, files);
   return [
     [
-      printable(`process ${pid} (${comm}), ${counted(threads.length, 'thread')}`),
+      printable(`process ${pid} (${comm}), ${kind}${counted(threads.length, 'thread')}`),
       ...aspectTable([
         ...(executable === undefined ? [] : [['executable', executable]]),
+        ...(localDescriptors === undefined ? [] : [['LDT', counted(localDescriptors, 'entry', 'entries')]]),
         ...aspectRows(process.aspects),
       ]),
     ],
@@ -88,6 +90,7 @@ function threadLines(thread: ThreadInspection): string[] {
       ['blocked signals', blockedText(thread)],
       ['xstate in use', thread.xstate.inUse.join(', ') || 'none'],
       ['flags', thread.eflags.join(' ') || 'none'],
+      ...(thread.threadAreas === undefined ? [] : [['thread areas', thread.threadAreas.join(' ')]]),
       ...debugRow(thread),
       ...aspectRows(others),
     ]),

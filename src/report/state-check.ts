@@ -1,8 +1,6 @@
 /** Are the states in an image ones that a save makes? The same questions that a restart asks before it plans anything. */
 
-import { decodeCpu, decodeThread } from '../arch/x86/records.ts';
-import { debugRegisterFaults, registerFaults } from '../arch/x86/register-sanity.ts';
-import { xstateFault } from '../arch/x86/xstate.ts';
+import { checkedRegisters, localDescriptorsOf } from '../arch/x86/thread-registers.ts';
 import type { ImageModel, ThreadModel } from '../image/model.ts';
 import { parseState } from '../image/schema.ts';
 import { mappedFileSchema } from '../resources/mapped-file.ts';
@@ -10,13 +8,11 @@ import { descriptorKinds, mappingKinds, processAspects, threadAspects } from '..
 import type { StateSchema } from '../resources/resource.ts';
 import { ImageError } from '../support/errors.ts';
 
-/** MXCSR bits of every processor with SSE2 and DAZ. */
-const MXCSR_MASK = 0xffff;
-
 /** Throws ImageError. */
 export function checkStates(model: ImageModel): void {
   checkAspects(model.aspects, processAspects, 'TASK_STATE record');
-  for (const thread of model.threads) checkThread(thread);
+  const localDescriptors = localDescriptorsOf(model.memoryContext);
+  for (const thread of model.threads) checkThread(thread, localDescriptors);
   for (const [object, state] of model.mappedFiles) {
     parseState(mappedFileSchema, state, `FNAME record of object ${object}`);
   }
@@ -35,17 +31,9 @@ export function checkStates(model: ImageModel): void {
   }
 }
 
-function checkThread({ tid, state, thread, cpu }: ThreadModel): void {
-  checkAspects(state.aspects, threadAspects, `THREAD_STATE record of thread ${tid}`);
-  decodeThread(thread, `THREAD record of thread ${tid}`);
-  const { registers, debugRegisters, xstate, layout } = decodeCpu(cpu, `CPU record of thread ${tid}`);
-  const fault = xstateFault(xstate, layout, MXCSR_MASK);
-  const faults = [
-    ...registerFaults(registers),
-    ...debugRegisterFaults(debugRegisters),
-    ...(fault === undefined ? [] : [fault]),
-  ];
-  if (faults.length > 0) throw new ImageError('bad-register', `CPU record of thread ${tid}: ${faults.join('; ')}.`);
+function checkThread(thread: ThreadModel, localDescriptors: Buffer): void {
+  checkAspects(thread.state.aspects, threadAspects, `THREAD_STATE record of thread ${thread.tid}`);
+  checkedRegisters(thread, localDescriptors);
 }
 
 function checkAspects(

@@ -29,6 +29,8 @@ export interface ProcessView {
   readonly status: ProcessStatus;
   readonly stat: ProcessStat;
   readonly tids: readonly Tid[];
+  /** A program of i386: its memory ends below 4 GiB. */
+  readonly is32Bit: boolean;
 }
 
 /** A stopped process with the agent in it. */
@@ -55,6 +57,7 @@ export interface FileReferences {
 export interface CollectedThread {
   readonly pid: Pid;
   readonly tid: Tid;
+  readonly is32Bit: boolean;
   readonly batch: CallBatch;
 }
 
@@ -74,6 +77,7 @@ export interface HostView {
 
 export interface RebuiltProcess {
   readonly pid: Pid;
+  readonly is32Bit: boolean;
   readonly batch: CallBatch;
   /** The descriptor, in the process being rebuilt, of a file object of the image. */
   remoteFile(objref: number): number;
@@ -84,6 +88,7 @@ export interface RebuiltThread {
   readonly keepsParent: boolean;
   readonly pid: Pid;
   readonly tid: Tid;
+  readonly is32Bit: boolean;
   readonly batch: CallBatch;
 }
 

@@ -1,32 +1,47 @@
 /** What the plan and the rebuilding ask of this host. */
 import { createHash } from 'node:crypto';
+import { stubProgram32 } from '../arch/x86/stub-elf.ts';
 import type { XstateLayout } from '../arch/x86/xstate.ts';
+import { PTRACE } from '../kernel/abi/ptrace.ts';
+import { SIGNAL } from '../kernel/abi/signal.ts';
+import { executableFromBytes } from '../kernel/calls/descriptors.ts';
+import { interruptIfAlive, trySeize } from '../kernel/calls/ptrace.ts';
+import { spawnProgram } from '../kernel/calls/spawn.ts';
+import { sendSignal } from '../kernel/calls/task-attributes.ts';
+import { waitForEnd } from '../kernel/calls/wait.ts';
 import { xsaveLayout } from '../kernel/cpu.ts';
 import { probeMemoryNames } from '../kernel/features.ts';
-import { bytesAt } from '../kernel/native-memory.ts';
 import { readCpuinfo } from '../procfs/cpuinfo.ts';
 import { readMaps } from '../procfs/smaps.ts';
 import { readStatus } from '../procfs/status.ts';
 import { mayChoosePids } from '../resources/pid-choice.ts';
 import type { HostView } from '../resources/resource.ts';
-import { asPid, localAddress } from '../support/brand.ts';
+import { asPid, asTid, type Pid, type Tid } from '../support/brand.ts';
+import { endOfSectionHeaders } from '../support/elf-extent.ts';
+import { readRemote } from '../tracee/remote-memory.ts';
+import { TaskGoneError, waitForInterruptStop } from '../tracee/stopped-task.ts';
 
 export interface RestartHost extends HostView {
   readonly layout: XstateLayout;
   readonly cpuFeatures: ReadonlySet<string>;
-  readonly vdsoSha256: string;
-  /** Mappings that the kernel makes in every process, by name, with their sizes in bytes. */
-  readonly kernelMappings: ReadonlyMap<string, number>;
+  /** What the kernel maps into every 64-bit process. */
+  readonly kernelMemory: KernelMemory;
+  /** The same of 32-bit processes. Undefined if this kernel runs none. Asked only where it is needed: a process is made. */
+  readonly kernelMemory32: () => KernelMemory | undefined;
   readonly mayChoosePids: boolean;
   /** PR_SET_VMA_ANON_NAME, a configuration of the kernel. */
   readonly mayNameMemory: boolean;
 }
 
+export interface KernelMemory {
+  readonly vdsoSha256: string;
+  /** Mappings that the kernel makes in every process, by name, with their sizes in bytes. */
+  readonly mappings: ReadonlyMap<string, number>;
+}
+
 export function lookAtHost(request: Pick<HostView, 'acceptChangedFiles' | 'keepsParent'>): RestartHost {
   const ownPid = asPid(process.pid);
   const status = readStatus(ownPid);
-  const special = readMaps(ownPid).filter((entry) => entry.special !== undefined);
-  const vdso = special.find((entry) => entry.special === '[vdso]');
   return {
     ownPid,
     status,
@@ -34,16 +49,55 @@ export function lookAtHost(request: Pick<HostView, 'acceptChangedFiles' | 'keeps
     keepsParent: request.keepsParent,
     layout: xsaveLayout(),
     cpuFeatures: readCpuinfo().flags,
-    vdsoSha256: vdso === undefined ? '' : hashVdso(vdso.start, vdso.end - vdso.start),
-    kernelMappings: new Map(special.map((entry) => [entry.special ?? '', entry.end - entry.start])),
+    kernelMemory: kernelMemoryOf(ownPid),
+    kernelMemory32: lookAt32BitProcess,
     mayChoosePids: mayChoosePids(status),
     mayNameMemory: probeMemoryNames().available,
   };
 }
 
+function kernelMemoryOf(pid: Pid): KernelMemory {
+  const special = readMaps(pid).filter((entry) => entry.special !== undefined);
+  const vdso = special.find((entry) => entry.special === '[vdso]');
+  const image = vdso === undefined ? undefined : readRemote(pid, vdso.start, vdso.end - vdso.start);
+  return {
+    vdsoSha256: image === undefined ? '' : hashVdso(image),
+    mappings: new Map(special.map((entry) => [entry.special ?? '', entry.end - entry.start])),
+  };
+}
+
 /** Over the ELF image only: behind it there may be something of a debugger's. */
-function hashVdso(start: number, sizeBytes: number): string {
-  const image = bytesAt(localAddress(start), sizeBytes);
-  const end = Number(image.readBigUInt64LE(40)) + image.readUInt16LE(58) * image.readUInt16LE(60);
-  return createHash('sha256').update(image.subarray(0, end)).digest('hex');
+const hashVdso = (image: Buffer): string =>
+  createHash('sha256')
+    .update(image.subarray(0, endOfSectionHeaders(image)))
+    .digest('hex');
+
+/** Any address below 4 GiB that is free in a new process. */
+const STUB_ADDRESS = 0x1000_0000;
+
+function lookAt32BitProcess(): KernelMemory | undefined {
+  const executable = executableFromBytes('quicksave', stubProgram32(STUB_ADDRESS, process.pid).image);
+  try {
+    const pid = spawnProgram(executable.number);
+    try {
+      awaitFirstInstruction(asTid(pid));
+      return kernelMemoryOf(pid);
+    } catch (error) {
+      // A kernel without 32-bit programs has not executed it, and it has ended.
+      if (error instanceof TaskGoneError) return undefined;
+      throw error;
+    } finally {
+      sendSignal(pid, SIGNAL.SIGKILL);
+      waitForEnd(asTid(pid));
+    }
+  } finally {
+    executable.close();
+  }
+}
+
+/** We go on as soon as its old memory is gone (vfork(2)), which is before the kernel has mapped the vDSO into the new one. */
+function awaitFirstInstruction(tid: Tid): void {
+  if (trySeize(tid, PTRACE.PTRACE_O_EXITKILL) !== 'seized') return;
+  interruptIfAlive(tid);
+  waitForInterruptStop(tid);
 }

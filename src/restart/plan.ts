@@ -2,13 +2,14 @@
  * Plan: everything that stands in the way of bringing an image back on this host, found before any process is made. Only
  * questions are asked; the result can be printed.
  */
-import { type CpuState, decodeCpu, decodeThread } from '../arch/x86/records.ts';
-import { debugRegisterFaults, registerFaults } from '../arch/x86/register-sanity.ts';
-import { componentName, missingComponents, xstateFault } from '../arch/x86/xstate.ts';
+import type { CpuState } from '../arch/x86/records.ts';
+import { checkedRegisters, localDescriptorsOf } from '../arch/x86/thread-registers.ts';
+import { componentName, missingComponents } from '../arch/x86/xstate.ts';
 import type { ImageModel, ThreadModel } from '../image/model.ts';
 import { parseState } from '../image/schema.ts';
 import type { MappingState } from '../image/tree.ts';
 import { MAP } from '../kernel/abi/mman.ts';
+import { PERSONALITY } from '../kernel/abi/personality.ts';
 import { type MappedFile, mappedFileSchema, planMappedFile } from '../resources/mapped-file.ts';
 import { noPidChoice } from '../resources/pid-choice.ts';
 import { descriptorKinds, mappingKinds, processAspects, threadAspects } from '../resources/registry.ts';
@@ -16,7 +17,8 @@ import type { DescriptorKind, MappingPlan, ProcessAspect, StateSchema, ThreadAsp
 import { adviceOf, type Locking, lockingOf, mmapFlagsOf, refusedWords } from '../resources/vm-flags.ts';
 import { asPid, asTid, type Tid } from '../support/brand.ts';
 import { ImageError, type Problem, RefusedError } from '../support/errors.ts';
-import type { RestartHost } from './host.ts';
+import type { ProtectionKeys } from '../tracee/protection-keys.ts';
+import type { KernelMemory, RestartHost } from './host.ts';
 import { takenPids } from './taken-pids.ts';
 
 export interface PlannedMapping {
@@ -32,6 +34,8 @@ export interface PlannedThread {
   readonly tid: Tid;
   readonly signalMask: bigint;
   readonly cpu: CpuState;
+  /** Descriptors of its three slots in the GDT. */
+  readonly threadAreas: Uint8Array;
   readonly aspects: readonly { aspect: ThreadAspect<unknown>; state: unknown }[];
 }
 
@@ -43,32 +47,44 @@ export interface PlannedDescription {
 
 export interface RestartPlan {
   readonly pid: ReturnType<typeof asPid>;
+  readonly is32Bit: boolean;
+  /** Of personality(2), for execve(2). */
+  readonly layoutBits: number;
   /** objref of the memory. */
   readonly memory: number;
   readonly aspects: readonly { aspect: ProcessAspect<unknown>; state: unknown }[];
   readonly threads: readonly PlannedThread[];
   readonly mappedFiles: ReadonlyMap<number, MappedFile>;
   readonly mappings: readonly PlannedMapping[];
+  readonly protectionKeys: ProtectionKeys;
+  /** The LDT. */
+  readonly localDescriptors: Uint8Array;
   readonly descriptions: readonly PlannedDescription[];
   readonly entries: ImageModel['files']['entries'];
   readonly remarks: readonly string[];
 }
 
-/** MXCSR bits that every processor with SSE2 and DAZ has; the kernel refuses the others. */
-const MXCSR_MASK = 0xffff;
-
+/** IA32_PAGE_OFFSET of asm/page_64_types.h. */
+const ADDRESS_END_32 = 0xffff_e000;
 /** Throws RefusedError with every reason, or ImageError for an image that no save makes. */
 export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   refuseIncremental(model);
-  const problems: Problem[] = [...hostProblems(model, host)];
+  const is32Bit = model.task.addressBits === 32;
+  const kernelMemory = is32Bit ? host.kernelMemory32() : host.kernelMemory;
+  const problems: Problem[] = [...hostProblems(model, host, kernelMemory)];
   const pid = asPid(model.task.pid);
+  const localDescriptors = localDescriptorsOf(model.memoryContext);
   const plan: RestartPlan = {
     pid,
+    is32Bit,
+    layoutBits: model.task.layoutBits & (PERSONALITY.ADDR_COMPAT_LAYOUT | PERSONALITY.ADDR_LIMIT_3GB),
     memory: model.task.memory,
     aspects: planProcess(model, host, problems),
-    threads: model.threads.map((thread) => planThread(thread, host, problems)),
+    threads: model.threads.map((thread) => planThread(thread, localDescriptors, host, problems)),
     mappedFiles: planFiles(model, host, problems),
-    mappings: model.mappings.map((state) => planMapping(state, model, host, problems)),
+    mappings: model.mappings.map((state) => planMapping(state, model, { ...host, kernelMemory }, problems)),
+    protectionKeys: { allocated: model.memory.allocatedKeys, executeOnly: model.memory.executeOnlyKey },
+    localDescriptors,
     descriptions: planDescriptions(model, host, problems),
     entries: model.files.entries,
     remarks: [],
@@ -103,7 +119,7 @@ function refuseIncomplete({ aspects, mappings, mappedFiles }: RestartPlan): void
   }
 }
 
-function hostProblems(model: ImageModel, host: RestartHost): Problem[] {
+function hostProblems(model: ImageModel, host: RestartHost, kernelMemory: KernelMemory | undefined): Problem[] {
   const problems = takenPids(model.task.threads);
   if (!host.mayChoosePids) problems.push(noPidChoice);
   if (model.head.state.kernel.machine !== 'x86_64') {
@@ -113,7 +129,14 @@ function hostProblems(model: ImageModel, host: RestartHost): Problem[] {
       message: `The image is of a ${model.head.state.kernel.machine} machine.`,
     });
   }
-  if (model.task.vdso.sha256 !== host.vdsoSha256) {
+  if (kernelMemory === undefined) {
+    problems.push({
+      code: 'no-32-bit-programs',
+      path: ['host'],
+      message: 'It is a 32-bit program, and this kernel runs none.',
+      remedy: 'Restart it on a kernel with CONFIG_IA32_EMULATION, not switched off by ia32_emulation=0.',
+    });
+  } else if (model.task.vdso.sha256 !== kernelMemory.vdsoSha256) {
     problems.push({
       code: 'other-vdso',
       path: ['host'],
@@ -162,15 +185,15 @@ function refuseUnknown(names: readonly string[], known: readonly { name: string 
   );
 }
 
-function planThread(thread: ThreadModel, host: RestartHost, problems: Problem[]): PlannedThread {
+function planThread(
+  thread: ThreadModel,
+  localDescriptors: Uint8Array,
+  host: RestartHost,
+  problems: Problem[],
+): PlannedThread {
   const tid = asTid(thread.tid);
   refuseUnknown(Object.keys(thread.state.aspects), threadAspects, 'thread');
-  const areas = decodeThread(thread.thread, `THREAD record of thread ${tid}`);
-  if (areas.some((byte) => byte !== 0)) {
-    throw new ImageError('bad-record', `THREAD record of thread ${tid}: thread areas cannot be restored yet.`);
-  }
-  const cpu = decodeCpu(thread.cpu, `CPU record of thread ${tid}`);
-  refuseRegisters(cpu, tid);
+  const { cpu, threadAreas } = checkedRegisters(thread, localDescriptors);
   for (const index of missingComponents(cpu.xstate, cpu.layout, host.layout)) {
     problems.push({
       code: 'missing-cpu-feature',
@@ -188,14 +211,7 @@ function planThread(thread: ThreadModel, host: RestartHost, problems: Problem[])
     problems.push(...(aspect.plan?.(state, host, tid) ?? []));
     return { aspect, state };
   });
-  return { tid, signalMask: thread.state.signalMask, cpu, aspects };
-}
-
-function refuseRegisters(cpu: CpuState, tid: number): void {
-  const faults = [...registerFaults(cpu.registers), ...debugRegisterFaults(cpu.debugRegisters)];
-  const fault = xstateFault(cpu.xstate, cpu.layout, MXCSR_MASK);
-  if (fault !== undefined) faults.push(fault);
-  if (faults.length > 0) throw new ImageError('bad-register', `CPU record of thread ${tid}: ${faults.join('; ')}.`);
+  return { tid, signalMask: thread.state.signalMask, cpu, threadAreas, aspects };
 }
 
 function planFiles(model: ImageModel, host: RestartHost, problems: Problem[]): Map<number, MappedFile> {
@@ -208,10 +224,16 @@ function planFiles(model: ImageModel, host: RestartHost, problems: Problem[]): M
   return files;
 }
 
-function planMapping(state: MappingState, model: ImageModel, host: RestartHost, problems: Problem[]): PlannedMapping {
+/** The host as a process of the image's kind sees it. */
+type MappingHost = Omit<RestartHost, 'kernelMemory'> & { readonly kernelMemory: KernelMemory | undefined };
+
+function planMapping(state: MappingState, model: ImageModel, host: MappingHost, problems: Problem[]): PlannedMapping {
   const where = `VMA record: mapping 0x${state.start.toString(16)}`;
   const kind = mappingKinds.find((candidate) => candidate.kind === state.kind);
   if (kind === undefined) throw new ImageError('bad-record', `${where}: its kind ${state.kind} is not known.`);
+  if (model.task.addressBits === 32 && state.end > ADDRESS_END_32) {
+    throw new ImageError('bad-record', `${where}: it lies where no 32-bit program has memory.`);
+  }
   const own = parse(kind.schema, state.state, where);
   const made = kind.mapping(own);
   const [refused] = made === undefined ? [] : refusedWords(state.flags);
@@ -239,8 +261,8 @@ function planMapping(state: MappingState, model: ImageModel, host: RestartHost, 
   };
 }
 
-function kernelMappingProblems(name: string, state: MappingState, host: RestartHost): Problem[] {
-  if (host.kernelMappings.get(name) === state.end - state.start) return [];
+function kernelMappingProblems(name: string, state: MappingState, { kernelMemory }: MappingHost): Problem[] {
+  if (kernelMemory === undefined || kernelMemory.mappings.get(name) === state.end - state.start) return [];
   return [
     {
       code: 'other-kernel-mapping',

@@ -2,7 +2,7 @@
  * Rebuild: from nothing to a process that stands still with everything in place but its registers. It dies with us at any
  * instant until it is resumed (PTRACE_O_EXITKILL), so that no half-made process is ever left behind.
  */
-import { stubProgram } from '../arch/x86/stub-elf.ts';
+import { stubProgram, stubProgram32 } from '../arch/x86/stub-elf.ts';
 import { FCNTL, OPEN } from '../kernel/abi/fcntl.ts';
 import { MLOCK, MREMAP, PROT } from '../kernel/abi/mman.ts';
 import { PR } from '../kernel/abi/prctl.ts';
@@ -18,7 +18,9 @@ import { sendSignal } from '../kernel/calls/task-attributes.ts';
 import { waitForEnd } from '../kernel/calls/wait.ts';
 import { check } from '../kernel/errors.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
+import { unlessMissing } from '../procfs/proc-file.ts';
 import { readMaps } from '../procfs/smaps.ts';
+import { listTasks } from '../procfs/tasks.ts';
 import { openMappedFile } from '../resources/mapped-file.ts';
 import type { RebuiltProcess, RestoredDescriptors } from '../resources/resource.ts';
 import {
@@ -33,9 +35,11 @@ import {
 } from '../support/brand.ts';
 import { CleanupStack } from '../support/cleanup-stack.ts';
 import { QuicksaveError } from '../support/errors.ts';
-import { findHole } from '../tracee/address-space.ts';
+import { findHole, USER_SPACE_END_32 } from '../tracee/address-space.ts';
 import { Agent, type AgentLayout, agentSize, leaveRegisters } from '../tracee/agent.ts';
 import { type BatchRunner, CallBatch } from '../tracee/call-batch.ts';
+import { writeLocalDescriptors } from '../tracee/local-descriptors.ts';
+import { giveBackProtectionKeys, takeProtectionKeys } from '../tracee/protection-keys.ts';
 import { writeRemote } from '../tracee/remote-memory.ts';
 import { type CallSite, StoppedTask, waitForInterruptStop } from '../tracee/stopped-task.ts';
 import { ThreadCalls } from '../tracee/thread-calls.ts';
@@ -89,6 +93,7 @@ export class Rebuild {
     this.#hole = findHole(
       plan.mappings.map(({ state }) => state),
       this.#sizeBytes,
+      plan.is32Bit ? USER_SPACE_END_32 : undefined,
     );
     this.#room = remoteAddress(this.#hole + PAGE);
   }
@@ -105,6 +110,7 @@ export class Rebuild {
     this.#aspects('early');
     this.#clearAddressSpace();
     this.#receiveMappedFiles();
+    takeProtectionKeys(new CallBatch(this.#live), this.#plan.protectionKeys, this.#keysOfMappings);
     this.#makeMappings();
     this.#makeObjects(streams);
     return this.#plan.pid;
@@ -112,10 +118,12 @@ export class Rebuild {
 
   #begin(): void {
     const { pid } = this.#plan;
-    const stub = stubProgram(this.#hole, this.#options.parent);
+    const makeStub = this.#plan.is32Bit ? stubProgram32 : stubProgram;
+    const stub = makeStub(this.#hole, this.#options.parent);
     const executable = executableFromBytes('quicksave', stub.image);
     try {
-      spawnProgram(executable.number, { pid, asSibling: this.#options.parent !== process.pid });
+      const asSibling = this.#options.parent !== process.pid;
+      spawnProgram(executable.number, { pid, asSibling, layoutBits: this.#plan.layoutBits });
     } finally {
       executable.close();
     }
@@ -128,7 +136,7 @@ export class Rebuild {
     const task = new StoppedTask(tid, getRegisterFile(tid), ALL_SIGNALS);
     const callOnce = remoteAddress(stub.callOnce);
     // Nothing leads home from a stub: it dies with us.
-    const site = { callOnce, callUnmapHome: callOnce, goHome: callOnce, block: this.#hole };
+    const site = { callOnce, callI386: callOnce, callUnmapHome: callOnce, goHome: callOnce, block: this.#hole };
     const pidfd = tryOpenPidfd(pid);
     if (pidfd === undefined) throw new QuicksaveError('target-ended', `Process ${pid} ended while it was being made.`);
     const code = remoteAddress(this.#room + WAITING_ROOM);
@@ -193,6 +201,7 @@ export class Rebuild {
   #target(batch: CallBatch): RebuiltProcess {
     return {
       pid: this.#plan.pid,
+      is32Bit: this.#plan.is32Bit,
       batch,
       remoteFile: (objref) => {
         const fd = this.#fileNumbers.get(objref);
@@ -308,7 +317,9 @@ export class Rebuild {
   /** Everything behind the pages: final protections, descriptors, threads, and what is set last. */
   complete(): RebuiltTree {
     this.#finishMappings();
+    giveBackProtectionKeys(new CallBatch(this.#live), this.#plan.protectionKeys, this.#keysOfMappings);
     this.#aspects('memory');
+    writeLocalDescriptors(new CallBatch(this.#live), this.#plan.localDescriptors);
     this.#closeMappedFiles();
     this.#handOverDescriptors();
     const agent = this.#live;
@@ -324,6 +335,10 @@ export class Rebuild {
       ours: { start: this.#hole, sizeBytes: this.#sizeBytes },
       agent,
     };
+  }
+
+  get #keysOfMappings(): number[] {
+    return this.#plan.mappings.map(({ state }) => state.protectionKey);
   }
 
   #finishMappings(): void {
@@ -434,12 +449,13 @@ export class Rebuild {
 
   #restoreThreads(tasks: readonly StoppedTask[]): void {
     const agent = this.#live;
+    const { pid, is32Bit } = this.#plan;
     if (tasks.length > 1) agent.task.standStill(false);
     this.#plan.threads.forEach((thread, index) => {
       const task = must(tasks[index]);
       const batch = new CallBatch(index === 0 ? agent : new ThreadCalls(agent, task, index));
       for (const { aspect, state } of thread.aspects)
-        aspect.restore(state, { pid: this.#plan.pid, tid: thread.tid, batch, keepsParent: this.#options.keepsParent });
+        aspect.restore(state, { pid, is32Bit, tid: thread.tid, batch, keepsParent: this.#options.keepsParent });
       batch.run();
       if (index === 0) agent.pause();
     });
@@ -477,7 +493,9 @@ function must<T>(value: T | undefined): T {
 function finishMapping(batch: CallBatch, { state, advice, locking }: PlannedMapping, name: string): void {
   const sizeBytes = state.end - state.start;
   const where = `0x${state.start.toString(16)}`;
-  if (state.hasPages && state.protection !== (PROT.PROT_READ | PROT.PROT_WRITE)) {
+  if (state.protectionKey !== 0) {
+    batch.call(`protect ${where}`, SYS.pkey_mprotect, state.start, sizeBytes, state.protection, state.protectionKey);
+  } else if (state.hasPages && state.protection !== (PROT.PROT_READ | PROT.PROT_WRITE)) {
     batch.call(`protect ${where}`, SYS.mprotect, state.start, sizeBytes, state.protection);
   }
   for (const one of advice) batch.call(`advise on ${where}`, SYS.madvise, state.start, sizeBytes, one);
@@ -500,5 +518,8 @@ function closeShared(shared: ReadonlyMap<string, unknown>): void {
 
 function killAndReap(pid: Pid): void {
   if (!sendSignal(pid, SIGNAL.SIGKILL)) return;
-  waitForEnd(asTid(pid));
+  const leader = asTid(pid);
+  // The kernel tells of a leader's end only when no other thread is left, and of theirs only to us, who trace them.
+  for (const tid of unlessMissing(() => listTasks(pid)) ?? []) if (tid !== leader) waitForEnd(tid);
+  waitForEnd(leader);
 }

@@ -3,10 +3,21 @@
  * its registers, and all are let go. Until the first is let go the process dies with us; afterwards it stands by itself.
  */
 import { resolvedAnew } from '../arch/x86/interrupted-call.ts';
+import { withoutUnusedFields } from '../arch/x86/register-sanity.ts';
+import { FIRST_TLS_ENTRY, userDescriptors } from '../arch/x86/segments.ts';
 import { relocated, type XstateLayout } from '../arch/x86/xstate.ts';
 import { DEBUG_REGISTERS_OFFSET } from '../kernel/abi/ptrace.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
-import { detachIfAlive, pokeUser, setRegisterFile, setSignalMask, setXstate } from '../kernel/calls/ptrace.ts';
+import { SYS_I386 } from '../kernel/abi/syscall-i386.ts';
+import {
+  detachIfAlive,
+  pokeUser,
+  setRegisterFile,
+  setSignalMask,
+  setThreadArea,
+  setXstate,
+} from '../kernel/calls/ptrace.ts';
+import { check } from '../kernel/errors.ts';
 import { type RemoteAddress, remoteAddress } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { readRemote } from '../tracee/remote-memory.ts';
@@ -32,30 +43,39 @@ export function resumeTree(plan: RestartPlan, tree: RebuiltTree, layout: XstateL
 function leaveAddressSpace(plan: RestartPlan, tree: RebuiltTree): void {
   const site = vdsoSite(plan, tree);
   const leader = tree.agent.task;
+  const { close, munmap } = plan.is32Bit ? SYS_I386 : SYS;
+  const call = (doing: string, number: number, ...args: number[]): void => {
+    const result = plan.is32Bit ? leader.tryI386Call(site, number, ...args) : leader.tryCall(site, number, ...args);
+    check(`syscall ${number}`, result, { doing, pid: tree.pid });
+  };
   for (const fd of tree.agent.ownDescriptors) {
-    if (fd >= 0) leader.call(site, { doing: 'close the doorbell' }, SYS.close, fd);
+    if (fd >= 0) call('close the doorbell', close, fd);
   }
-  leader.call(site, { doing: 'take the agent out' }, SYS.munmap, tree.ours.start, tree.ours.sizeBytes);
+  call('take the agent out', munmap, tree.ours.start, tree.ours.sizeBytes);
   leader.standStill(false);
   tree.agent.forget();
 }
 
 const SYSCALL_INSTRUCTION = Buffer.from('0f05', 'hex');
+/** That of a 32-bit program has it on any processor. */
+const INT_80_INSTRUCTION = Buffer.from('cd80', 'hex');
 
-/** A `syscall` instruction in the vDSO: the only code that is left when ours is gone. */
+/** A system call instruction in the vDSO: the only code that is left when ours is gone. */
 function vdsoSite(plan: RestartPlan, tree: RebuiltTree): CallSite {
   const vdso = plan.mappings.find(({ specialName }) => specialName === '[vdso]')?.state;
   if (vdso === undefined) throw new QuicksaveError('no-vdso', 'The image has no vDSO.');
   const image = readRemote(tree.pid, remoteAddress(vdso.start), vdso.end - vdso.start);
-  const offset = image.indexOf(SYSCALL_INSTRUCTION);
+  const offset = image.indexOf(plan.is32Bit ? INT_80_INSTRUCTION : SYSCALL_INSTRUCTION);
   if (offset < 0) throw new QuicksaveError('no-foothold', 'The vDSO has no system call instruction.');
   const callOnce: RemoteAddress = remoteAddress(vdso.start + offset);
-  return { callOnce, goHome: callOnce, block: callOnce };
+  return { callOnce, callI386: callOnce, goHome: callOnce, block: callOnce };
 }
 
-function setRegisters({ tid, signalMask, cpu }: PlannedThread, layout: XstateLayout): void {
+/** The segments before the selectors that name them: the kernel loads those when the thread runs. */
+function setRegisters({ tid, signalMask, cpu, threadAreas }: PlannedThread, layout: XstateLayout): void {
   setXstate(tid, relocated(cpu.xstate, cpu.layout, layout));
   setSignalMask(tid, signalMask);
+  for (const { bytes } of userDescriptors(threadAreas, FIRST_TLS_ENTRY)) setThreadArea(tid, bytes);
   setRegisterFile(tid, resolvedAnew(cpu.registers));
   setDebugRegisters(tid, cpu.debugRegisters);
 }
@@ -66,6 +86,7 @@ const DR7 = 7;
 function setDebugRegisters(tid: PlannedThread['tid'], values: readonly bigint[]): void {
   if ((values[DR7] ?? 0n) === 0n && values.slice(0, 4).every((value) => value === 0n)) return;
   for (const index of [0, 1, 2, 3, 6, DR7]) {
-    pokeUser(tid, DEBUG_REGISTERS_OFFSET + index * 8, values[index] ?? 0n);
+    const value = values[index] ?? 0n;
+    pokeUser(tid, DEBUG_REGISTERS_OFFSET + index * 8, index === DR7 ? withoutUnusedFields(value) : value);
   }
 }

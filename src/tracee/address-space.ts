@@ -12,20 +12,22 @@ const PAGE = 4096;
 /** Above what vm.mmap_min_addr keeps free on any sane system. */
 const LOWEST = 0x10_0000;
 const USER_SPACE_END = 2 ** 47 - PAGE;
+/** What a 32-bit process has in any case: personality(2) may take the last gibibyte away from it (ADDR_LIMIT_3GB). */
+export const USER_SPACE_END_32 = 0xc000_0000;
 
 /**
  * `sizeBytes` of address space in the middle of the widest hole: far from any stack or heap that may grow, and from any
  * neighbour that the kernel could merge it with.
  */
-export function findHole(taken: readonly Span[], sizeBytes: number): RemoteAddress {
+export function findHole(taken: readonly Span[], sizeBytes: number, spaceEnd = USER_SPACE_END): RemoteAddress {
   let widest: Span = { start: 0, end: 0 };
   let from = LOWEST;
   for (const span of [...taken].sort((a, b) => a.start - b.start)) {
-    const end = Math.min(span.start, USER_SPACE_END);
+    const end = Math.min(span.start, spaceEnd);
     if (end - from > widest.end - widest.start) widest = { start: from, end };
     from = Math.max(from, span.end);
   }
-  if (USER_SPACE_END - from > widest.end - widest.start) widest = { start: from, end: USER_SPACE_END };
+  if (spaceEnd - from > widest.end - widest.start) widest = { start: from, end: spaceEnd };
   const spare = widest.end - widest.start - sizeBytes;
   if (spare < 4 * PAGE) {
     throw new QuicksaveError('no-room', `There is no hole of ${sizeBytes} bytes in the address space.`);

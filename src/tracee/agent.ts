@@ -8,6 +8,7 @@
  */
 import { machineCode, remoteCallSize, routines, stateBlock, stateBlockSize } from '../arch/x86/machine-code.ts';
 import { NO_SYSCALL, type RegisterFile, withRegisters } from '../arch/x86/registers.ts';
+import { USER64_CS } from '../arch/x86/segments.ts';
 import { MAP, PROT } from '../kernel/abi/mman.ts';
 import { SOCKET } from '../kernel/abi/socket.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
@@ -162,6 +163,7 @@ export class Agent implements BatchRunner {
   siteFor(index: number): CallSite {
     return {
       callOnce: remoteAddress(this.code + routines.call_once),
+      callI386: remoteAddress(this.code + routines.call_i386),
       goHome: remoteAddress(this.code + routines.go_home),
       block: this.block(index),
     };
@@ -339,5 +341,5 @@ export class Agent implements BatchRunner {
 
 /** Registers that send a half-made process to its end when the doorbell ends. */
 export function leaveRegisters(code: RemoteAddress, current: RegisterFile): RegisterFile {
-  return withRegisters(current, { rip: code + routines.leave, orig_rax: NO_SYSCALL });
+  return withRegisters(current, { rip: code + routines.leave, cs: USER64_CS, orig_rax: NO_SYSCALL });
 }

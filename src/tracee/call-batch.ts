@@ -2,7 +2,7 @@
  * System calls to be made inside a task, collected first and run together: one round trip to the agent costs as much as
  * a hundred calls. Results are there after {@link CallBatch.run}.
  */
-import { remoteCallSize } from '../arch/x86/machine-code.ts';
+import { I386_CALL, remoteCallSize } from '../arch/x86/machine-code.ts';
 import { check, isFailure } from '../kernel/errors.ts';
 import { type RemoteAddress, remoteAddress } from '../support/brand.ts';
 
@@ -83,6 +83,11 @@ export class CallBatch {
     return this.#add(new PendingCall(number, doing, true), args);
   }
 
+  /** Adds a call of i386 that must succeed, for what the kernel tells apart by the way that it is called. */
+  callI386(doing: string, number: number, ...args: (number | bigint)[]): PendingCall {
+    return this.#add(new PendingCall(I386_CALL + number, doing, false), args);
+  }
+
   #add(call: PendingCall, args: readonly (number | bigint)[]): PendingCall {
     const slot = this.#runner.calls.subarray(this.#calls.length * remoteCallSize);
     if (this.#calls.length === this.#runner.maxCalls) throw new RangeError('too many calls in one batch');
@@ -143,7 +148,10 @@ export class CallBatch {
 
   #refuseFailures(calls: readonly PendingCall[]): void {
     for (const call of calls) {
-      if (!call.mayFail) check(`syscall ${call.number}`, call.result, { doing: call.doing, pid: this.pid });
+      if (!call.mayFail) check(callName(call.number), call.result, { doing: call.doing, pid: this.pid });
     }
   }
 }
+
+const callName = (number: number): string =>
+  number < I386_CALL ? `syscall ${number}` : `i386 syscall ${number - I386_CALL}`;

@@ -2,7 +2,7 @@
  * System calls in a thread that is not the agent's own, one by one, while its process may outlive us. They are made at a
  * site outside of the agent's pages, which the agent unmaps when we die: only their data is there.
  */
-import { remoteCallSize } from '../arch/x86/machine-code.ts';
+import { I386_CALL, remoteCallSize } from '../arch/x86/machine-code.ts';
 import type { RemoteAddress } from '../support/brand.ts';
 import type { Agent } from './agent.ts';
 import type { BatchRunner } from './call-batch.ts';
@@ -39,7 +39,11 @@ export class SingleCalls implements BatchRunner {
     for (let index = 0; index < callCount; index++) {
       const slot = this.calls.subarray(index * remoteCallSize, (index + 1) * remoteCallSize);
       const args = [0, 1, 2, 3, 4, 5].map((arg) => slot.readBigUInt64LE(8 + arg * 8));
-      const result = this.#task.tryCall(this.#site, Number(slot.readBigUInt64LE(0)), ...args);
+      const number = Number(slot.readBigUInt64LE(0));
+      const result =
+        number < I386_CALL
+          ? this.#task.tryCall(this.#site, number, ...args)
+          : this.#task.tryI386Call(this.#site, number - I386_CALL, ...args);
       slot.writeBigInt64LE(BigInt(result), 56);
     }
     this.#agent.moveData('read', dataBytes);

@@ -7,7 +7,9 @@
  * leaves the trap flag set, and the next trap kills the task. PTRACE_SYSCALL stops vanish with the tracer.
  */
 
-import { callResult, NO_SYSCALL, type RegisterFile, withRegisters } from '../arch/x86/registers.ts';
+import { type CallAbi, usualCallAbi } from '../arch/x86/call-abi.ts';
+import { callResult, NO_SYSCALL, type RegisterFile, readRegister, withRegisters } from '../arch/x86/registers.ts';
+import { USER64_CS } from '../arch/x86/segments.ts';
 import { EVENT, PTRACE_SYSGOOD_SIGNAL } from '../kernel/abi/ptrace.ts';
 import { SIGNAL } from '../kernel/abi/signal.ts';
 import {
@@ -23,12 +25,16 @@ import { type CallContext, check } from '../kernel/errors.ts';
 import type { RemoteAddress, Tid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 
+/** TF and NT of eflags. */
+const FLAGS_AT_HOME_ONLY = 0x4100n;
 const ALL_SIGNALS = 0xffffffffffffffffn;
 const STOP_SIGNALS: ReadonlySet<number> = new Set([SIGNAL.SIGSTOP, SIGNAL.SIGTSTP, SIGNAL.SIGTTIN, SIGNAL.SIGTTOU]);
 
 /** Where a task can be sent to make one call: a `syscall` instruction with the way home behind it, and its state block. */
 export interface CallSite {
   readonly callOnce: RemoteAddress;
+  /** An `int 0x80` instruction with the way home behind it, for a state block in r15. */
+  readonly callI386: RemoteAddress;
   readonly goHome: RemoteAddress;
   readonly block: RemoteAddress;
 }
@@ -73,14 +79,17 @@ export class StoppedTask {
   /** The registers it was stopped with, which it will have again. */
   registers: RegisterFile;
   readonly signalMask: bigint;
+  /** Of the call that it is in, if any. */
+  readonly callAbi: CallAbi;
   /** A stop signal that arrived while it worked for us: it is sent again when the task is let go. */
   heldStopSignal = 0;
   #away = false;
 
-  constructor(tid: Tid, registers: RegisterFile, signalMask: bigint) {
+  constructor(tid: Tid, registers: RegisterFile, signalMask: bigint, callAbi = usualCallAbi(registers)) {
     this.tid = tid;
     this.registers = registers;
     this.signalMask = signalMask;
+    this.callAbi = callAbi;
   }
 
   get isAway(): boolean {
@@ -94,9 +103,13 @@ export class StoppedTask {
     setSignalMask(this.tid, ALL_SIGNALS);
   }
 
-  /** Registers that enter a routine of ours with rbx at the state block. */
+  /**
+   * Registers that enter a routine of ours, which is 64-bit code, with rbx at the state block. The program's trap flag would
+   * kill it there, and its nested task flag is not allowed at the iretq of the way home, which brings both back.
+   */
   #routed(entry: RemoteAddress, block: RemoteAddress): RegisterFile {
-    return withRegisters(this.registers, { rip: entry, rbx: block, orig_rax: NO_SYSCALL });
+    const eflags = readRegister(this.registers, 'eflags') & ~FLAGS_AT_HOME_ONLY;
+    return withRegisters(this.registers, { rip: entry, cs: USER64_CS, eflags, rbx: block, orig_rax: NO_SYSCALL });
   }
 
   /** Sends the stopped task into a routine, without waiting for anything. */
@@ -119,6 +132,17 @@ export class StoppedTask {
   tryCallAt(entry: RemoteAddress, block: RemoteAddress, number: number, ...args: (number | bigint)[]): number {
     const [rdi = 0, rsi = 0, rdx = 0, r10 = 0, r8 = 0, r9 = 0] = args;
     setRegisterFile(this.tid, withRegisters(this.#routed(entry, block), { rax: number, rdi, rsi, rdx, r10, r8, r9 }));
+    this.#runToSyscallStop();
+    this.#runToSyscallStop();
+    return callResult(getRegisterFile(this.tid));
+  }
+
+  /** One call of i386. What it points to is below 4 GiB. */
+  tryI386Call(site: CallSite, number: number, ...args: (number | bigint)[]): number {
+    const [rbx = 0, rcx = 0, rdx = 0, rsi = 0, rdi = 0, rbp = 0] = args;
+    const routed = this.#routed(site.callI386, site.block);
+    const registers = { rax: number, rbx, rcx, rdx, rsi, rdi, rbp, r15: site.block };
+    setRegisterFile(this.tid, withRegisters(routed, registers));
     this.#runToSyscallStop();
     this.#runToSyscallStop();
     return callResult(getRegisterFile(this.tid));

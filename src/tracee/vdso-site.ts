@@ -8,6 +8,7 @@
 import { homeBlockSize, homeCode, routines } from '../arch/x86/machine-code.ts';
 import { pokeBytes } from '../kernel/calls/ptrace.ts';
 import { type Pid, type RemoteAddress, remoteAddress, type Tid } from '../support/brand.ts';
+import { endOfElf } from '../support/elf-extent.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { readRemote } from './remote-memory.ts';
 import { encodeHomeBlock, type Unmapping, type WayHome } from './state-block.ts';
@@ -30,7 +31,11 @@ export interface VdsoSite extends AgentSite {
 /** Where in the vDSO there is room. Pure reading: the target is not changed. */
 export function findVdsoSite(pid: Pid, vdso: AddressRange): VdsoSite {
   const image = readRemote(pid, vdso.start, vdso.end - vdso.start);
-  const offset = (endOfElf(image) + 15) & ~15;
+  const end = endOfElf(image);
+  if (end === undefined) {
+    throw new QuicksaveError('no-foothold', 'The vDSO of the target is not an ELF image.');
+  }
+  const offset = (end + 15) & ~15;
   const room = image.subarray(offset, offset + SITE_BYTES);
   // A save that was killed leaves its code there; nobody will ever run it again.
   const leftBehind = room.subarray(0, homeCode.length).equals(homeCode);
@@ -45,33 +50,18 @@ export function findVdsoSite(pid: Pid, vdso: AddressRange): VdsoSite {
     pid,
     start,
     callOnce: remoteAddress(start + routines.call_once),
+    callI386: remoteAddress(start + routines.call_i386),
     callUnmapHome: remoteAddress(start + routines.call_unmap_home),
     goHome: remoteAddress(start + routines.go_home),
     block: remoteAddress(start + CODE_BYTES),
   };
 }
 
-/** The end of a 64-bit ELF image: its section headers or its last segment, whichever is later (elf(5)). */
-function endOfElf(image: Buffer): number {
-  if (image.length < 64 || image.readUInt32BE(0) !== 0x7f454c46) {
-    throw new QuicksaveError('no-foothold', 'The vDSO of the target is not an ELF image.');
-  }
-  const sections = Number(image.readBigUInt64LE(40)) + image.readUInt16LE(58) * image.readUInt16LE(60);
-  const programHeaders = Number(image.readBigUInt64LE(32));
-  let end = sections;
-  for (let index = 0; index < image.readUInt16LE(56); index++) {
-    const header = programHeaders + index * image.readUInt16LE(54);
-    if (header + 56 > image.length) break;
-    end = Math.max(end, Number(image.readBigUInt64LE(header + 8)) + Number(image.readBigUInt64LE(header + 32)));
-  }
-  return end;
-}
-
 /** The same code with the other block, filled for another thread. */
 export function siteForThread(tid: Tid, site: VdsoSite, home: WayHome): CallSite {
   const block = remoteAddress(site.block + homeBlockSize);
   pokeBytes(tid, block, encodeHomeBlock(home));
-  return { callOnce: site.callOnce, goHome: site.goHome, block };
+  return { callOnce: site.callOnce, callI386: site.callI386, goHome: site.goHome, block };
 }
 
 /** `agent` is where the agent will be: from the moment that it comes until it has gone, the way home leads through its unmapping. */

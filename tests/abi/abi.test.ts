@@ -11,6 +11,7 @@ import { ioctlAbi } from '../../src/kernel/abi/ioctl.ts';
 import { itimerAbi } from '../../src/kernel/abi/itimer.ts';
 import { membarrierAbi } from '../../src/kernel/abi/membarrier.ts';
 import { mmanAbi } from '../../src/kernel/abi/mman.ts';
+import { personalityAbi } from '../../src/kernel/abi/personality.ts';
 import { pollAbi } from '../../src/kernel/abi/poll.ts';
 import { prctlAbi } from '../../src/kernel/abi/prctl.ts';
 import { ptraceAbi } from '../../src/kernel/abi/ptrace.ts';
@@ -36,6 +37,7 @@ const MODULES: Record<string, AbiModule> = {
   'itimer.ts': itimerAbi,
   'membarrier.ts': membarrierAbi,
   'mman.ts': mmanAbi,
+  'personality.ts': personalityAbi,
   'poll.ts': pollAbi,
   'prctl.ts': prctlAbi,
   'ptrace.ts': ptraceAbi,

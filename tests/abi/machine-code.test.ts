@@ -3,9 +3,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { homeCode, machineCode, remoteCallSize, routines, stateBlock } from '../../src/arch/x86/machine-code.ts';
 import { registerNames } from '../../src/arch/x86/registers.ts';
-import { stubProgram } from '../../src/arch/x86/stub-elf.ts';
+import { stubProgram, stubProgram32 } from '../../src/arch/x86/stub-elf.ts';
 import { SIGNAL } from '../../src/kernel/abi/signal.ts';
 import { SYS } from '../../src/kernel/abi/syscall.ts';
+import { SYS_I386 } from '../../src/kernel/abi/syscall-i386.ts';
 import { assemble, countHexConstants, hasAssembler, machineCodeIn, numberIn } from './assembler.ts';
 
 const sources = new URL('../../src/', import.meta.url);
@@ -86,25 +87,47 @@ leave:  mov     edi, 1
         mov     eax, ${SYS.exit_group}
         syscall`;
 
+/** The same instructions in 32-bit code: the assembler makes the same bytes of them. */
+const stubEntry32 = (parent: number): string => `
+        mov     ebx, ${PR_SET_PDEATHSIG}
+        mov     ecx, ${SIGNAL.SIGKILL}
+        xor     edx, edx
+        xor     esi, esi
+        xor     edi, edi
+        mov     eax, ${SYS_I386.prctl}
+        int     0x80
+        mov     eax, ${SYS_I386.getppid}
+        int     0x80
+        .byte   0x3d
+        .long   ${parent}
+        jne     leave
+again:  mov     eax, ${SYS_I386.pause}
+        int     0x80
+        jmp     again
+leave:  mov     ebx, 1
+        mov     eax, ${SYS_I386.exit_group}
+        int     0x80`;
+
 const thunks: [file: string, name: string, source: string][] = [
   ['kernel/calls/spawn.ts', 'cloneAndExecute', cloneAndExecute],
   ['kernel/ffi.ts', 'syscallThunk', syscallThunk],
   ['kernel/cpu.ts', 'cpuidCode', cpuidCode],
   ['kernel/interrupt-flag.ts', 'code', noteSignal],
   ['arch/x86/stub-elf.ts', 'code', stubEntry(0)],
+  ['arch/x86/stub-elf.ts', 'code32', stubEntry32(0)],
 ];
 
 /** Files with hexadecimal constants, and how many: a new one must be assembled here too, or said not to be code. */
 const hexConstants: Record<string, number> = {
   'arch/x86/machine-code.ts': 1,
-  // The code, and the first bytes of an ELF header.
-  'arch/x86/stub-elf.ts': 2,
+  // The code, and the first bytes of an ELF header, of 64 and of 32 bits.
+  'arch/x86/stub-elf.ts': 4,
   'kernel/calls/spawn.ts': 1,
   'kernel/cpu.ts': 1,
   'kernel/ffi.ts': 1,
   'kernel/interrupt-flag.ts': 1,
-  // The `syscall` instruction that is looked for in a vDSO.
-  'restart/resume.ts': 1,
+  // The `syscall` and `int 0x80` instructions that are looked for in a vDSO.
+  'restart/resume.ts': 2,
 };
 
 describe('the routines', () => {
@@ -169,5 +192,9 @@ describe('the pieces of machine code', () => {
     const expected = assemble(stubEntry(parent)).bytes;
     const entry = Number(image.readBigUInt64LE(24)) - 0x10_0000;
     expect(image.subarray(entry, entry + expected.length).toString('hex')).toBe(expected.toString('hex'));
+    const { image: image32 } = stubProgram32(0x10_0000, parent);
+    const expected32 = assemble(stubEntry32(parent)).bytes;
+    const entry32 = image32.readUInt32LE(24) - 0x10_0000;
+    expect(image32.subarray(entry32, entry32 + expected32.length).toString('hex')).toBe(expected32.toString('hex'));
   });
 });

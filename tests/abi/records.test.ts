@@ -3,8 +3,15 @@
  * that they rely on against the system's own structs. Every place of ours is found by encoding, not read from the source.
  */
 import { describe, expect, it } from 'vitest';
-import { CPU_BASE_SIZE, type CpuState, encodeCpu, encodeThread } from '../../src/arch/x86/records.ts';
+import {
+  CPU_BASE_SIZE,
+  type CpuState,
+  encodeCpu,
+  encodeMemoryContext,
+  encodeThread,
+} from '../../src/arch/x86/records.ts';
 import { type RegisterName, register, registerNames } from '../../src/arch/x86/registers.ts';
+import { MAX_LOCAL_DESCRIPTORS, USER_DESC_SIZE, userDescriptors } from '../../src/arch/x86/segments.ts';
 import { HEADER_SIZE, LEGACY_SIZE, xcr0Of } from '../../src/arch/x86/xstate.ts';
 import { factsInC, hasCompiler } from './c-program.ts';
 import { changedPlace, type Place, placesInC } from './record-probe.ts';
@@ -41,10 +48,13 @@ const inBase = registerNames.filter((name) => name !== 'fs_base' && name !== 'gs
 const XSTATE_SIZE = LEGACY_SIZE + HEADER_SIZE + 256 + 8;
 const noComponent = { index: 0, offset: 0, sizeBytes: 0 };
 
+/** One component is in use, whatever is changed: `used_math` stays the same. */
+const emptyState = (): Buffer => Buffer.alloc(XSTATE_SIZE).fill(1, LEGACY_SIZE, LEGACY_SIZE + 1);
+
 const empty: CpuState = {
   registers: new BigUint64Array(registerNames.length),
   debugRegisters: Array.from({ length: 8 }, () => 0n),
-  xstate: Buffer.alloc(XSTATE_SIZE),
+  xstate: emptyState(),
   layout: { xcr0: 0n, sizeBytes: XSTATE_SIZE, components: [noComponent, noComponent] },
 };
 
@@ -64,8 +74,7 @@ function debugRegisterPlace(index: number): Place {
   return changedPlace(encodeCpu(filled(before)), encodeCpu(filled(index === 7 ? ONES - 1n : ONES)));
 }
 
-const xstatePlace = (start: number, end: number): Place =>
-  placeOf({ xstate: Buffer.alloc(XSTATE_SIZE).fill(0xff, start, end) });
+const xstatePlace = (start: number, end: number): Place => placeOf({ xstate: emptyState().fill(0xff, start, end) });
 
 function componentPlace(at: number, field: 'index' | 'offset' | 'sizeBytes'): Place {
   const components = [noComponent, noComponent].with(at, { ...noComponent, [field]: 0xffff_ffff });
@@ -91,8 +100,8 @@ describe('a CPU record', () => {
     if (!hasCompiler()) context.skip('gcc is not installed');
     const names = ['uses_debug', 'used_math', 'has_fxsr', 'padding'];
     const places = placesInC(headers, records, 'struct cr_hdr_cpu', names);
-    const flags = (dr7: bigint): (number | string)[] => {
-      const bytes = encodeCpu({ ...empty, debugRegisters: empty.debugRegisters.with(7, dr7) });
+    const flags = (dr7: bigint, xstate = empty.xstate): (number | string)[] => {
+      const bytes = encodeCpu({ ...empty, xstate, debugRegisters: empty.debugRegisters.with(7, dr7) });
       return names.map((name) => {
         const { offset = 0, size } = places[name] ?? {};
         return size === 2 ? bytes.readUInt16LE(offset) : `${name} has ${size} bytes`;
@@ -102,6 +111,7 @@ describe('a CPU record', () => {
     expect(flags(0x400n)).toEqual([0, 1, 1, 0]);
     expect(flags(0x401n)).toEqual([1, 1, 1, 0]);
     expect(flags(0x80n)).toEqual([1, 1, 1, 0]);
+    expect(flags(0n, Buffer.alloc(XSTATE_SIZE))).toEqual([0, 0, 1, 0]);
   });
 
   it('has the fields of our extension behind those of 2008, and the rest of the xstate at its end', (context) => {
@@ -163,6 +173,20 @@ describe('a THREAD record', () => {
   });
 });
 
+describe('an MM_CONTEXT record', () => {
+  it('has the layout of 2008, and the LDT behind it', (context) => {
+    if (!hasCompiler()) context.skip('gcc is not installed');
+    const definition =
+      'struct cr_hdr_mm_context { int16_t ldt_entry_size, nldt; int32_t padding; uint8_t ldt[1][8]; };';
+    const fields = ['ldt_entry_size', 'nldt', 'padding', 'ldt'];
+    const places = placesInC(headers, [definition], 'struct cr_hdr_mm_context', fields);
+    const encoded = encodeMemoryContext(new Uint8Array(8).fill(7));
+    expect(fields.slice(0, 2).map((field) => encoded.readInt16LE(places[field]?.offset))).toEqual([8, 1]);
+    expect(changedPlace(encodeMemoryContext(new Uint8Array(8)), encoded)).toEqual(places['ldt']);
+    expect(encoded).toHaveLength(16);
+  });
+});
+
 describe('what the records are made from', () => {
   it('is a register file in the order of user_regs_struct', (context) => {
     if (!hasCompiler()) context.skip('gcc is not installed');
@@ -172,6 +196,19 @@ describe('what the records are made from', () => {
     );
     const total = factsInC(headers, [], ['sizeof(struct user_regs_struct)']);
     expect([...total.values()]).toEqual([BigInt(registerNames.length * 8)]);
+  });
+
+  it('is a struct user_desc for each segment, with its bit-fields where C has them', (context) => {
+    if (!hasCompiler()) context.skip('gcc is not installed');
+    const flags = ['seg_32bit', 'contents', 'read_exec_only', 'limit_in_pages', 'seg_not_present', 'useable'];
+    const word = (field: string): string => `({ struct user_desc d = {0}; d.${field} = ~0; ((unsigned *)&d)[3]; })`;
+    const values = factsInC(['asm/ldt.h'], [], [...flags.map(word), 'sizeof(struct user_desc)', 'LDT_ENTRIES']);
+    expect([...values.values()].map(Number)).toEqual([1, 6, 8, 16, 32, 64, USER_DESC_SIZE, MAX_LOCAL_DESCRIPTORS]);
+    // A descriptor with all of these bits: 32-bit, conforming, not readable, in pages, not present, useable.
+    const [told] = userDescriptors(Buffer.from([0, 0, 0, 0, 0, 0x7d, 0xd0, 1]));
+    expect(told?.bytes.readUInt32LE(12)).toBe(0x7f);
+    const places = placesInC(['asm/ldt.h'], [], 'struct user_desc', ['entry_number', 'base_addr', 'limit']);
+    expect(Object.values(places).map(({ offset }) => offset)).toEqual([0, 4, 8]);
   });
 
   it('is an XSAVE image whose XCR0 stands in the bytes that FXSAVE leaves to software', (context) => {

@@ -1,5 +1,5 @@
 import { copyFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { expect, test } from 'vitest';
 import {
   bringBack,
@@ -29,11 +29,16 @@ async function lifeOf(args: string[]): Promise<number> {
   return performance.now() - begun;
 }
 
-test(
-  'a target goes on unharmed whenever the saving tool is killed',
-  async () => {
+const targets = [
+  { what: 'a target', flags: [] },
+  { what: 'a 32-bit target', flags: ['-m32', '-msse2'] },
+];
+
+test.each(targets)(
+  '$what goes on unharmed whenever the saving tool is killed',
+  async ({ flags }) => {
     const folder = newFolder();
-    const target = start(folder, compiled('busy-threads'));
+    const target = start(folder, compiled('busy-threads', flags));
     await said(target.output, 'ready');
     const save = ['checkpoint', String(target.pid), '--output', join(folder, 'image')];
     await mustRun(...save);
@@ -62,11 +67,13 @@ test(
   full ? 600_000 : undefined,
 );
 
-test(
-  'no half-made process stays whenever the restarting tool is killed',
-  async () => {
+test.each(targets)(
+  'no half-made process of $what stays whenever the restarting tool is killed',
+  async ({ flags }) => {
     const folder = newFolder();
-    const target = start(folder, compiled('busy-threads'));
+    const program = compiled('busy-threads', flags);
+    const name = `${basename(program).slice(0, 15)}\n`;
+    const target = start(folder, program);
     await said(target.output, 'ready');
     const image = join(folder, 'image');
     await saveAndEnd(target.pid, image);
@@ -82,7 +89,7 @@ test(
       await tool.done;
       // What is left is either nothing, as soon as the kernel has killed it, or the whole program, on its own.
       const comm = (): string | undefined => readIfThere(`/proc/${target.pid}/comm`);
-      await waitFor('the end of what was half made', () => !isAlive(target.pid) || comm() === 'busy-threads\n');
+      await waitFor('the end of what was half made', () => !isAlive(target.pid) || comm() === name);
       if (!isAlive(target.pid)) {
         none++;
         await gone(target.pid);

@@ -51,11 +51,8 @@ test.each([
 test.for([
   ['namespace', /It is in another uts namespace than this command/],
   ['root', /Its root directory is .*\/root\./],
-  ['ldt', /It has a local descriptor table \(modify_ldt\)/],
-  ['area', /It uses thread areas of the GDT/],
   ['ports', /It may use I\/O ports \(ioperm\)/],
   ['dispatch', /has its system calls dispatched to itself/],
-  ['key', /It has a protection key/],
 ] as [string, RegExp][])(
   'a process with a %s of its own is refused and goes on',
   async ([oddity, sentence], context) => {

@@ -25,6 +25,7 @@ static void *register_keeper(void *unused) {
   (void)unused;
   while (!stop) {
     unsigned long bad = 0;
+#ifdef __x86_64__
     __asm__ volatile(
         "movq %[pattern], %%xmm5\n\t"
         "mov $200000, %%ecx\n\t"
@@ -43,6 +44,23 @@ static void *register_keeper(void *unused) {
         : [bad] "+&r"(bad)
         : [pattern] "r"(0x1234567890abcdefUL)
         : "xmm5", "rcx", "rax", "r15", "cc");
+#else
+    __asm__ volatile(
+        "movd %[pattern], %%xmm5\n\t"
+        "mov $200000, %%ecx\n\t"
+        "std\n\t"
+        "1: movd %%xmm5, %%eax\n\t"
+        "cmp %[pattern], %%eax\n\t"
+        "jne 2f\n\t"
+        "dec %%ecx\n\t"
+        "jnz 1b\n\t"
+        "jmp 3f\n\t"
+        "2: mov $1, %[bad]\n\t"
+        "3: cld\n\t"
+        : [bad] "+&r"(bad)
+        : [pattern] "r"(0x12345678UL)
+        : "xmm5", "ecx", "eax", "cc");
+#endif
     CHECK(!bad, "a register has changed");
   }
   return NULL;

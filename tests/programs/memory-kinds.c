@@ -1,5 +1,6 @@
 /* Memory of every kind that a single process has; afterwards all of it, and the map itself, must be as before. */
 #include "self-check.h"
+#include <stdint.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -11,18 +12,18 @@ static char *map_private(size_t size, int protection, int flags) {
   return area;
 }
 
-static unsigned long next_random(unsigned long *state) {
-  *state = *state * 6364136223846793005UL + 1442695040888963407UL;
+static uint64_t next_random(uint64_t *state) {
+  *state = *state * 6364136223846793005ULL + 1442695040888963407ULL;
   return *state;
 }
 
-static void fill(char *area, size_t size, unsigned long seed) {
-  for (size_t i = 0; i + 8 <= size; i += 8) *(unsigned long *)(area + i) = next_random(&seed);
+static void fill(char *area, size_t size, uint64_t seed) {
+  for (size_t i = 0; i + 8 <= size; i += 8) *(uint64_t *)(area + i) = next_random(&seed);
 }
 
-static void compare(const char *what, const char *area, size_t size, unsigned long seed) {
+static void compare(const char *what, const char *area, size_t size, uint64_t seed) {
   for (size_t i = 0; i + 8 <= size; i += 8)
-    CHECK(*(const unsigned long *)(area + i) == next_random(&seed), "%s differs at byte %zu", what, i);
+    CHECK(*(const uint64_t *)(area + i) == next_random(&seed), "%s differs at byte %zu", what, i);
 }
 
 /* The map and the flags of every mapping, without the numbers that change by themselves. */
@@ -61,7 +62,7 @@ int main(int count, char **arguments) {
   char *data = map_private(size, PROT_READ | PROT_WRITE, 0);
   fill(data, size, 1);
 
-  size_t vast = 8UL << 30;
+  size_t vast = (size_t)1 << (sizeof(long) == 8 ? 33 : 29);
   char *sparse = map_private(vast, PROT_READ | PROT_WRITE, MAP_NORESERVE);
   for (size_t i = 0; i < 16; i++) sparse[i * (vast / 16) + i] = (char)(i + 1);
 

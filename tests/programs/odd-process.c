@@ -3,11 +3,9 @@
  * process where there is one, else 0), or "skip" and why where the kernel or the processor has no such thing.
  */
 #include "self-check.h"
-#include <asm/ldt.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/io.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
@@ -89,20 +87,9 @@ static void set_up(void) {
   else if (is("root")) {
     mkdir("root", 0700);
     need(chroot("root") == 0, "chroot");
-  } else if (is("ldt")) {
-    struct user_desc entry = {.entry_number = 0, .limit = 0xfffff, .seg_32bit = 1, .limit_in_pages = 1, .useable = 1};
-    need(syscall(SYS_modify_ldt, 1, &entry, sizeof entry) == 0, "modify_ldt");
-  } else if (is("area")) {
-    struct user_desc entry = {.entry_number = (unsigned)-1, .limit = 0xfffff, .seg_32bit = 1, .limit_in_pages = 1, .useable = 1};
-    need(syscall(SYS_set_thread_area, &entry) == 0, "set_thread_area");
   } else if (is("ports")) need(ioperm(0x80, 1, 1) == 0, "ioperm");
   else if (is("dispatch")) need(prctl(PR_SET_SYSCALL_USER_DISPATCH, PR_SYS_DISPATCH_ON, 0UL, 0UL, &dispatch) == 0, "user dispatch");
-  else if (is("key")) {
-    int key = pkey_alloc(0, 0);
-    need(key >= 0, "pkey_alloc");
-    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK(pkey_mprotect(page, 4096, PROT_READ | PROT_WRITE, key) == 0, "pkey_mprotect");
-  } else if (is("executable")) CHECK(unlink("program") == 0, "unlink");
+  else if (is("executable")) CHECK(unlink("program") == 0, "unlink");
   else fail("usage");
 }
 

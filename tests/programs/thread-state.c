@@ -38,7 +38,9 @@ static void set_up(long me, stack_t *stack) {
   CHECK(sigaltstack(stack, NULL) == 0, "sigaltstack");
   prctl(PR_SET_TIMERSLACK, 100000 + me);
   own_value = me * 1000;
+#ifdef __x86_64__
   if (me == 5) CHECK(syscall(SYS_arch_prctl, ARCH_SET_GS, 0x123450000UL) == 0, "ARCH_SET_GS");
+#endif
   if (me == 7) CHECK(pthread_mutex_lock(&robust) == 0, "pthread_mutex_lock");
 }
 
@@ -69,11 +71,15 @@ static void check(long me, const stack_t *stack, pid_t tid, unsigned long fs_bas
   CHECK(now.ss_sp == stack->ss_sp && now.ss_size == stack->ss_size && now.ss_flags == 0, "the signal stack of thread %ld", me);
   CHECK(prctl(PR_GET_TIMERSLACK) == 100000 + me, "the timer slack of thread %ld is %d", me, prctl(PR_GET_TIMERSLACK));
   CHECK(own_value == me * 1000, "thread-local storage of thread %ld", me);
+#ifdef __x86_64__
   unsigned long base = 0;
   syscall(SYS_arch_prctl, ARCH_GET_FS, &base);
   CHECK(base == fs_base, "the fs base of thread %ld", me);
   syscall(SYS_arch_prctl, ARCH_GET_GS, &base);
   CHECK(base == (me == 5 ? 0x123450000UL : 0), "the gs base of thread %ld is %lx", me, base);
+#else
+  (void)fs_base;
+#endif
   unsigned cpu = 99, expected_cpu = (unsigned)(me % 2);
   for (int i = 0; i < 1000; i++) {
     cpu = (unsigned)sched_getcpu();
@@ -87,7 +93,9 @@ static void *run(void *number) {
   unsigned long fs_base = 0;
   set_up(me, &stack);
   pid_t tid = (pid_t)syscall(SYS_gettid);
+#ifdef __x86_64__
   syscall(SYS_arch_prctl, ARCH_GET_FS, &fs_base);
+#endif
   pthread_barrier_wait(&started);
   wait_for_go();
   check(me, &stack, tid, fs_base);

@@ -16,7 +16,11 @@ import {
   waitFor,
 } from '../support/harness.ts';
 
-const programs = [
+/** Of a program of i386. */
+const m32 = { flags: ['-m32'] };
+const static32 = { flags: ['-m32', '-static'] };
+
+const programs: readonly { name: string; keeps: string; flags?: readonly string[] }[] = [
   { name: 'memory-kinds', keeps: 'memory of every kind, and the map itself' },
   { name: 'process-state', keeps: 'what belongs to the process' },
   { name: 'thread-state', keeps: 'what belongs to each thread' },
@@ -26,17 +30,32 @@ const programs = [
   { name: 'calls-in-flight', keeps: 'system calls in flight' },
   { name: 'busy-threads', keeps: 'threads in mid-work' },
   { name: 'registers', keeps: 'every register' },
+  { name: 'steps-itself', keeps: 'the trap flag' },
+  { name: 'steps-itself', keeps: 'the trap flag of a 32-bit program', ...m32 },
+  { name: 'segments', keeps: 'segments, their tables and their selectors' },
   { name: 'scattered-pages', keeps: 'twenty thousand pairs of pages' },
+  { name: 'i386-state', keeps: 'what only a 32-bit program has', ...m32 },
+  { name: 'i386-state', keeps: 'what only a static 32-bit program has', ...static32 },
+  { name: 'memory-kinds', keeps: 'memory of every kind of a 32-bit program', ...m32 },
+  { name: 'process-state', keeps: 'what belongs to a 32-bit process', ...m32 },
+  { name: 'thread-state', keeps: 'what belongs to each 32-bit thread', ...m32 },
+  { name: 'calls-in-flight', keeps: '32-bit system calls in flight', ...m32 },
+  { name: 'calls-in-flight', keeps: '32-bit system calls in flight without the vDSO', ...static32 },
+  { name: 'busy-threads', keeps: '32-bit threads in mid-work', flags: ['-m32', '-msse2'] },
+  { name: 'three-gigabytes', keeps: 'the address limit of a 32-bit program', ...m32 },
+  { name: 'two-modes', keeps: 'threads in 32-bit code of a 64-bit program', flags: ['-no-pie'] },
+  { name: 'two-modes', keeps: 'threads in 64-bit code of a 32-bit program', flags: ['-m32', '-no-pie'] },
+  { name: 'registers-i386', keeps: 'every register of a 32-bit program', flags: ['-m32', '-no-pie'] },
 ];
 
 /** The verdict that the program has written, once it has. */
 const verdict = (output: string): Promise<string> =>
   waitFor(`a verdict in ${output}`, () => /^(ok|not ok.*)$/m.exec(readIfThere(output) ?? '')?.[0]);
 
-describe.each(programs)('$name', ({ name, keeps }) => {
+describe.each(programs)('$name $flags', ({ name, keeps, flags = [] }) => {
   test('passes without a checkpointer', async () => {
     const folder = newFolder();
-    const target = start(folder, compiled(name));
+    const target = start(folder, compiled(name, flags));
     await said(target.output, 'ready');
     writeFileSync(join(folder, 'go'), '');
     expect(await verdict(target.output)).toBe('ok');
@@ -45,7 +64,7 @@ describe.each(programs)('$name', ({ name, keeps }) => {
 
   test(`a save leaves ${keeps} as it was in the running program`, async () => {
     const folder = newFolder();
-    const target = start(folder, compiled(name));
+    const target = start(folder, compiled(name, flags));
     await said(target.output, 'ready');
     const before = footprint(target.pid);
     for (let round = 0; round < 3; round++) {
@@ -59,7 +78,7 @@ describe.each(programs)('$name', ({ name, keeps }) => {
 
   test(`three restarts keep ${keeps}`, async () => {
     const folder = newFolder();
-    const target = start(folder, compiled(name));
+    const target = start(folder, compiled(name, flags));
     await said(target.output, 'ready');
     for (let cycle = 0; cycle < 3; cycle++) {
       const image = join(folder, `image.${cycle}`);
@@ -74,7 +93,7 @@ describe.each(programs)('$name', ({ name, keeps }) => {
 
   test(`${keeps} comes back through a pipe, compressed`, async () => {
     const folder = newFolder();
-    const target = start(folder, compiled(name));
+    const target = start(folder, compiled(name, flags));
     await said(target.output, 'ready');
     const pid = String(target.pid);
     const saved = await run(['checkpoint', pid, '--output', '-', '--compress', 'zstd', '--kill']).done;

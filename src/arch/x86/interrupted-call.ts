@@ -5,6 +5,7 @@
  * decide; for those that the agent's way home sets, the decision is made here as the kernel makes it when no signal handler
  * runs.
  */
+import { type CallAbi, callsOf64, usualCallAbi } from './call-abi.ts';
 import { callResult, inSyscall, NO_SYSCALL, type RegisterFile, readRegister, withRegisters } from './registers.ts';
 
 const ERESTARTSYS = 512;
@@ -13,25 +14,8 @@ const ERESTARTNOHAND = 514;
 const ERESTART_RESTARTBLOCK = 516;
 const EINTR = 4;
 
-/** restart_syscall(2). */
-const NR_RESTART_SYSCALL = 219;
-/** Bytes of the `syscall` instruction. */
-const SYSCALL_LENGTH = 2n;
-
-/**
- * Calls that answer EINTR to any stop, although no handler runs (signal(7), "Interruption of system calls and library
- * functions by stop signals"): the number to the call's name.
- */
-const interruptedByStop: ReadonlyMap<number, string> = new Map([
-  [65, 'semop'],
-  [128, 'rt_sigtimedwait'],
-  [208, 'io_getevents'],
-  [220, 'semtimedop'],
-  [232, 'epoll_wait'],
-  [281, 'epoll_pwait'],
-  [333, 'io_pgetevents'],
-  [441, 'epoll_pwait2'],
-]);
+/** Bytes of the `syscall` instruction, and of `int 0x80`. */
+const CALL_LENGTH = 2n;
 
 export type Interruption = 'none' | 'restart' | 'restart-block';
 
@@ -55,36 +39,37 @@ export function interruptionOf(file: RegisterFile): Interruption {
  * a handler runs, which is what a program without a checkpointer would have seen. `signalWaits` says that a signal is
  * pending and not blocked: then the EINTR is the program's own.
  */
-export function withoutStopInterruption(file: RegisterFile, signalWaits: () => boolean): RegisterFile {
+export function withoutStopInterruption(
+  file: RegisterFile,
+  signalWaits: () => boolean,
+  abi = usualCallAbi(file),
+): RegisterFile {
   if (!inSyscall(file) || callResult(file) !== -EINTR) return file;
-  if (!interruptedByStop.has(Number(readRegister(file, 'orig_rax'))) || signalWaits()) return file;
+  const first = Number(argumentOf(file, abi)(0) & 0xffffffffn);
+  if (!abi.isInterruptedByStop(Number(readRegister(file, 'orig_rax')), first) || signalWaits()) return file;
   return withRegisters(file, { rax: -ERESTARTNOHAND });
 }
 
 /** The registers with which the task starts its call again by itself, without the kernel's help, in this same process. */
-export function resolvedHere(file: RegisterFile): RegisterFile {
+export function resolvedHere(file: RegisterFile, abi = usualCallAbi(file)): RegisterFile {
   switch (interruptionOf(file)) {
     case 'none':
       return withRegisters(file, { orig_rax: NO_SYSCALL });
     case 'restart':
       return startedAgain(file, readRegister(file, 'orig_rax'));
     case 'restart-block':
-      return startedAgain(file, BigInt(NR_RESTART_SYSCALL));
+      return startedAgain(file, BigInt(abi.restartSyscall));
   }
 }
 
 function startedAgain(file: RegisterFile, callNumber: bigint): RegisterFile {
   return withRegisters(file, {
     rax: callNumber,
-    rip: readRegister(file, 'rip') - SYSCALL_LENGTH,
+    rip: readRegister(file, 'rip') - CALL_LENGTH,
     orig_rax: NO_SYSCALL,
   });
 }
 
-const NR_POLL = 7;
-const NR_NANOSLEEP = 35;
-const NR_FUTEX = 202;
-const NR_CLOCK_NANOSLEEP = 230;
 const TIMER_ABSTIME = 1n;
 
 /**
@@ -93,25 +78,27 @@ const TIMER_ABSTIME = 1n;
  * block does not come along, so a call that depends on it is made anew: a relative sleep with the remainder where the kernel
  * has written one to the program's `rem` (nanosleep(2)), any other call with the arguments it had.
  */
-export function resolvedAnew(file: RegisterFile): RegisterFile {
+export function resolvedAnew(file: RegisterFile, abi = usualCallAbi(file)): RegisterFile {
   if (interruptionOf(file) !== 'restart-block') return file;
-  const callNumber = readRegister(file, 'orig_rax');
+  const callNumber = Number(readRegister(file, 'orig_rax'));
   // Which call it once was is not known: see withOriginalCall. No restart block is there: it answers as if interrupted.
-  if (callNumber === BigInt(NR_RESTART_SYSCALL)) return withRegisters(file, { rax: -EINTR, orig_rax: NO_SYSCALL });
+  if (callNumber === abi.restartSyscall) return withRegisters(file, { rax: -EINTR, orig_rax: NO_SYSCALL });
   const again = withRegisters(file, { rax: -ERESTARTNOHAND });
-  if (callNumber === BigInt(NR_NANOSLEEP)) return sleepingTheRest(again, 'rdi', 'rsi');
-  if (callNumber === BigInt(NR_CLOCK_NANOSLEEP) && (readRegister(file, 'rsi') & TIMER_ABSTIME) === 0n) {
-    return sleepingTheRest(again, 'rdx', 'r10');
+  if (abi.nanosleep.includes(callNumber)) return sleepingTheRest(again, abi, 0, 1);
+  if (abi.clockNanosleep.includes(callNumber) && (argumentOf(file, abi)(1) & TIMER_ABSTIME) === 0n) {
+    return sleepingTheRest(again, abi, 2, 3);
   }
   return again;
 }
 
-function sleepingTheRest(file: RegisterFile, request: 'rdi' | 'rdx', remainder: 'rsi' | 'r10'): RegisterFile {
-  const rem = readRegister(file, remainder);
-  return rem === 0n ? file : withRegisters(file, { [request]: rem });
+/** `request` and `remainder` are the numbers of arguments. */
+function sleepingTheRest(file: RegisterFile, abi: CallAbi, request: number, remainder: number): RegisterFile {
+  const rem = argumentOf(file, abi)(remainder);
+  const name = abi.arguments[request];
+  return rem === 0n || name === undefined ? file : withRegisters(file, { [name]: rem });
 }
 
-/** Bytes before the `syscall` instruction in which the number of the call is looked for. */
+/** Bytes before the instruction of the call in which the number of the call is looked for. */
 export const CODE_BEFORE_CALL = 32;
 const MOV_EAX = 0xb8;
 /** No mapping is below (vm.mmap_min_addr): a smaller number is no pointer. */
@@ -119,54 +106,79 @@ const LOWEST_POINTER = 0x10000n;
 const FUTEX_OPTIONS = 0x180n;
 
 /** Whether the arguments can be those of this call with a restart block. */
-const fits: ReadonlyMap<number, (argument: Argument) => boolean> = new Map([
-  [NR_NANOSLEEP, (argument) => argument('rdi') >= LOWEST_POINTER],
-  [NR_CLOCK_NANOSLEEP, (argument) => !isPointer(argument('rdi')) && argument('rdx') >= LOWEST_POINTER],
-  [NR_FUTEX, (argument) => [0n, 9n].includes(argument('rsi') & ~FUTEX_OPTIONS) && argument('r10') >= LOWEST_POINTER],
-  [NR_POLL, (argument) => argument('rsi') < LOWEST_POINTER],
-]);
+function fits(number: number, file: RegisterFile, abi: CallAbi): boolean {
+  const argument = argumentOf(file, abi);
+  if (abi.nanosleep.includes(number)) return argument(0) >= LOWEST_POINTER;
+  if (abi.clockNanosleep.includes(number)) return !isPointer(argument(0)) && argument(2) >= LOWEST_POINTER;
+  if (abi.futex.includes(number)) {
+    return [0n, 9n].includes(argument(1) & ~FUTEX_OPTIONS) && argument(3) >= LOWEST_POINTER;
+  }
+  return abi.poll.includes(number) && argument(1) < LOWEST_POINTER;
+}
 
 /** A clock is a small number, or a negative one of 32 bits (clock_getcpuclockid(3)). */
 const isPointer = (value: bigint): boolean => value >= LOWEST_POINTER && BigInt.asIntN(32, value) >= 0n;
 
 /**
  * A call that was stopped before, by an earlier save or by SIGSTOP, goes on as restart_syscall(2), and the kernel does not
- * tell which call it was; only its arguments are still there. The code says it: `mov eax, number` before `syscall`, if it
+ * tell which call it was; only its arguments are still there. The code says it: `mov eax, number` before the call, if it
  * is the only such number there; or the kernel's function that it waited in before it was stopped (`waitsIn`). The
- * arguments must fit. Undefined if it cannot be told. `code` is what stands before the `syscall` instruction,
- * {@link CODE_BEFORE_CALL} bytes.
+ * arguments must fit. Undefined if it cannot be told. `code` is what stands before the instruction of the call.
  */
-export function withOriginalCall(file: RegisterFile, code: Uint8Array, waitsIn = ''): RegisterFile | undefined {
-  const number = numberInCode(file, code) ?? numberOfFunction(file, waitsIn);
+export function withOriginalCall(
+  file: RegisterFile,
+  code: Uint8Array,
+  waitsIn = '',
+  abi = usualCallAbi(file),
+  timeAt: TimeReader = () => undefined,
+): RegisterFile | undefined {
+  const number = numberInCode(file, code, abi) ?? numberOfFunction(file, waitsIn, abi, timeAt);
   return number === undefined ? undefined : withRegisters(file, { orig_rax: number });
 }
 
-type Argument = (name: 'rdi' | 'rsi' | 'rdx' | 'r10') => bigint;
-
+/** Arguments by their number. In 32 bits only the lower halves of the registers count. */
 const argumentOf =
-  (file: RegisterFile): Argument =>
-  (name) =>
-    readRegister(file, name);
+  (file: RegisterFile, abi: CallAbi) =>
+  (index: number): bigint => {
+    const name = abi.arguments[index];
+    const value = name === undefined ? 0n : readRegister(file, name);
+    return abi === callsOf64 ? value : BigInt.asUintN(32, value);
+  };
 
-function numberInCode(file: RegisterFile, code: Uint8Array): number | undefined {
+function numberInCode(file: RegisterFile, code: Uint8Array, abi: CallAbi): number | undefined {
   const bytes = Buffer.from(code);
   const found = new Set<number>();
   for (let at = 0; at + 5 <= bytes.length; at++) {
     if (bytes[at] !== MOV_EAX) continue;
     const number = bytes.readUInt32LE(at + 1);
-    if (fits.get(number)?.(argumentOf(file))) found.add(number);
+    if (fits(number, file, abi)) found.add(number);
   }
   return found.size === 1 ? [...found][0] : undefined;
 }
 
+/** {@link TIME_SIZE} bytes of the program's memory, where a call's time stands; undefined if they cannot be read. */
+export type TimeReader = (address: number) => Buffer | undefined;
+export const TIME_SIZE = 12;
+const NANOSECONDS = 1_000_000_000;
+
 /** Only four calls have restart blocks: what waits in no futex and no poll sleeps. */
-function numberOfFunction(file: RegisterFile, waitsIn: string): number | undefined {
+function numberOfFunction(file: RegisterFile, waitsIn: string, abi: CallAbi, timeAt: TimeReader): number | undefined {
   if (waitsIn === '' || waitsIn === '0') return undefined;
-  const sleep = isPointer(readRegister(file, 'rdi')) ? NR_NANOSLEEP : NR_CLOCK_NANOSLEEP;
-  const number = waitsIn.includes('futex') ? NR_FUTEX : waitsIn.includes('poll') ? NR_POLL : sleep;
-  return fits.get(number)?.(argumentOf(file)) ? number : undefined;
+  const argument = argumentOf(file, abi);
+  const sleep = isPointer(argument(0)) ? abi.nanosleep : abi.clockNanosleep;
+  const candidates = waitsIn.includes('futex') ? abi.futex : waitsIn.includes('poll') ? abi.poll : sleep;
+  const fitting = candidates.filter((number) => fits(number, file, abi));
+  if (fitting.length < 2) return fitting[0];
+  const time = timeAt(Number(argument(candidates === abi.futex ? 3 : 2)));
+  return time === undefined ? undefined : fitting[hasTimeOf64Bits(time) ? 1 : 0];
 }
 
+/**
+ * Seconds and nanoseconds of 32 bits, or of 64. A time of 32 bits that can be taken for the other kind is one of whole
+ * seconds, and is taken for one that is less than a second longer.
+ */
+const hasTimeOf64Bits = (time: Buffer): boolean => time.readUInt32LE(4) === 0 && time.readUInt32LE(8) < NANOSECONDS;
+
 /** True if the task stands in restart_syscall(2). */
-export const isRestartedCall = (file: RegisterFile): boolean =>
-  interruptionOf(file) === 'restart-block' && readRegister(file, 'orig_rax') === BigInt(NR_RESTART_SYSCALL);
+export const isRestartedCall = (file: RegisterFile, abi = usualCallAbi(file)): boolean =>
+  interruptionOf(file) === 'restart-block' && readRegister(file, 'orig_rax') === BigInt(abi.restartSyscall);

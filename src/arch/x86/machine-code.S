@@ -10,10 +10,20 @@
 #   rbx + 0xc8  a call_once elsewhere, from where all of this is unmapped on the way home, or 0; address and size of what
 #               is unmapped at 0xd0 and 0xd8, the state block for there at 0xe0
 #
-# A call is 64 bytes: number, six arguments, result.
+# A call is 64 bytes: number, six arguments, result. Bit 32 of the number is set for a call of i386, by int 0x80: its arguments
+# are in rbx rcx rdx rsi rdi rbp, and what it points to is below 4 GiB.
+#
+# All of it is 64-bit code. In a 32-bit process it is entered with cs 0x33, and iretq leads back to 32-bit code.
 
         .intel_syntax noprefix
         .text
+
+# One system call of i386, then home. Entered as call_once is, but with the state block in r15.
+        .globl call_i386
+call_i386:
+        int     0x80
+        mov     rbx, r15
+        jmp     go_home
 
 # One system call, then call_once with munmap(2): how the agent comes and goes. The block of a task that has only this part
 # of the code (homeCode) ends with the address at 0xa8 and the size at 0xb0 of what is unmapped.
@@ -110,6 +120,8 @@ next:
         test    r13d, r13d
         jz      ran
         mov     rax, [r12]
+        btr     rax, 32
+        jc      run_i386
         mov     rdi, [r12 + 8]
         mov     rsi, [r12 + 16]
         mov     rdx, [r12 + 24]
@@ -117,10 +129,22 @@ next:
         mov     r8, [r12 + 40]
         mov     r9, [r12 + 48]
         syscall
+made:
         mov     [r12 + 56], rax
         add     r12, 64
         dec     r13d
         jmp     next
+run_i386:
+        mov     r15, rbx
+        mov     ebx, [r12 + 8]
+        mov     ecx, [r12 + 16]
+        mov     edx, [r12 + 24]
+        mov     esi, [r12 + 32]
+        mov     edi, [r12 + 40]
+        mov     ebp, [r12 + 48]
+        int     0x80
+        mov     rbx, r15
+        jmp     made
 ran:
         jmp     r14
 answer:

@@ -5,14 +5,15 @@
 
 const assembled = Buffer.from(
   [
-    '0f05488bbba8000000488bb3b0000000b80b0000000f05bf02000000488db3a000000031d241ba08000000b80e000000',
-    '0f054889dc415f415e415d415c5d5b415b415a4159415858595a5e5f48cf0f058bbbac000000c783ac000000ffffffff',
-    'b8030000000f058bbba8000000c783a8000000ffffffffb8030000000f05488b8bc80000004885c9748d488bbbd00000',
-    '00488bb3d8000000488b9be0000000b80b000000ffe18bbbac000000c783ac000000ffffffffb8030000000f058bbba8',
-    '000000488db3c0000000ba010000004531d24531c04531c9b82d0000000f0583f8fc74d983f8010f8563ffffff4c8d35',
-    '480000004c8ba3b8000000448babb00000004585ed7432498b0424498b7c2408498b742410498b5424184d8b5424204d',
-    '8b4424284d8b4c24300f0549894424384983c44041ffcdebc941ffe68bbba8000000488db3c0000000ba0100000041ba',
-    '004000004531c04531c9b82c0000000f05e957ffffffbf01000000b8e70000000f05ebf2',
+    'cd804c89fbeb170f05488bbba8000000488bb3b0000000b80b0000000f05bf02000000488db3a000000031d241ba0800',
+    '0000b80e0000000f054889dc415f415e415d415c5d5b415b415a4159415858595a5e5f48cf0f058bbbac000000c783ac',
+    '000000ffffffffb8030000000f058bbba8000000c783a8000000ffffffffb8030000000f05488b8bc80000004885c974',
+    '8d488bbbd0000000488bb3d8000000488b9be0000000b80b000000ffe18bbbac000000c783ac000000ffffffffb80300',
+    '00000f058bbba8000000488db3c0000000ba010000004531d24531c04531c9b82d0000000f0583f8fc74d983f8010f85',
+    '63ffffff4c8d35770000004c8ba3b8000000448babb00000004585ed7461498b0424480fbaf020722e498b7c2408498b',
+    '742410498b5424184d8b5424204d8b4424284d8b4c24300f0549894424384983c44041ffcdebc24989df418b5c240841',
+    '8b4c2410418b542418418b742420418b7c2428418b6c2430cd804c89fbebca41ffe68bbba8000000488db3c0000000ba',
+    '0100000041ba004000004531c04531c9b82c0000000f05e928ffffffbf01000000b8e70000000f05ebf2',
   ].join(''),
   'hex',
 );
@@ -22,14 +23,15 @@ export const machineCode: Uint8Array = assembled;
 
 /** Where each routine begins, in bytes from the start of {@link machineCode}. */
 export const routines = {
-  call_unmap_home: 0x0,
-  call_once: 0x15,
-  go_home: 0x17,
-  call_close_home: 0x4e,
-  end_of_home: 0x4e,
-  agent: 0xa6,
-  leave: 0x166,
-  end_of_agent: 0x174,
+  call_i386: 0x0,
+  call_unmap_home: 0x7,
+  call_once: 0x1c,
+  go_home: 0x1e,
+  call_close_home: 0x55,
+  end_of_home: 0x55,
+  agent: 0xad,
+  leave: 0x19c,
+  end_of_agent: 0x1aa,
 } as const;
 
 /** The part that the bootstrap needs: one call, the unmapping of the agent if it is to go, then home. Small enough for the unused end of a vDSO page. */
@@ -61,3 +63,6 @@ export const homeBlockSize = 0xb8;
 
 /** Bytes of one call in a batch: number, six arguments, result. */
 export const remoteCallSize = 64;
+
+/** Added to the number of a call of i386, which is made by `int 0x80`. */
+export const I386_CALL = 2 ** 32;

@@ -1,11 +1,12 @@
 /**
- * THREAD and CPU payloads: the layouts of 2008 (DESIGN, "The 2008 records") byte for byte, extended at their end for 64 bits
+ * THREAD, CPU and MM_CONTEXT payloads: the layouts of 2008 (DESIGN, "The 2008 records") byte for byte, extended at their end for 64 bits
  * and for states longer than FXSAVE. docs/image-format.md has the tables.
  */
 import { ImageError } from '../../support/errors.ts';
 import type { RegisterFile } from './registers.ts';
 import { type RegisterName, register } from './registers.ts';
-import { LEGACY_SIZE, type XstateComponent, type XstateLayout } from './xstate.ts';
+import { DESCRIPTOR_SIZE, MAX_LOCAL_DESCRIPTORS } from './segments.ts';
+import { LEGACY_SIZE, usedComponents, type XstateComponent, type XstateLayout } from './xstate.ts';
 
 /** r15 .. ss at 0-167, then ds es fs gs at 168-199. */
 const registerOrder: readonly RegisterName[] = [
@@ -77,7 +78,7 @@ export function encodeCpu(state: CpuState): Buffer {
     bytes.writeBigUInt64LE(value, DEBUG_REGISTERS + index * 8);
   });
   bytes.writeUInt16LE(noBreakpoints(debugRegisters[7] ?? 0n) ? 0 : 1, USES_DEBUG);
-  bytes.writeUInt16LE(1, USED_MATH);
+  bytes.writeUInt16LE(usedComponents(xstate).length === 0 ? 0 : 1, USED_MATH);
   bytes.writeUInt16LE(1, HAS_FXSR);
   xstate.copy(bytes, FPU, 0, LEGACY_SIZE);
   bytes.writeBigUInt64LE(registers[register.fs_base] ?? 0n, FS_BASE);
@@ -126,12 +127,17 @@ export function decodeCpu(bytes: Buffer, where: string): CpuState {
   );
   const usesDebug = noBreakpoints(debugRegisters[7] ?? 0n) ? 0 : 1;
   if (bytes.readUInt16LE(USES_DEBUG) !== usesDebug) refuse('uses_debug does not fit dr7');
-  if (bytes.readUInt16LE(USED_MATH) !== 1 || bytes.readUInt16LE(HAS_FXSR) !== 1) refuse('it has no FXSAVE state');
+  const xstate = Buffer.concat([bytes.subarray(FPU, FPU + LEGACY_SIZE), bytes.subarray(tail)]);
+  const usedMath = bytes.readUInt16LE(USED_MATH);
+  if (bytes.readUInt16LE(HAS_FXSR) !== 1) refuse('its floating point state is not in the form of FXSAVE');
+  if (usedMath > 1) refuse(`used_math is ${usedMath}`);
+  // Images of earlier writers say 1 always.
+  if (usedMath === 0 && usedComponents(xstate).length > 0) refuse('used_math does not fit the state');
   if (bytes.readUInt16LE(PADDING) !== 0) refuse('its padding is not zero');
   return {
     registers,
     debugRegisters,
-    xstate: Buffer.concat([bytes.subarray(FPU, FPU + LEGACY_SIZE), bytes.subarray(tail)]),
+    xstate,
     layout: { xcr0: bytes.readBigUInt64LE(XCR0), sizeBytes: xstateSize, components },
   };
 }
@@ -166,4 +172,28 @@ export function decodeThread(bytes: Buffer, where: string): Uint8Array {
     throw new ImageError('bad-record', `${where}: its count of thread areas is wrong.`);
   }
   return descriptors;
+}
+
+const CONTEXT_HEADER_SIZE = 8;
+
+/** The LDT, as processor descriptors of 8 bytes. */
+export function encodeMemoryContext(localDescriptors: Uint8Array): Buffer {
+  const bytes = Buffer.alloc(CONTEXT_HEADER_SIZE + localDescriptors.length);
+  bytes.writeInt16LE(DESCRIPTOR_SIZE, 0);
+  bytes.writeInt16LE(localDescriptors.length / DESCRIPTOR_SIZE, 2);
+  bytes.set(localDescriptors, CONTEXT_HEADER_SIZE);
+  return bytes;
+}
+
+export function decodeMemoryContext(bytes: Buffer): Buffer {
+  const refuse = (what: string): never => {
+    throw new ImageError('bad-record', `MM_CONTEXT record: ${what}.`);
+  };
+  if (bytes.length < CONTEXT_HEADER_SIZE) refuse(`has only ${bytes.length} bytes`);
+  const entries = bytes.readInt16LE(2);
+  if (bytes.readInt16LE(0) !== DESCRIPTOR_SIZE) refuse('its descriptors do not have 8 bytes');
+  if (entries < 0 || entries > MAX_LOCAL_DESCRIPTORS) refuse(`${entries} descriptors are not possible`);
+  if (bytes.length !== CONTEXT_HEADER_SIZE + entries * DESCRIPTOR_SIZE) refuse('its length does not fit its count');
+  if (bytes.readInt32LE(4) !== 0) refuse('its padding is not zero');
+  return bytes.subarray(CONTEXT_HEADER_SIZE);
 }

@@ -27,6 +27,24 @@ function entryCode(parent: number): Buffer {
   return code;
 }
 
+/*
+ * The same in 32-bit code, with calls of i386:
+ * mov ebx,1; mov ecx,9; xor edx,edx; xor esi,esi; xor edi,edi; mov eax,172 (prctl); int 0x80
+ * mov eax,64 (getppid); int 0x80; cmp eax,imm32; jne leave
+ * again: mov eax,29 (pause); int 0x80; jmp again
+ * leave: mov ebx,1; mov eax,252 (exit_group); int 0x80
+ */
+function entryCode32(parent: number): Buffer {
+  const code32 = Buffer.from(
+    'bb01000000b90900000031d231f631ffb8ac000000cd80' +
+      'b840000000cd803d00000000' +
+      '7509b81d000000cd80ebf7bb01000000b8fc000000cd80',
+    'hex',
+  );
+  code32.writeInt32LE(parent, 23 + 8);
+  return code32;
+}
+
 export interface StubProgram {
   readonly image: Buffer;
   /** Where a `syscall` instruction stands in the running stub. */
@@ -48,6 +66,31 @@ export function stubProgram(address: number, parent: number): StubProgram {
   writeLoadHeader(image, address);
   image.set(machineCode, CODE_OFFSET);
   entryCode(parent).copy(image, ENTRY_OFFSET);
+  return { image, callOnce: address + CODE_OFFSET + routines.call_once };
+}
+
+/**
+ * The same as an ELF32 executable, which makes a 32-bit process. `address` is below 4 GiB. Its routines are 64-bit code all
+ * the same, to be entered with the code segment of 64 bits.
+ */
+export function stubProgram32(address: number, parent: number): StubProgram {
+  const image = Buffer.alloc(PAGE);
+  Buffer.from('7f454c46010101', 'hex').copy(image, 0);
+  image.writeUInt16LE(2, 16); // ET_EXEC
+  image.writeUInt16LE(3, 18); // EM_386
+  image.writeUInt32LE(1, 20);
+  image.writeUInt32LE(address + ENTRY_OFFSET, 24);
+  image.writeUInt32LE(52, 28); // program headers
+  image.writeUInt16LE(52, 40);
+  image.writeUInt16LE(32, 42);
+  image.writeUInt16LE(2, 44);
+  // PT_LOAD, readable and executable: the whole page. PT_GNU_STACK: without it all that can be read could be executed too
+  // (READ_IMPLIES_EXEC, asm/elf.h).
+  [1, 0, address, address, PAGE, PAGE, 5, PAGE, 0x6474e551, 0, 0, 0, 0, 0, 6, 16].forEach((value, index) => {
+    image.writeUInt32LE(value, 52 + index * 4);
+  });
+  image.set(machineCode, CODE_OFFSET);
+  entryCode32(parent).copy(image, ENTRY_OFFSET);
   return { image, callOnce: address + CODE_OFFSET + routines.call_once };
 }
 

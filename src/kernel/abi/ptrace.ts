@@ -103,9 +103,15 @@ export const NT = {
   ...NEWER_NT,
 } as const;
 
+/** Ways of calling the kernel, as PTRACE_GET_SYSCALL_INFO tells them (linux/audit.h). */
+export const AUDIT_ARCH = {
+  AUDIT_ARCH_I386: 0x40000003,
+  AUDIT_ARCH_X86_64: 0xc000003e,
+} as const;
+
 export const ptraceAbi = defineAbi({
-  headers: ['sys/ptrace.h', 'elf.h', 'sys/user.h'],
-  constants: { ...PTRACE, ...EVENT, ...NT },
+  headers: ['sys/ptrace.h', 'elf.h', 'sys/user.h', 'linux/audit.h'],
+  constants: { ...PTRACE, ...EVENT, ...NT, ...AUDIT_ARCH },
   unlisted: { ...NEWER_PTRACE, ...NEWER_NT },
   structs: {
     user_regs_struct: {

@@ -72,6 +72,8 @@ export const SYS_I386 = {
   msgsnd: 400,
   msgrcv: 401,
   io_getevents: 247,
+  io_pgetevents: 385,
+  io_pgetevents_time64: 416,
   gettid: 224,
   get_thread_area: 244,
   set_thread_area: 243,

@@ -112,16 +112,33 @@ const FIRST_TLS_SLOT = 12;
 const TLS_SLOTS = 3;
 const USER_DESC_SIZE = 16;
 
-/** The three GDT slots for thread-local storage, as struct user_desc each (16 bytes, asm/ldt.h). */
+/** `seg_not_present` of struct user_desc: how the kernel tells of an empty slot. */
+const EMPTY_SLOT = 1 << 5;
+
+/**
+ * The three GDT slots for thread-local storage, as struct user_desc each (16 bytes, asm/ldt.h). A kernel without 32-bit
+ * programs answers EIO: there they are empty.
+ */
 export function getThreadAreas(tid: Tid): Buffer {
   const areas = Buffer.alloc(TLS_SLOTS * USER_DESC_SIZE);
   for (let slot = 0; slot < TLS_SLOTS; slot++) {
     newCall();
     const area = scratch(USER_DESC_SIZE);
-    must(PTRACE.PTRACE_GET_THREAD_AREA, tid, FIRST_TLS_SLOT + slot, area.address, 'read the thread areas');
+    const result = ptrace(PTRACE.PTRACE_GET_THREAD_AREA, tid, FIRST_TLS_SLOT + slot, area.address);
+    if (result === -ERRNO.EIO) area.view.setUint32(12, EMPTY_SLOT, true);
+    else check('ptrace', result, { doing: 'read the thread areas', pid: tid });
     areas.set(area.bytes, slot * USER_DESC_SIZE);
   }
   return areas;
+}
+
+/** Sets one of the three slots from a struct user_desc, whose entry number says which. */
+export function setThreadArea(tid: Tid, userDesc: Uint8Array): void {
+  newCall();
+  const area = scratch(USER_DESC_SIZE);
+  area.bytes.set(userDesc);
+  const entry = area.view.getUint32(0, true);
+  must(PTRACE.PTRACE_SET_THREAD_AREA, tid, entry, area.address, 'set a thread area');
 }
 
 /** True if the task has an I/O permission bitmap (ioperm(2)). */
@@ -179,6 +196,8 @@ export function getRseqConfiguration(tid: Tid): RseqConfiguration | undefined {
   };
 }
 
+/** struct ptrace_syscall_info of linux/ptrace.h, as far as it is the same for all stops. */
+const SYSCALL_INFO_SIZE = 24;
 const SIGINFO_SIZE = 128;
 const SIGINFOS_PER_CALL = 64;
 
@@ -223,6 +242,14 @@ export function getSyscallUserDispatch(tid: Tid): SyscallUserDispatch | undefine
   const result = ptrace(PTRACE.PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, tid, 32, block.address);
   if (isFailure(result)) return undefined;
   return { mode: Number(block.view.getBigUint64(0, true)) };
+}
+
+/** How a task in a system call made it: a value of AUDIT_ARCH (Linux 5.3). Undefined where the kernel cannot tell. */
+export function getCallArchitecture(tid: Tid): number | undefined {
+  newCall();
+  const block = scratch(SYSCALL_INFO_SIZE);
+  const result = ptrace(PTRACE.PTRACE_GET_SYSCALL_INFO, tid, SYSCALL_INFO_SIZE, block.address);
+  return isFailure(result) ? undefined : block.view.getUint32(4, true);
 }
 
 /** What PTRACE_GETEVENTMSG says of the last event, such as the tid of a new thread. */

@@ -4,6 +4,7 @@
  * needs machine code, because the child must not return into JavaScript.
  */
 import { asPid, type LocalFd, type Pid } from '../../support/brand.ts';
+import { PERSONALITY } from '../abi/personality.ts';
 import { CLONE } from '../abi/sched.ts';
 import { SIGNAL } from '../abi/signal.ts';
 import { SYS } from '../abi/syscall.ts';
@@ -33,13 +34,18 @@ export interface SpawnOptions {
   readonly pid?: Pid;
   /** A child of our parent instead of our own (CLONE_PARENT). */
   readonly asSibling?: boolean;
+  /** Those bits of personality(2) that execve(2) lays the process out by, whatever our own are. Default: none. */
+  readonly layoutBits?: number;
 }
+
+const LAYOUT_BITS = PERSONALITY.ADDR_COMPAT_LAYOUT | PERSONALITY.ADDR_LIMIT_3GB;
+const ASK_PERSONALITY = 0xffffffff;
 
 /**
  * Starts the program in `executable` (a descriptor). Its signal mask is full: whoever takes it over sets the real one.
  * Throws KernelError EEXIST when the pid is taken, EPERM without the capability.
  */
-export function spawnProgram(executable: LocalFd, { pid, asSibling = false }: SpawnOptions = {}): Pid {
+export function spawnProgram(executable: LocalFd, { pid, asSibling = false, layoutBits = 0 }: SpawnOptions = {}): Pid {
   thunk ??= callable(cloneAndExecute);
   newCall();
   const path = cString(`/proc/self/fd/${executable}`);
@@ -57,12 +63,15 @@ export function spawnProgram(executable: LocalFd, { pid, asSibling = false }: Sp
   }
   const masks = scratch(16);
   masks.view.setBigUint64(0, ALL_SIGNALS, true);
+  const own = rawSyscall(SYS.personality, ASK_PERSONALITY);
+  rawSyscall(SYS.personality, ((own & ~LAYOUT_BITS) | layoutBits) >>> 0);
   // A handler must not run in the child while it shares our memory.
   rawSyscall(SYS.rt_sigprocmask, SIGNAL.SIG_SETMASK, masks.address, masks.address + 8, 8);
   const result = Number(
     thunk(args.address, CLONE_ARGS_SIZE, path.address, pointers.address, pointers.address + 8, 0, 0),
   );
   rawSyscall(SYS.rt_sigprocmask, SIGNAL.SIG_SETMASK, masks.address + 8, 0, 8);
+  rawSyscall(SYS.personality, own);
   return asPid(
     check('clone3', result, { doing: pid === undefined ? 'make a process' : `make a process with pid ${pid}` }),
   );

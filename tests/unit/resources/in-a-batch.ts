@@ -18,22 +18,26 @@ export interface Restored {
 }
 
 /** `restore` of a process aspect or a descriptor's `finish`. Descriptors of file objects are 100 and their number. */
-export function restored(restore: (process: RebuiltProcess & RebuiltThread) => void): Restored {
+export function restored(restore: (process: RebuiltProcess & RebuiltThread) => void, is32Bit = false): Restored {
   const task = new FakeTask(() => 0, MAX_CALLS, MAX_DATA_BYTES);
   const batch = new CallBatch(task);
-  restore({ pid: PID, tid: TID, batch, keepsParent: true, remoteFile: (objref) => 100 + objref });
+  restore({ pid: PID, tid: TID, is32Bit, batch, keepsParent: true, remoteFile: (objref) => 100 + objref });
   batch.run();
   return { calls: task.made, at: (address = 0) => task.data.subarray(address - task.dataAddress) };
 }
 
 /** What `collect` finds when the kernel answers so. */
-export function collected<State>(collect: (source: { batch: CallBatch }) => () => State, kernel: FakeKernel): State {
+export function collected<State>(
+  collect: (source: { batch: CallBatch; is32Bit: boolean }) => () => State,
+  kernel: FakeKernel,
+  is32Bit = false,
+): State {
   const batch = new CallBatch(new FakeTask(kernel));
-  const finish = collect({ batch });
+  const finish = collect({ batch, is32Bit });
   batch.run();
   return finish();
 }
 
 /** `collect` of an aspect that looks at nothing but the answers to its calls. */
 export const collectorOf = <Source, State>(aspect: { collect: (source: Source) => () => State }) =>
-  aspect.collect as unknown as (source: { batch: CallBatch }) => () => State;
+  aspect.collect as unknown as (source: { batch: CallBatch; is32Bit: boolean }) => () => State;

@@ -132,6 +132,15 @@ describe('signal actions', () => {
     expect(bySignal.get(15)?.equals(Buffer.alloc(32))).toBe(true);
   });
 
+  it('of a 32-bit program are set by the calls of i386, in its structure', () => {
+    const { calls, at } = restored((process) => signalActions.restore([...processStates.signalActions], process), true);
+    expect(new Set(calls.map(({ name }) => name))).toEqual(new Set(['i386 rt_sigaction']));
+    const [, address] = calls.at(-1)?.args ?? [];
+    const last = at(address);
+    expect([0, 4, 8].map((offset) => last.readUInt32LE(offset))).toEqual([0, 0x1400_0004, 0x40_2000]);
+    expect(last.readBigUInt64LE(12)).toBe(2n ** 64n - 1n);
+  });
+
   it('that are the default are left out of the image, an ignored signal is not', () => {
     const found = collected(collectorOf(signalActions), ({ args: [signal, , address = 0] }, memory) => {
       if (signal === 1) memory(address).writeBigUInt64LE(1n, 0);

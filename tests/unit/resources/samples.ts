@@ -123,6 +123,7 @@ export const threadStates = {
   threadPointers: {
     robustList: 0x7f00_0000_1a20n,
     robustListSize: 24n,
+    compatRobustList: 0xffff_eff0,
     clearTid: 0x7f00_0000_1a10n,
     rseq: { address: 0x7f00_0000_20e0n, sizeBytes: 32, signature: 0x5305_3053 },
   },

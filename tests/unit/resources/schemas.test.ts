@@ -98,6 +98,7 @@ describe('the state of', () => {
     ['thread settings: ioFlusher', false],
     ['thread settings: cpuidFaults', false],
     ['thread settings: coreScheduled', false],
+    ['thread threadPointers: compatRobustList', 0],
   ]);
   const isLater = (name: string, field: string): boolean => later.has(`${name}: ${field}`);
 

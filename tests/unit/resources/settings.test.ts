@@ -333,6 +333,7 @@ describe('what the kernel keeps of a thread', () => {
     const { calls } = restored((thread) => threadPointers.restore(threadStates.threadPointers, thread));
     expect(calls.map(({ name, args }) => [name, ...args.slice(0, 4)])).toEqual([
       ['set_robust_list', Number(robustList), Number(robustListSize), 0, 0],
+      ['i386 set_robust_list', 0xffff_eff0, 12, 0, 0],
       ['set_tid_address', Number(clearTid), 0, 0, 0],
       ['rseq', Number(rseq.address), rseq.sizeBytes, 0, rseq.signature],
     ]);
@@ -342,6 +343,7 @@ describe('what the kernel keeps of a thread', () => {
     const none = {
       robustList: 0n,
       robustListSize: 24n,
+      compatRobustList: 0,
       clearTid: 0n,
       rseq: { address: 0n, sizeBytes: 0, signature: 0 },
     };

@@ -29,8 +29,8 @@ export const goodHost: RestartHost = {
   keepsParent: true,
   layout: smallLayout,
   cpuFeatures: new Set(['fpu', 'sse2', 'avx2']),
-  vdsoSha256: 'cafe',
-  kernelMappings: new Map([['[vdso]', VDSO_SIZE]]),
+  kernelMemory: { vdsoSha256: 'cafe', mappings: new Map([['[vdso]', VDSO_SIZE]]) },
+  kernelMemory32: () => ({ vdsoSha256: 'face', mappings: new Map([['[vdso]', VDSO_SIZE]]) }),
   mayChoosePids: true,
   mayNameMemory: true,
 };
@@ -72,7 +72,18 @@ export function threadModel({
 }
 
 export function mapping(kind: string, start: number, state: unknown, others: Partial<MappingState> = {}): MappingState {
-  return { start, end: start + 8192, protection: 3, offset: 0, flags: [], kind, state, hasPages: false, ...others };
+  return {
+    start,
+    end: start + 8192,
+    protection: 3,
+    offset: 0,
+    protectionKey: 0,
+    flags: [],
+    kind,
+    state,
+    hasPages: false,
+    ...others,
+  };
 }
 
 export const mappings: readonly MappingState[] = [
@@ -92,6 +103,8 @@ export function modelWith(changes: Partial<ImageModel> = {}): ImageModel {
       memory: MEMORY,
       files: FILES,
       vdso: { sha256: 'cafe' },
+      addressBits: 64,
+      layoutBits: 0,
     },
     aspects,
     threads: [threadModel()],
@@ -106,7 +119,7 @@ export function modelWith(changes: Partial<ImageModel> = {}): ImageModel {
         { fd: 9, object: ROOT, closeOnExec: true },
       ],
     },
-    memory: { mappings: mappings.length, pages: 0 },
+    memory: { mappings: mappings.length, pages: 0, allocatedKeys: 0, executeOnlyKey: 0 },
     mappings,
     ...changes,
   };

@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest';
+import { encodeMemoryContext } from '../../../src/arch/x86/records.ts';
 import type { ImageModel } from '../../../src/image/model.ts';
 import { MADV, MAP } from '../../../src/kernel/abi/mman.ts';
 import { processAspects, threadAspects } from '../../../src/resources/registry.ts';
 import type { RestartHost } from '../../../src/restart/host.ts';
 import { planRestart } from '../../../src/restart/plan.ts';
 import { type Problem, QuicksaveError, RefusedError } from '../../../src/support/errors.ts';
-import { largeLayout, layoutOf, smallLayout, stateOf } from '../arch/x86/samples.ts';
+import { codeAt, dataAt, largeLayout, layoutOf, smallLayout, stateOf, tableOf } from '../arch/x86/samples.ts';
 import { errorOf } from '../image/streams.ts';
 import { newFile } from '../resources/folder.ts';
 import { descriptorStates, EXECUTABLE, processStates, threadStates } from '../resources/samples.ts';
@@ -41,6 +42,15 @@ describe('the plan of an image without fault', () => {
   it('has the registers and the signal mask of every thread', () => {
     expect(plan.threads).toMatchObject([{ tid: PID, signalMask: 0x1000n, cpu: { layout: smallLayout } }]);
     expect(plan.threads[0]?.cpu.xstate).toEqual(stateOf(smallLayout, [2, 9]));
+  });
+
+  it('has the segments, which selectors may name', () => {
+    const table = tableOf([codeAt(1), dataAt(2)]);
+    const areas = tableOf([undefined, dataAt(3), undefined]);
+    const threads = [threadModel({ areas, registers: { ds: 0xfn, gs: 0x6bn } })];
+    const planned = planOf({ memoryContext: encodeMemoryContext(table), threads });
+    expect(planned.localDescriptors).toEqual(table);
+    expect(Buffer.from(planned.threads[0]?.threadAreas ?? [])).toEqual(areas);
   });
 
   it('says how each mapping is made, and with what it is tuned', () => {
@@ -79,19 +89,61 @@ describe('the plan of an image without fault', () => {
   });
 });
 
+/** Where a 32-bit program has them. */
+const mappings32 = mappings.map((state) =>
+  state.start < 2 ** 32 ? state : { ...state, start: 0xf7f0_0000, end: 0xf7f0_2000 },
+);
+const task32: ImageModel['task'] = { ...task, addressBits: 32, vdso: { sha256: 'face' } };
+
+describe('the plan of a 32-bit program', () => {
+  it('goes by what the kernel maps into such programs', () => {
+    expect(planOf({ task: task32, mappings: mappings32 }).is32Bit).toBe(true);
+    expect(planOf({}).is32Bit).toBe(false);
+  });
+
+  it('asks for that only where it is needed, because a process is made for it', () => {
+    const kernelMemory32 = () => {
+      throw new Error('asked');
+    };
+    expect(planOf({}, { kernelMemory32 }).pid).toBe(PID);
+  });
+});
+
 describe('a host', () => {
   const cases: [string, Partial<ImageModel>, Partial<RestartHost>, Partial<Problem>][] = [
     ['that does not let us choose pids', {}, { mayChoosePids: false }, { code: 'not-enough-rights', path: ['host'] }],
-    ['with another vDSO', {}, { vdsoSha256: 'beef' }, { code: 'other-vdso', path: ['host'] }],
+    [
+      'with another vDSO',
+      {},
+      { kernelMemory: { ...goodHost.kernelMemory, vdsoSha256: 'beef' } },
+      { code: 'other-vdso', path: ['host'] },
+    ],
     ['without an instruction set of the image', {}, { cpuFeatures: new Set(['fpu']) }, { code: 'missing-cpu-feature' }],
     ['without names for memory', {}, { mayNameMemory: false }, { code: 'no-memory-names', path: ['mapping 0x500000'] }],
     [
       'whose vDSO has another size',
       {},
-      { kernelMappings: new Map([['[vdso]', 4096]]) },
+      { kernelMemory: { ...goodHost.kernelMemory, mappings: new Map([['[vdso]', 4096]]) } },
       { code: 'other-kernel-mapping' },
     ],
-    ['without that vDSO', {}, { kernelMappings: new Map() }, { code: 'other-kernel-mapping' }],
+    [
+      'without that vDSO',
+      {},
+      { kernelMemory: { ...goodHost.kernelMemory, mappings: new Map() } },
+      { code: 'other-kernel-mapping' },
+    ],
+    [
+      'without 32-bit programs',
+      { task: { ...task, addressBits: 32 }, mappings: mappings32 },
+      { kernelMemory32: () => undefined },
+      { code: 'no-32-bit-programs', path: ['host'] },
+    ],
+    [
+      'with another 32-bit vDSO',
+      { task: { ...task, addressBits: 32 }, mappings: mappings32 },
+      {},
+      { code: 'other-vdso' },
+    ],
     [
       'of another machine',
       { head: { ...head, state: { ...head.state, kernel: { ...head.state.kernel, machine: 'i686' } } } },
@@ -144,7 +196,8 @@ describe('a host', () => {
   });
 
   it('is told everything that stands in the way at once', () => {
-    const host = { mayChoosePids: false, vdsoSha256: 'beef', mayNameMemory: false, cpuFeatures: new Set<string>() };
+    const kernelMemory = { ...goodHost.kernelMemory, vdsoSha256: 'beef' };
+    const host = { mayChoosePids: false, kernelMemory, mayNameMemory: false, cpuFeatures: new Set<string>() };
     expect(problemsOf({}, host).map(({ code }) => code)).toEqual([
       'not-enough-rights',
       'other-vdso',
@@ -218,8 +271,8 @@ describe('an image that no save makes is refused:', () => {
       thread({ states: without(threadStates, 'name') }),
       /THREAD_STATE record of thread \d+: name: it is missing\.$/,
     ],
-    ['thread areas', thread({ areas: new Uint8Array(24).fill(1, 23) }), /thread areas cannot be restored yet/],
     ['a mapping of an unknown kind', vma('magic', {}), /mapping 0x600000: its kind magic is not known/],
+    ['a 32-bit program with memory above', { task: task32 }, /where no 32-bit program has memory/],
     ['a mapping with a state of another kind', vma('anonymous', { file: 3 }), /mapping 0x600000: /],
     [
       'a mapping of a file that is not there',
@@ -257,7 +310,9 @@ describe('an image that no save makes is refused:', () => {
       /rip .* outside of user space/,
     ],
     ['a segment of the kernel', { registers: { cs: 0x10n } }, /cs is 0x10/],
-    ['a 32-bit program', { registers: { cs: 0x23n } }, /cs is 0x23/],
+    ['a thread area that is not there', { registers: { gs: 0x63n } }, /gs is 0x63/],
+    ['an entry of an LDT that is not there', { registers: { ds: 0x7n } }, /ds is 0x7/],
+    ['a 64-bit address in 32-bit code', { registers: { cs: 0x23n, rip: 0x1_0000_0000n } }, /rip is 0x100000000/],
     ['I/O privileges', { registers: { eflags: 0x3202n } }, /eflags is 0x3202/],
     ['a breakpoint in the kernel', { debugRegisters: [2n ** 63n, 0n, 0n, 0n, 0n, 0n, 0n, 1n] }, /dr0 is outside/],
     ['general detect', { debugRegisters: [0n, 0n, 0n, 0n, 0n, 0n, 0n, 0x2000n] }, /dr7 is 0x2000/],
@@ -266,6 +321,19 @@ describe('an image that no save makes is refused:', () => {
   it.each(registers)('%s in a register', (_, changes, message) => {
     expect(faultOf(thread(changes))).toMatchObject({ code: 'bad-register', message: expect.stringMatching(message) });
     expect(faultOf(thread(changes)).message).toContain(`CPU record of thread ${PID}`);
+  });
+
+  it('segments that no program may have', () => {
+    const gate = Buffer.from([0, 0, 0x10, 0, 0, 0xec, 0, 0]);
+    const areas = Buffer.concat([gate, Buffer.alloc(16)]);
+    expect(faultOf(thread({ areas }))).toMatchObject({
+      code: 'bad-register',
+      message: `Segments of thread ${PID}: thread area 0 is a system segment.`,
+    });
+    expect(faultOf({ memoryContext: encodeMemoryContext(gate) })).toMatchObject({
+      code: 'bad-register',
+      message: `Segments of thread ${PID}: LDT entry 0 is a system segment.`,
+    });
   });
 
   it('registers or thread areas that are cut', () => {

@@ -1,6 +1,7 @@
 /** A task that is none: it notes the calls that a batch brings, and answers as the test says. */
-import { remoteCallSize } from '../../../src/arch/x86/machine-code.ts';
+import { I386_CALL, remoteCallSize } from '../../../src/arch/x86/machine-code.ts';
 import { SYS } from '../../../src/kernel/abi/syscall.ts';
+import { syscallNameI386 } from '../../../src/kernel/abi/syscall-i386.ts';
 import { type RemoteAddress, remoteAddress } from '../../../src/support/brand.ts';
 import type { BatchRunner } from '../../../src/tracee/call-batch.ts';
 
@@ -14,6 +15,9 @@ export interface MadeCall {
 export type FakeKernel = (call: MadeCall, memory: (address: number) => Buffer) => number;
 
 const namesByNumber = new Map<number, string>(Object.entries(SYS).map(([name, number]) => [number, name]));
+
+const nameOf = (number: number): string =>
+  number >= I386_CALL ? `i386 ${syscallNameI386(number - I386_CALL)}` : (namesByNumber.get(number) ?? `call ${number}`);
 
 export class FakeTask implements BatchRunner {
   readonly pid = 4242;
@@ -43,7 +47,7 @@ export class FakeTask implements BatchRunner {
       const slot = this.calls.subarray(index * remoteCallSize, (index + 1) * remoteCallSize);
       const number = Number(slot.readBigUInt64LE(0));
       const args = [1, 2, 3, 4, 5, 6].map((place) => Number(slot.readBigInt64LE(place * 8)));
-      const call = { name: namesByNumber.get(number) ?? `call ${number}`, args };
+      const call = { name: nameOf(number), args };
       this.made.push(call);
       slot.writeBigInt64LE(BigInt(this.#kernel(call, memory)), 56);
     }

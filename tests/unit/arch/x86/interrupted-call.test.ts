@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { callsOfI386 } from '../../../../src/arch/x86/call-abi.ts';
 import {
   CODE_BEFORE_CALL,
   interruptionOf,
@@ -18,6 +19,7 @@ import {
 } from '../../../../src/arch/x86/registers.ts';
 import { ERRNO, RESTART } from '../../../../src/kernel/abi/errno.ts';
 import { SYS } from '../../../../src/kernel/abi/syscall.ts';
+import { SYS_I386 } from '../../../../src/kernel/abi/syscall-i386.ts';
 import { inCall, running } from './samples.ts';
 
 /** The registers that differ, with their new values as signed numbers. */
@@ -242,5 +244,86 @@ describe('the call that restart_syscall goes on with', () => {
   it('answers EINTR in a new process when it is not known', () => {
     const file = restarted({ rdi: POINTER });
     expect(changes(file, resolvedAnew(file))).toEqual({ rax: -ERRNO.EINTR, orig_rax: -1 });
+  });
+});
+
+describe('a call of i386', () => {
+  const inCall32 = (name: keyof typeof SYS_I386, result: number, others = {}): RegisterFile =>
+    inCall(SYS_I386[name], result, { cs: 0x23, rip: 0xf7f0_05e9, ...others });
+  const POINTER = 0xf7d0_0000;
+
+  it('goes on with the restart_syscall of i386', () => {
+    const file = inCall32('nanosleep', -ERESTART_RESTARTBLOCK);
+    expect(changes(file, resolvedHere(file))).toEqual({
+      rax: SYS_I386.restart_syscall,
+      rip: 0xf7f0_05e7,
+      orig_rax: -1,
+    });
+  });
+
+  it.each(['clock_nanosleep', 'clock_nanosleep_time64'] as const)('%s sleeps the rest in a new process', (name) => {
+    const file = inCall32(name, -ERESTART_RESTARTBLOCK, { rbx: 1, rcx: 0, rdx: POINTER, rsi: POINTER + 16 });
+    expect(changes(file, resolvedAnew(file))).toEqual({ rax: -RESTART.ERESTARTNOHAND, rdx: POINTER + 16 });
+  });
+
+  it('from 64-bit code is known by how it was made, not by the code segment', () => {
+    const file = inCall(SYS_I386.nanosleep, -ERESTART_RESTARTBLOCK, { rbx: POINTER, rcx: POINTER + 8 });
+    expect(changes(file, resolvedAnew(file, callsOfI386))).toEqual({ rax: -RESTART.ERESTARTNOHAND, rbx: POINTER + 8 });
+    expect(changes(file, resolvedHere(file, callsOfI386))).toMatchObject({ rax: 0 });
+  });
+
+  it.each([
+    ['rt_sigtimedwait', 0],
+    ['rt_sigtimedwait_time64', 0],
+    ['io_getevents', 0],
+    ['epoll_wait', 0],
+    ['epoll_pwait', 0],
+    ['epoll_pwait2', 0],
+    ['semtimedop_time64', 0],
+    ['ipc', 1],
+    ['ipc', 0x1_0004],
+  ] as const)('%s (%d) waits on after a stop', (name, rbx) => {
+    const file = inCall32(name, -ERRNO.EINTR, { rbx });
+    expect(
+      changes(
+        file,
+        withoutStopInterruption(file, () => false),
+      ),
+    ).toEqual({ rax: -RESTART.ERESTARTNOHAND });
+  });
+
+  it('ipc that is no wait for a semaphore keeps its EINTR', () => {
+    const file = inCall32('ipc', -ERRNO.EINTR, { rbx: 12 });
+    expect(withoutStopInterruption(file, () => false)).toBe(file);
+  });
+
+  const restarted = (others: Partial<Record<RegisterName, number>>): RegisterFile =>
+    inCall32('restart_syscall', -ERESTART_RESTARTBLOCK, { rbx: POINTER, rcx: 0, rdx: 0, rsi: POINTER, ...others });
+  const time = (...words: number[]): (() => Buffer) => {
+    const bytes = Buffer.alloc(12);
+    words.forEach((word, index) => {
+      bytes.writeUInt32LE(word, index * 4);
+    });
+    return () => bytes;
+  };
+
+  it('that goes on by restart_syscall is told by the code before it', () => {
+    const code = Buffer.from('b897010000', 'hex');
+    const original = withOriginalCall(restarted({ rbx: 1, rdx: POINTER }), code);
+    expect(original && readRegister(original, 'orig_rax')).toBe(BigInt(SYS_I386.clock_nanosleep_time64));
+  });
+
+  it.each([
+    ['futex', time(5, 1000, 0)],
+    ['futex', time(5, 0, 1_000_000_000)],
+    ['futex_time64', time(5, 0, 1000)],
+    ['futex_time64', time(5, 0, 0)],
+  ] as const)('or by the function that it waited in, and its time: %s (%#)', (name, timeAt) => {
+    const original = withOriginalCall(restarted({}), Buffer.alloc(0), 'futex_do_wait', callsOfI386, timeAt);
+    expect(original && readRegister(original, 'orig_rax')).toBe(BigInt(SYS_I386[name]));
+  });
+
+  it('is not known if its time cannot be read', () => {
+    expect(withOriginalCall(restarted({}), Buffer.alloc(0), 'futex_do_wait', callsOfI386)).toBeUndefined();
   });
 });

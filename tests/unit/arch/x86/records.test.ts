@@ -3,8 +3,10 @@ import {
   CPU_BASE_SIZE,
   type CpuState,
   decodeCpu,
+  decodeMemoryContext,
   decodeThread,
   encodeCpu,
+  encodeMemoryContext,
   encodeThread,
 } from '../../../../src/arch/x86/records.ts';
 import { registerNames } from '../../../../src/arch/x86/registers.ts';
@@ -181,5 +183,41 @@ describe('a THREAD record', () => {
     const bytes = encodeThread(descriptors);
     bytes.writeInt16LE(count, 4);
     refused(bytes, 'its count of thread areas is wrong');
+  });
+});
+
+describe('an MM_CONTEXT record', () => {
+  const tables = [0, 1, 8192].map((entries) => Buffer.alloc(entries * 8, 0x5a));
+  it.each(tables.map((table) => [table.length / 8, table] as const))(
+    'with %d descriptors comes back as it was',
+    (_, table) => {
+      expect(decodeMemoryContext(encodeMemoryContext(table))).toEqual(table);
+    },
+  );
+
+  const changed = (change: (bytes: Buffer) => void): Buffer => {
+    const bytes = encodeMemoryContext(Buffer.alloc(16, 1));
+    change(bytes);
+    return bytes;
+  };
+  it.each([
+    ['that is cut in its header', Buffer.alloc(7), 'has only 7 bytes'],
+    ['that is cut', changed(() => {}).subarray(0, -1), 'its length does not fit its count'],
+    ['with a count of its own', changed((bytes) => bytes.writeInt16LE(3, 2)), 'its length does not fit its count'],
+    ['with a negative count', changed((bytes) => bytes.writeInt16LE(-1, 2)), '-1 descriptors are not possible'],
+    [
+      'with more than the kernel has',
+      changed((bytes) => bytes.writeInt16LE(8193, 2)),
+      '8193 descriptors are not possible',
+    ],
+    [
+      'with descriptors of another size',
+      changed((bytes) => bytes.writeInt16LE(16, 0)),
+      'its descriptors do not have 8 bytes',
+    ],
+    ['with something in its padding', changed((bytes) => bytes.writeInt32LE(1, 4)), 'its padding is not zero'],
+  ])('%s is refused', (_, bytes, what) => {
+    const error = errorOf(() => decodeMemoryContext(bytes));
+    expect(error).toMatchObject({ code: 'bad-record', message: `MM_CONTEXT record: ${what}.` });
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { debugRegisterFaults, registerFaults } from '../../../../src/arch/x86/register-sanity.ts';
+import { debugRegisterFaults, registerFaults, withoutUnusedFields } from '../../../../src/arch/x86/register-sanity.ts';
 import { type RegisterName, withRegisters } from '../../../../src/arch/x86/registers.ts';
-import { running } from './samples.ts';
+import { absentAt, codeAt, dataAt, readOnlyDataAt, running, tableOf, unreadableCodeAt } from './samples.ts';
 
 const faultsWith = (name: RegisterName, value: bigint): string[] =>
   registerFaults(withRegisters(running, { [name]: value }));
@@ -33,25 +33,65 @@ describe('registers', () => {
     expect(faultsWith(name, 0x7fff_ffff_f000n)).toHaveLength(1);
   });
 
-  it.each([0n, 0x10n, 0x23n, 0x30n, 0x32n, 0x3bn, 0x1_0033n])('cs must be 64-bit user code: %d is not', (value) => {
-    expect(faultsWith('cs', value)).toEqual([`cs is ${hex(value)}, which is not 64-bit user code`]);
+  it.each([0n, 3n, 0x10n, 0x30n, 0x32n, 0x2bn, 0x3bn, 0x7bn, 0x7n, 0x1_0033n])(
+    'cs must be user code: %d is not',
+    (value) => {
+      expect(registerFaults(withRegisters(running, { cs: value, rip: 0x1000 }))).toEqual([
+        `cs is ${hex(value)}, which is not user code`,
+      ]);
+    },
+  );
+
+  it('32-bit code has an instruction pointer of 32 bits', () => {
+    const at = (rip: bigint): string[] => registerFaults(withRegisters(running, { cs: 0x23, rip }));
+    expect(at(0xffff_ffffn)).toEqual([]);
+    expect(at(0x1_0000_0000n)).toEqual(['rip is 0x100000000, where only 64-bit code can be']);
   });
 
-  it.each([0n, 0x18n, 0x2an, 0x33n, 0x1_002bn])('ss must be user data: %d is not', (value) => {
+  it.each([0n, 3n, 0x18n, 0x2an, 0x23n, 0x33n, 0x7bn, 0x7n, 0x1_002bn])('ss must be user data: %d is not', (value) => {
     expect(faultsWith('ss', value)).toEqual([`ss is ${hex(value)}, which is not user data`]);
   });
 
   const segments = ['ds', 'es', 'fs', 'gs'] as const;
-  it.each(segments)('%s may be empty or user data', (name) => {
-    expect(faultsWith(name, 0n)).toEqual([]);
-    expect(faultsWith(name, 0x2bn)).toEqual([]);
+  it.each(segments)('%s may be empty, user data, or user code', (name) => {
+    for (const value of [0n, 3n, 0x23n, 0x2bn, 0x33n, 0x7bn]) expect(faultsWith(name, value)).toEqual([]);
   });
 
   const strangers: [RegisterName, bigint][] = segments.flatMap((name) =>
-    [0x18n, 0x33n, 0x63n, 0x7n, 0xf_002bn].map((value): [RegisterName, bigint] => [name, value]),
+    [1n, 2n, 0x18n, 0x28n, 0x43n, 0x63n, 0x6bn, 0x73n, 0x7n, 0xffffn, 0xf_002bn].map(
+      (value): [RegisterName, bigint] => [name, value],
+    ),
   );
   it.each(strangers)('%s must name no other segment: %d is refused', (name, value) => {
-    expect(faultsWith(name, value)).toEqual([`${name} is ${hex(value)}, which names no segment of a 64-bit program`]);
+    expect(faultsWith(name, value)).toEqual([`${name} is ${hex(value)}, which names no segment of the program`]);
+  });
+
+  describe('may name segments of the program:', () => {
+    const tables = {
+      threadAreas: tableOf([dataAt(1), undefined, readOnlyDataAt(2)]),
+      localDescriptors: tableOf([dataAt(3), codeAt(4), unreadableCodeAt(5), absentAt(6), undefined, readOnlyDataAt(7)]),
+    };
+    const faults = (name: RegisterName, selector: number): string[] =>
+      registerFaults(withRegisters(running, { [name]: selector, rip: 0x1000 }), tables);
+    const local = (entry: number): number => (entry << 3) | 7;
+    const slots = { data: 0x63, empty: 0x6b, readOnly: 0x73 };
+
+    it.each(segments)('%s any that is present and can be read', (name) => {
+      const good = [slots.data, slots.readOnly, local(0), local(1), local(5)];
+      expect(good.filter((selector) => faults(name, selector).length > 0)).toEqual([]);
+      const bad = [slots.empty, local(2), local(3), local(4), local(6), local(8191), slots.data & ~3, local(0) & ~1];
+      expect(bad.filter((selector) => faults(name, selector).length === 0)).toEqual([]);
+    });
+
+    it('ss data that can be written', () => {
+      const all = [slots.data, slots.empty, slots.readOnly, ...[0, 1, 2, 3, 4, 5, 6].map(local)];
+      expect(all.filter((selector) => faults('ss', selector).length === 0)).toEqual([slots.data, local(0)]);
+    });
+
+    it('cs code', () => {
+      const all = [slots.data, slots.empty, slots.readOnly, ...[0, 1, 2, 3, 4, 5, 6].map(local)];
+      expect(all.filter((selector) => faults('cs', selector).length === 0)).toEqual([local(1), local(2)]);
+    });
   });
 
   const userFlags = { CF: 0, PF: 2, AF: 4, ZF: 6, SF: 7, TF: 8, DF: 10, OF: 11, NT: 14, RF: 16, AC: 18, ID: 21 };
@@ -87,7 +127,23 @@ describe('debug registers', () => {
   });
 
   it('may have four breakpoints of every kind and length', () => {
-    expect(debugRegisterFaults([0x40_1000n, 0x1n, 0x7fff_ffff_effcn, 0n, 0n, 0n, 0n, 0xffff_07ffn])).toEqual([]);
+    // Execution, one byte that is written, four that are read or written, eight that are written.
+    const values = [0x40_1001n, 0x1n, 0x7fff_ffff_effcn, 0x8n, 0n, 0n, 0n, 0x9f10_07ffn];
+    expect(debugRegisterFaults(values)).toEqual([]);
+  });
+
+  it.each([
+    ['for a port', 0x2_0001n, 'dr0 is for a port'],
+    ['for an instruction of two bytes', 0x40_0004n, 'dr1 is for an instruction of 2 bytes'],
+    ['not aligned to four bytes', 0xd00_0010n, 'dr2 is not aligned to the 4 bytes that it covers'],
+    ['not aligned to eight bytes', 0x9000_0080n, 'dr3 is not aligned to the 8 bytes that it covers'],
+  ])('must not have a breakpoint %s', (_, dr7, fault) => {
+    const values = [0x1004n, 0x1004n, 0x1002n, 0x1004n, 0n, 0n, 0n, dr7];
+    expect(debugRegisterFaults(values)).toEqual([fault]);
+    // Unless it is not enabled: then it is set without its fields.
+    expect(debugRegisterFaults(values.with(7, dr7 & ~0xffn))).toEqual([]);
+    expect(withoutUnusedFields(dr7 & ~0xffn)).toBe(0n);
+    expect(withoutUnusedFields(dr7)).toBe(dr7);
   });
 
   it.each([0, 1, 2, 3])('dr%d must be in user space', (index) => {

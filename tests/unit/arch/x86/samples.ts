@@ -63,3 +63,24 @@ export function stateOf(layout: XstateLayout, used: readonly number[]): Buffer {
   }
   return image;
 }
+
+/** A descriptor of a 32-bit segment of user privilege with this base; `type` as in the Intel SDM, volume 3, table 3-1. */
+function descriptor(base: number, type: number, present = true): Buffer {
+  const bytes = Buffer.from([0xff, 0xff, 0, 0, 0, 0, 0x4f, 0]);
+  bytes.writeUInt16LE(base & 0xffff, 2);
+  bytes[4] = (base >>> 16) & 0xff;
+  bytes[5] = (present ? 0xf0 : 0x70) | type;
+  bytes[7] = base >>> 24;
+  return bytes;
+}
+
+export const dataAt = (base: number): Buffer => descriptor(base, 0x3);
+export const readOnlyDataAt = (base: number): Buffer => descriptor(base, 0x1);
+export const codeAt = (base: number): Buffer => descriptor(base, 0xb);
+export const unreadableCodeAt = (base: number): Buffer => descriptor(base, 0x9);
+export const conformingCodeAt = (base: number): Buffer => descriptor(base, 0xf);
+export const absentAt = (base: number): Buffer => descriptor(base, 0x3, false);
+
+/** A table with empty descriptors where there is none. */
+export const tableOf = (descriptors: readonly (Buffer | undefined)[]): Buffer =>
+  Buffer.concat(descriptors.map((one) => one ?? Buffer.alloc(8)));

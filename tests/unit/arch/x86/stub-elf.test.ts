@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { machineCode, routines } from '../../../../src/arch/x86/machine-code.ts';
-import { stubProgram } from '../../../../src/arch/x86/stub-elf.ts';
+import { stubProgram, stubProgram32 } from '../../../../src/arch/x86/stub-elf.ts';
 import { ELF, elfAbi } from '../../../../src/kernel/abi/elf.ts';
 import { structOf } from '../../../../src/kernel/struct.ts';
 
@@ -60,5 +60,32 @@ describe('the stub program', () => {
     const behindHeaders = header.e_phoff + programHeader.size;
     expect(other.image.subarray(behindHeaders)).toEqual(image.subarray(behindHeaders));
     expect(other.callOnce - 0x10_0000).toBe(callOnce - ADDRESS);
+  });
+});
+
+describe('the stub program of 32 bits', () => {
+  const ADDRESS_32 = 0x5550_0000;
+  const { image: small, callOnce: call } = stubProgram32(ADDRESS_32, PARENT);
+  const at = (offset: number, size: 2 | 4): number =>
+    size === 2 ? small.readUInt16LE(offset) : small.readUInt32LE(offset);
+
+  it('is an executable for i386, one page that is loaded whole', () => {
+    // Offsets of Elf32_Ehdr and Elf32_Phdr: elf(5).
+    expect(small).toHaveLength(PAGE);
+    expect(small.subarray(0, 16).toString('hex')).toBe(`7f454c46010101${'00'.repeat(9)}`);
+    expect([at(16, 2), at(18, 2), at(20, 4)]).toEqual([ELF.ET_EXEC, ELF.EM_386, 1]);
+    expect([at(28, 4), at(40, 2), at(42, 2), at(44, 2)]).toEqual([52, 52, 32, 2]);
+    const load = [0, 4, 8, 12, 16, 20, 24, 28].map((offset) => at(52 + offset, 4));
+    expect(load).toEqual([ELF.PT_LOAD, 0, ADDRESS_32, ADDRESS_32, PAGE, PAGE, 5, PAGE]);
+  });
+
+  it('says that its stack is not executed: else all of its memory could be', () => {
+    expect([at(84, 4), at(84 + 24, 4)]).toEqual([ELF.PT_GNU_STACK, 6]);
+  });
+
+  it('has the routines of 64 bits and begins behind them', () => {
+    const start = call - ADDRESS_32 - routines.call_once;
+    expect(small.subarray(start, start + machineCode.length)).toEqual(Buffer.from(machineCode));
+    expect(at(24, 4) - ADDRESS_32).toBeGreaterThanOrEqual(start + machineCode.length);
   });
 });
