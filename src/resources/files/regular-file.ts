@@ -10,11 +10,18 @@ import { STAT } from '../../kernel/abi/stat.ts';
 import { openFile, trySeek } from '../../kernel/calls/descriptors.ts';
 import type { Problem } from '../../support/errors.ts';
 import { tryStat } from '../../support/try-stat.ts';
-import { compareFile, fileIdentity, fileProblem } from '../file-identity.ts';
+import { checksumOfEnds, compareFile, fileIdentity, fileProblem } from '../file-identity.ts';
 import { lockObstacles, locks, locksOf, takeDescriptionLocks, takeProcessLocks } from '../file-locks.ts';
 import type { DescriptorKind, DescriptorView } from '../resource.ts';
 
-const schema = v.strictObject({ file: fileIdentity, flags: u32, position: u64, locks });
+const schema = v.strictObject({
+  file: fileIdentity,
+  /** By it a file that was only appended to is known from one that was written anew. */
+  endsChecksum: v.optional(u32),
+  flags: u32,
+  position: u64,
+  locks,
+});
 type RegularFile = v.InferOutput<typeof schema>;
 
 /** Flags that act once, when a file is opened, and O_CLOEXEC, which is the descriptor's. */
@@ -37,12 +44,13 @@ export const regularFile: DescriptorKind<RegularFile> = {
       sizeBytes: stat.sizeBytes,
       modifiedNs: stat.modifiedNs,
     },
+    endsChecksum: checksumOfEnds(descriptor.name, stat.sizeBytes),
     flags: (info.flags & ~OPENING_FLAGS) >>> 0,
     position: BigInt(info.position),
     locks: locksOf(info.locks),
   }),
   plan: (state, host, path) => {
-    const found = compareFile(state.file);
+    const found = compareFile(state.file, state.endsChecksum);
     if (found === 'same' || found === 'appended') return [];
     return found === 'changed' && host.acceptChangedFiles ? [] : [fileProblem(state.file, found, path)];
   },

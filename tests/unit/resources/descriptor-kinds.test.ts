@@ -2,6 +2,7 @@ import { appendFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { OPEN } from '../../../src/kernel/abi/fcntl.ts';
+import { checksumOfEnds } from '../../../src/resources/file-identity.ts';
 import { directory } from '../../../src/resources/files/directory.ts';
 import { externalStream } from '../../../src/resources/files/external-stream.ts';
 import { memoryDevice } from '../../../src/resources/files/memory-device.ts';
@@ -151,7 +152,8 @@ describe('a description of a kind that can be saved stands in the way when', () 
 });
 
 describe('on another host', () => {
-  const file = (path: string) => ({ ...descriptorStates['regular-file'], file: identityOf(path) }) as never;
+  const file = (path: string, endsChecksum?: number) =>
+    ({ ...descriptorStates['regular-file'], file: identityOf(path), endsChecksum }) as never;
 
   it('a file must be the one that it was, or have grown', () => {
     const path = newFile();
@@ -160,6 +162,39 @@ describe('on another host', () => {
     appendFileSync(path, 'more');
     expect(regularFile.plan?.(state, strict, where)).toEqual([]);
   });
+
+  it('a file that was written anew has not grown, also if it is longer now', () => {
+    const path = newFile('content');
+    const state = file(path, checksumOfEnds(path, identityOf(path).sizeBytes));
+    writeFileSync(path, 'content, and more');
+    expect(regularFile.plan?.(state, strict, where)).toEqual([]);
+    writeFileSync(path, 'another content');
+    expect(regularFile.plan?.(state, strict, where)).toMatchObject([{ code: 'changed-file', path: where }]);
+    expect(regularFile.plan?.(state, lenient, where)).toEqual([]);
+  });
+
+  it.each([1, 4096, 4097, 8192, 8193, 100_000])(
+    'the ends of %i bytes are the first and the last 4096 of them',
+    (size) => {
+      const bytes = Buffer.from(Array.from({ length: size }, (_, index) => (index * 7) % 251));
+      const path = newFile(bytes);
+      const ends = checksumOfEnds(path, BigInt(size));
+      const changedAt = (index: number) => {
+        const changed = Buffer.from(bytes);
+        changed[index] = (changed[index] ?? 0) ^ 1;
+        writeFileSync(path, changed);
+        return checksumOfEnds(path, BigInt(size)) !== ends;
+      };
+      expect([0, Math.min(4095, size - 1), Math.max(0, size - 4096), size - 1].map(changedAt)).toEqual([
+        true,
+        true,
+        true,
+        true,
+      ]);
+      expect(checksumOfEnds(path, BigInt(size + 1))).toBe(undefined);
+      expect(checksumOfEnds(`${path}-none`, 1n)).toBe(undefined);
+    },
+  );
 
   it('a changed file is refused, unless that is accepted', () => {
     const path = newFile('content');

@@ -132,6 +132,7 @@ export const threadStates = {
 export const descriptorStates = {
   'regular-file': {
     file: identity,
+    endsChecksum: 0x1234_5678,
     flags: OPEN.O_RDWR | OPEN.O_APPEND,
     position: 77n,
     locks: [

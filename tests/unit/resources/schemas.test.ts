@@ -95,6 +95,7 @@ describe('the state of', () => {
   const later = new Map<string, unknown>([
     ['process settings: tileData', 0],
     ['descriptor unlinked-file: owner', undefined],
+    ['descriptor regular-file: endsChecksum', undefined],
     ['thread settings: ioFlusher', false],
     ['thread settings: cpuidFaults', false],
     ['thread settings: coreScheduled', false],
