@@ -26,7 +26,7 @@ export const RECORDS_STEP = {
 };
 export const SYSTEM_STEP = {
   name: 'system tests',
-  command: ['vitest', 'run', '--project', 'system'],
+  command: [process.execPath, 'tools/reaping.mjs', 'vitest', 'run', '--project', 'system'],
   tests: true,
   needs: 'build',
 };
