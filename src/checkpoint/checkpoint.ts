@@ -81,7 +81,7 @@ export function checkpoint(request: CheckpointRequest): CheckpointSummary {
     crew = new PageCrew(residentBytes(request.pid), request.onPages);
     const outsiders = new OutsiderSearch(request.pid);
     const waits = preflight(request.pid, outsiders);
-    if (residentBytes(request.pid) <= SMALL_BYTES) rehearse((pid) => rehearseSave(pid, started));
+    if (residentBytes(request.pid) <= SMALL_BYTES) rehearse((pid) => rehearseSaves(pid, started));
     return new Save(request, { crew, outsiders, waits, refuse: refuseIfAny }).run(stream, started);
   } catch (error) {
     if (!request.output.positioned) stream.fail(error);
@@ -129,6 +129,9 @@ function tryOnRunningTarget<T>(pid: Pid, look: () => T): T | undefined {
   }
 }
 
+/** The first one compiles; two more, of 10 ms each, take another third off the pause. A fourth takes nothing. */
+const REHEARSALS = 3;
+
 /** A save of nothing to nowhere. */
 const rehearsal: Omit<CheckpointRequest, 'pid'> = {
   output: discardingOutput,
@@ -139,13 +142,15 @@ const rehearsal: Omit<CheckpointRequest, 'pid'> = {
   },
 };
 
-function rehearseSave(pid: Pid, started: number): void {
-  const stream = new ImageStream(discardingOutput);
-  stream.writer.head(describeHost(xsaveLayout()));
-  const outsiders = new OutsiderSearch(pid);
+/** Rehearses {@link Save} so often that its code is warm. */
+function rehearseSaves(pid: Pid, started: number): void {
   const crew = new PageCrew(0, rehearsal.onPages);
-  const prepared = { crew, outsiders, waits: new Map(), refuse: ignore };
-  new Save({ ...rehearsal, pid }, prepared).run(stream, started);
+  const prepared = { crew, outsiders: new OutsiderSearch(pid), waits: new Map(), refuse: ignore };
+  for (let round = 0; round < REHEARSALS; round++) {
+    const stream = new ImageStream(discardingOutput);
+    stream.writer.head(describeHost(xsaveLayout()));
+    new Save({ ...rehearsal, pid }, prepared).run(stream, started);
+  }
 }
 
 type Refuse = (pid: Pid, problems: readonly Problem[]) => void;

@@ -1,7 +1,7 @@
 /**
  * The first time that a function runs, the engine compiles it: 10 ms for a whole save, with the target standing still. So
  * the save is rehearsed before, on a process of ours that does nothing, and compiled to baseline code at once. That takes
- * some 40 ms: nothing for a large program, whose pause is the copying of its memory. If it fails for any reason, the real
+ * some 50 ms: nothing for a large program, whose pause is the copying of its memory. If it fails for any reason, the real
  * save is only slower.
  */
 import { setFlagsFromString } from 'node:v8';

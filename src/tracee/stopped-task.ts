@@ -20,7 +20,7 @@ import {
   setRegisterFile,
   setSignalMask,
 } from '../kernel/calls/ptrace.ts';
-import { type TaskEvent, tryWaitForTask, waitForTask } from '../kernel/calls/wait.ts';
+import { type TaskEvent, tryWaitForTask, waitForTask, waitForTaskSoon } from '../kernel/calls/wait.ts';
 import { type CallContext, check } from '../kernel/errors.ts';
 import type { RemoteAddress, Tid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
@@ -151,7 +151,7 @@ export class StoppedTask {
   #runToSyscallStop(): void {
     for (;;) {
       resumeToSyscall(this.tid);
-      const event = waitForTask(this.tid);
+      const event = waitForTaskSoon(this.tid);
       if (event.kind === 'exited' || event.kind === 'killed') throw new TaskGoneError(this.tid, event);
       if (event.kind === 'stopped' && event.signal === PTRACE_SYSGOOD_SIGNAL) return;
       this.noteStop(event);
@@ -173,7 +173,7 @@ export class StoppedTask {
     if (!interruptIfAlive(this.tid)) throw new TaskGoneError(this.tid, { kind: 'killed', signal: SIGNAL.SIGKILL });
     if (!running) resume(this.tid);
     for (;;) {
-      const event = waitForTask(this.tid);
+      const event = waitForTaskSoon(this.tid);
       if (event.kind === 'exited' || event.kind === 'killed') throw new TaskGoneError(this.tid, event);
       if (event.kind === 'stopped' && event.event === EVENT.PTRACE_EVENT_STOP) return;
       this.noteStop(event);

@@ -42,6 +42,19 @@ export function waitForTask(tid: Tid): TaskEvent {
   return seen.event;
 }
 
+/** Most tasks that were let go to make a call are back within this time, sooner than the kernel would wake us up. */
+const SPIN_MS = 0.1;
+
+/** As {@link waitForTask}, for what happens at once: looks again and again for a while before it sleeps. */
+export function waitForTaskSoon(tid: Tid): TaskEvent {
+  const spinUntil = performance.now() + SPIN_MS;
+  do {
+    const event = tryWaitForTask(tid);
+    if (event !== undefined) return event;
+  } while (performance.now() < spinUntil);
+  return waitForTask(tid);
+}
+
 /** What has happened to the task already, if anything. */
 export function tryWaitForTask(tid: Tid): TaskEvent | undefined {
   return wait(tid, WAIT.__WALL | WAIT.WNOHANG)?.event;
