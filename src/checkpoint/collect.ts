@@ -14,6 +14,7 @@ import { type CpuState, DEBUG_REGISTER_COUNT } from '../arch/x86/records.ts';
 import { registerFaults } from '../arch/x86/register-sanity.ts';
 import { type RegisterFile, readRegister } from '../arch/x86/registers.ts';
 import { threadAreaTable } from '../arch/x86/segments.ts';
+import { returnFromCall } from '../arch/x86/vdso-redirect.ts';
 import { type XstateLayout, xcr0Of } from '../arch/x86/xstate.ts';
 import type { DescriptionRecord, FilesRecord, MappingState, TaskRecord } from '../image/tree.ts';
 import { PERSONALITY } from '../kernel/abi/personality.ts';
@@ -27,7 +28,7 @@ import { collectMappedFile, type MappedFile } from '../resources/mapped-file.ts'
 import { processAspects, threadAspects } from '../resources/registry.ts';
 import type { DescriptorView, FileReferences, ProcessView, ShownFile } from '../resources/resource.ts';
 import { wordsToKeep } from '../resources/vm-flags.ts';
-import { asTid, type LocalFd, remoteAddress } from '../support/brand.ts';
+import { asTid, type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
 import { endOfSectionHeaders } from '../support/elf-extent.ts';
 import type { Problem } from '../support/errors.ts';
 import { QuicksaveError } from '../support/errors.ts';
@@ -38,6 +39,7 @@ import { askForProtectionKeys, type ProtectionKeys } from '../tracee/protection-
 import { readRemote } from '../tracee/remote-memory.ts';
 import { SingleCalls } from '../tracee/single-calls.ts';
 import type { StoppedTask } from '../tracee/stopped-task.ts';
+import { isVdsoMapping, readVdsoData } from '../tracee/vdso-data.ts';
 import { siteForThread, type VdsoSite } from '../tracee/vdso-site.ts';
 import type { FrozenProcess } from './freeze.ts';
 import type { ClassifiedDescriptor, ClassifiedMapping, Survey } from './preflight.ts';
@@ -159,6 +161,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
   );
   batch.run();
   const protectionKeys = keys();
+  const vdso = describeVdso(frozen.pid, survey, batch);
   const localDescriptors = hasLocalDescriptors() ? readLocalDescriptors(batch) : Buffer.alloc(0);
   // What is read last may ask ptrace(2), for which the leader must stand still.
   agent.pause();
@@ -173,7 +176,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
     ...collectRegisters(task, localDescriptors, options, remarks),
   }));
   return {
-    task: describeTask(frozen, survey),
+    task: { ...describeTask(frozen, survey), vdso },
     aspects,
     threads,
     mappedFiles: files.found,
@@ -197,18 +200,29 @@ const lossesOf = ({ tid, aspects }: CollectedThread): string[] =>
 
 const LAYOUT_BITS = PERSONALITY.ADDR_COMPAT_LAYOUT | PERSONALITY.ADDR_LIMIT_3GB;
 
-function describeTask(frozen: FrozenProcess, survey: Survey): TaskRecord {
-  const vdso = survey.mappings.find(({ mapping }) => mapping.special === '[vdso]')?.mapping;
-  const image = vdso === undefined ? Buffer.alloc(0) : readRemote(frozen.pid, vdso.start, vdso.end - vdso.start);
+function describeTask(frozen: FrozenProcess, survey: Survey): Omit<TaskRecord, 'vdso'> {
   return {
     pid: frozen.pid,
     comm: survey.process.stat.comm.slice(0, 64),
     threads: frozen.tasks.map((task) => task.tid),
     memory: MEMORY_OBJECT,
     files: FILES_OBJECT,
-    vdso: { sha256: createHash('sha256').update(elfPart(image)).digest('hex') },
     addressBits: survey.process.is32Bit ? 32 : 64,
     layoutBits: readPersonality(frozen.pid) & LAYOUT_BITS,
+  };
+}
+
+/** The code and the data that another kernel would not have. */
+function describeVdso(pid: Pid, survey: Survey, batch: CallBatch): TaskRecord['vdso'] {
+  const vdso = survey.mappings.find(({ mapping }) => mapping.special === '[vdso]')?.mapping;
+  const image = elfPart(vdso === undefined ? Buffer.alloc(0) : readRemote(pid, vdso.start, vdso.end - vdso.start));
+  const data = survey.mappings
+    .filter(({ mapping }) => mapping !== vdso && isVdsoMapping(mapping.special))
+    .map(({ mapping }) => mapping);
+  return {
+    sha256: createHash('sha256').update(image).digest('hex'),
+    image,
+    data: readVdsoData(batch, data),
   };
 }
 
@@ -298,8 +312,9 @@ function codeBeforeCall({ registers, callAbi }: StoppedTask, { frozen: { pid }, 
       ? readRemote(pid, remoteAddress(end - CODE_BEFORE_CALL), CODE_BEFORE_CALL)
       : Buffer.alloc(0);
   const code = before(rip - SYSCALL_LENGTH);
-  const vdso = survey.mappings.find(({ mapping }) => mapping.special === '[vdso]')?.mapping;
-  if (callAbi !== callsOfI386 || vdso === undefined || rip < vdso.start || rip >= vdso.end) return code;
+  if (callAbi !== callsOfI386 || !isMapped(survey, rip, returnFromCall.length)) return code;
+  // Known by its form: after a restart on another kernel the old entry stands in memory of the program.
+  if (!readRemote(pid, remoteAddress(rip), returnFromCall.length).equals(returnFromCall)) return code;
   const pushed = Number(readRegister(registers, 'rsp')) + PUSHED_IN_VDSO;
   if (!isMapped(survey, pushed, 4)) return code;
   const returnsTo = readRemote(pid, remoteAddress(pushed), 4).readUInt32LE(0);

@@ -65,7 +65,7 @@ export const u64 = bigintBetween(0n, 2n ** 64n - 1n);
 export const i64 = bigintBetween(-(2n ** 63n), 2n ** 63n - 1n);
 
 const USER_SPACE_END = 2 ** 47;
-const PAGE_SIZE = 4096;
+export const PAGE_SIZE = 4096;
 
 /** An address in user space, or the end of user space itself. */
 export const userAddress = integerBetween(0, USER_SPACE_END);

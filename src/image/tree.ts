@@ -6,9 +6,11 @@ import * as v from 'valibot';
 import {
   boundedArray,
   boundedString,
+  byteString,
   count,
   integerBetween,
   objectReference,
+  PAGE_SIZE,
   pageAddress,
   u32,
   u64,
@@ -16,6 +18,21 @@ import {
 
 const MAX_TASK_ID = 1 << 22;
 const taskId = integerBetween(1, MAX_TASK_ID);
+
+const MAX_VDSO_BYTES = 1 << 16;
+const MAX_VDSO_DATA_PAGES = 64;
+
+const VdsoRecord = v.strictObject({
+  sha256: boundedString(64),
+  /** The code itself, to be kept on another kernel. Images from before it do not have it, nor the next. */
+  image: v.optional(byteString(MAX_VDSO_BYTES)),
+  /** Pages of its data, without the zeros at their ends. */
+  data: v.optional(
+    boundedArray(v.strictObject({ address: pageAddress, bytes: byteString(PAGE_SIZE) }), MAX_VDSO_DATA_PAGES),
+    [],
+  ),
+});
+export type VdsoRecord = v.InferOutput<typeof VdsoRecord>;
 
 /** TASK: one process, before any of its state. The record's objref is its pid. */
 export const TaskRecord = v.strictObject({
@@ -26,7 +43,7 @@ export const TaskRecord = v.strictObject({
   memory: objectReference,
   /** objref of the FILES record. */
   files: objectReference,
-  vdso: v.strictObject({ sha256: boundedString(64) }),
+  vdso: VdsoRecord,
   /** 32: a program of i386. Images from before those do not say it. */
   addressBits: v.optional(v.picklist([32, 64]), 64),
   /** Those bits of personality(2) that only execve(2) heeds. Images from before them do not say it. */

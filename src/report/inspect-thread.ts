@@ -20,6 +20,8 @@ export interface ThreadInspection {
   readonly debugRegisters: readonly string[];
   /** Undefined for a thread that was running code of its own. */
   readonly systemCall?: SystemCallInspection;
+  /** Function of the vDSO that it stood in, and how far: `__vdso_clock_gettime+0x56`. */
+  readonly inVdso?: string;
   readonly xstate: {
     readonly sizeBytes: number;
     /** Components that are not in their initial state. */
@@ -28,10 +30,14 @@ export interface ThreadInspection {
   readonly aspects: { readonly [name: string]: Json };
 }
 
-export function inspectThread({ tid, state, thread, cpu, where }: ThreadModel): ThreadInspection {
+export function inspectThread(
+  { tid, state, thread, cpu, where }: ThreadModel,
+  vdsoPlace: VdsoPlace = () => undefined,
+): ThreadInspection {
   const decoded = decodeCpu(cpu, where);
   const name = textAt(toJson(state.aspects['name']), 'comm');
   const systemCall = inspectSystemCall(decoded.registers);
+  const inVdso = vdsoPlace(Number(readRegister(decoded.registers, 'rip')));
   return {
     tid,
     ...(name === undefined ? {} : { name }),
@@ -42,10 +48,14 @@ export function inspectThread({ tid, state, thread, cpu, where }: ThreadModel): 
     ...threadAreasIn(decodeThread(thread, `THREAD record of thread ${tid}`)),
     debugRegisters: decoded.debugRegisters.map(hex),
     ...(systemCall === undefined ? {} : { systemCall }),
+    ...(inVdso === undefined ? {} : { inVdso }),
     xstate: { sizeBytes: decoded.xstate.length, inUse: usedComponents(decoded.xstate).map(componentName) },
     aspects: Object.fromEntries(Object.entries(state.aspects).map(([key, value]) => [key, toJson(value)])),
   };
 }
+
+/** The name of a place in the vDSO; undefined for an address that is elsewhere. */
+export type VdsoPlace = (address: number) => string | undefined;
 
 function threadAreasIn(table: Uint8Array): Pick<ThreadInspection, 'threadAreas'> {
   const bytes = Buffer.from(table);

@@ -10,7 +10,8 @@ import type { Head } from '../image/head.ts';
 import { type ImageModel, ModelBuilder } from '../image/model.ts';
 import { ImageReader } from '../image/reader.ts';
 import type { DescriptionRecord, MappingState } from '../image/tree.ts';
-import { inspectThread, type ThreadInspection } from './inspect-thread.ts';
+import { dynamicFunctions } from '../support/elf-symbols.ts';
+import { inspectThread, type ThreadInspection, type VdsoPlace } from './inspect-thread.ts';
 import { at, type Json, numberAt, textAt, toJson } from './json.ts';
 import { hex, mappingFlagName, openFlagNames, permissionsOf } from './names.ts';
 import { type PageCounts, PageTally } from './page-tally.ts';
@@ -50,6 +51,8 @@ export interface ProcessInspection {
   readonly pid: number;
   readonly comm: string;
   readonly vdsoSha256: string;
+  /** Size of the vDSO in the image, for another kernel. Missing in images of older versions. */
+  readonly vdsoBytes?: number;
   /** Only of a 32-bit program. */
   readonly addressBits?: 32;
   /** Entries of its LDT, if it has one. */
@@ -142,6 +145,7 @@ function describe(
   whole: { readonly imageBytes: number; readonly records: number },
 ): Inspection {
   const { task } = model;
+  const vdsoPlace = placeInVdso(model);
   const pages = tally.perRange(task.memory, model.mappings);
   const mappings = model.mappings.map((mapping, index) =>
     describeMapping(mapping, pages[index] ?? { dataPages: 0, zeroPages: 0 }, model),
@@ -153,10 +157,11 @@ function describe(
         pid: task.pid,
         comm: task.comm,
         vdsoSha256: task.vdso.sha256,
+        ...(task.vdso.image === undefined ? {} : { vdsoBytes: task.vdso.image.length }),
         ...(task.addressBits === 32 ? { addressBits: 32 } : {}),
         ...localDescriptorsIn(model),
         aspects: Object.fromEntries(Object.entries(model.aspects).map(([name, state]) => [name, toJson(state)])),
-        threads: model.threads.map(inspectThread),
+        threads: model.threads.map((thread) => inspectThread(thread, vdsoPlace)),
         mappings,
         descriptors: model.files.entries.map((entry) =>
           describeDescriptor(entry, model.descriptions.get(entry.object)),
@@ -177,6 +182,20 @@ function describe(
         tally.has(object) ? [{ object, ...tally.of(object) }] : [],
       ),
     },
+  };
+}
+
+function placeInVdso({ task, mappings }: ImageModel): VdsoPlace {
+  const image = Buffer.from(task.vdso.image ?? []);
+  const vdso = mappings.find(({ kind, state }) => kind === 'kernel' && textAt(toJson(state), 'name') === '[vdso]');
+  const functions = dynamicFunctions(image) ?? [];
+  return (address) => {
+    if (vdso === undefined || address < vdso.start || address >= vdso.end) return undefined;
+    const offset = address - vdso.start;
+    const within = functions.filter((one) => one.offset <= offset && offset < one.offset + one.sizeBytes);
+    const { name, offset: start } = within.find((one) => one.name.startsWith('__')) ??
+      within[0] ?? { name: '', offset: 0 };
+    return `${name}+${hex(offset - start)}`;
   };
 }
 

@@ -86,7 +86,7 @@ function threadLines(thread: ThreadInspection): string[] {
   return [
     printable(`thread ${thread.tid}${thread.name === undefined ? '' : ` (${thread.name})`}`),
     ...aspectTable([
-      ['in', call === undefined ? 'its own code' : describeSystemCall(call)],
+      ['in', call === undefined ? codeText(thread) : describeSystemCall(call)],
       ['blocked signals', blockedText(thread)],
       ['xstate in use', thread.xstate.inUse.join(', ') || 'none'],
       ['flags', thread.eflags.join(' ') || 'none'],
@@ -97,6 +97,9 @@ function threadLines(thread: ThreadInspection): string[] {
     ...registerTable(thread),
   ];
 }
+
+const codeText = ({ inVdso }: ThreadInspection): string =>
+  inVdso === undefined ? 'its own code' : printable(`the vDSO, ${inVdso}`);
 
 function blockedText({ signalMask, blockedSignals }: ThreadInspection): string {
   if (blockedSignals.length === 0) return 'none';

@@ -35,8 +35,10 @@ export interface RestartHost extends HostView {
 
 export interface KernelMemory {
   readonly vdsoSha256: string;
-  /** Mappings that the kernel makes in every process, by name, with their sizes in bytes. */
-  readonly mappings: ReadonlyMap<string, number>;
+  /** The vDSO itself, up to the end of its section headers. */
+  readonly vdso: Buffer;
+  /** Mappings that the kernel makes in every process, by name. Where they start differs, their distances do not. */
+  readonly mappings: ReadonlyMap<string, { readonly start: number; readonly sizeBytes: number }>;
 }
 
 export function lookAtHost(request: Pick<HostView, 'acceptChangedFiles' | 'keepsParent'>): RestartHost {
@@ -59,18 +61,15 @@ export function lookAtHost(request: Pick<HostView, 'acceptChangedFiles' | 'keeps
 function kernelMemoryOf(pid: Pid): KernelMemory {
   const special = readMaps(pid).filter((entry) => entry.special !== undefined);
   const vdso = special.find((entry) => entry.special === '[vdso]');
-  const image = vdso === undefined ? undefined : readRemote(pid, vdso.start, vdso.end - vdso.start);
+  const image = vdso === undefined ? Buffer.alloc(0) : readRemote(pid, vdso.start, vdso.end - vdso.start);
+  // The ELF image only: behind it there may be something of a debugger's.
+  const elf = image.subarray(0, endOfSectionHeaders(image));
   return {
-    vdsoSha256: image === undefined ? '' : hashVdso(image),
-    mappings: new Map(special.map((entry) => [entry.special ?? '', entry.end - entry.start])),
+    vdsoSha256: vdso === undefined ? '' : createHash('sha256').update(elf).digest('hex'),
+    vdso: elf,
+    mappings: new Map(special.map(({ special = '', start, end }) => [special, { start, sizeBytes: end - start }])),
   };
 }
-
-/** Over the ELF image only: behind it there may be something of a debugger's. */
-const hashVdso = (image: Buffer): string =>
-  createHash('sha256')
-    .update(image.subarray(0, endOfSectionHeaders(image)))
-    .digest('hex');
 
 /** Any address below 4 GiB that is free in a new process. */
 const STUB_ADDRESS = 0x1000_0000;

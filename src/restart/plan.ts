@@ -17,15 +17,19 @@ import type { DescriptorKind, MappingPlan, ProcessAspect, StateSchema, ThreadAsp
 import { adviceOf, type Locking, lockingOf, mmapFlagsOf, refusedWords } from '../resources/vm-flags.ts';
 import { asPid, asTid, type Tid } from '../support/brand.ts';
 import { ImageError, type Problem, RefusedError } from '../support/errors.ts';
+import type { Span } from '../tracee/address-space.ts';
 import type { ProtectionKeys } from '../tracee/protection-keys.ts';
 import type { KernelMemory, RestartHost } from './host.ts';
+import { isSameVdso, type OldMemory, type OldVdso, type OldVdsoRequest, planOldVdso } from './old-vdso.ts';
 import { takenPids } from './taken-pids.ts';
 
 export interface PlannedMapping {
   readonly state: MappingState;
-  /** Undefined: made by the kernel, to be moved here. */
+  /** Undefined: made by the kernel, to be moved to its place. */
   readonly made: (MappingPlan & { readonly flags: number }) | undefined;
   readonly specialName: string;
+  /** What is in it, where the image has that not as pages. */
+  readonly bytes?: Buffer;
   readonly advice: readonly number[];
   readonly locking: Locking;
 }
@@ -56,6 +60,10 @@ export interface RestartPlan {
   readonly threads: readonly PlannedThread[];
   readonly mappedFiles: ReadonlyMap<number, MappedFile>;
   readonly mappings: readonly PlannedMapping[];
+  /** Where the kernel's own mappings go, by name. */
+  readonly kernelPlaces: ReadonlyMap<string, Span>;
+  /** Undefined if the vDSO of the image is this kernel's. */
+  readonly oldVdso: OldVdso | undefined;
   readonly protectionKeys: ProtectionKeys;
   /** The LDT. */
   readonly localDescriptors: Uint8Array;
@@ -71,18 +79,23 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   refuseIncremental(model);
   const is32Bit = model.task.addressBits === 32;
   const kernelMemory = is32Bit ? host.kernelMemory32() : host.kernelMemory;
-  const problems: Problem[] = [...hostProblems(model, host, kernelMemory)];
+  const problems: Problem[] = [...hostProblems(model, host, kernelMemory !== undefined)];
   const pid = asPid(model.task.pid);
   const localDescriptors = localDescriptorsOf(model.memoryContext);
+  const threads = model.threads.map((thread) => planThread(thread, localDescriptors, host, problems));
+  const mappings = model.mappings.map((state) => planMapping(state, model, host, problems));
+  refuseOddKernelMappings(mappings);
+  const registers = threads.map(({ cpu }) => cpu.registers);
+  const vdso = planVdso({ model, kernelMemory, is32Bit, registers, problems }, mappings);
   const plan: RestartPlan = {
     pid,
     is32Bit,
     layoutBits: model.task.layoutBits & (PERSONALITY.ADDR_COMPAT_LAYOUT | PERSONALITY.ADDR_LIMIT_3GB),
     memory: model.task.memory,
     aspects: planProcess(model, host, problems),
-    threads: model.threads.map((thread) => planThread(thread, localDescriptors, host, problems)),
+    threads,
     mappedFiles: planFiles(model, host, problems),
-    mappings: model.mappings.map((state) => planMapping(state, model, { ...host, kernelMemory }, problems)),
+    ...vdso,
     protectionKeys: { allocated: model.memory.allocatedKeys, executeOnly: model.memory.executeOnlyKey },
     localDescriptors,
     descriptions: planDescriptions(model, host, problems),
@@ -104,13 +117,17 @@ function refuseIncremental({ head }: ImageModel): void {
   });
 }
 
-/** References between the kinds, and what every process has. */
-function refuseIncomplete({ aspects, mappings, mappedFiles }: RestartPlan): void {
+/** What every process has, once. */
+function refuseOddKernelMappings(mappings: readonly PlannedMapping[]): void {
   const special = mappings.filter(({ made }) => made === undefined).map(({ specialName }) => specialName);
   if (!special.includes('[vdso]')) throw new ImageError('bad-record', 'The image has no mapping [vdso].');
   if (new Set(special).size !== special.length) {
     throw new ImageError('bad-record', 'The image has two mappings of the kernel with one name.');
   }
+}
+
+/** References between the kinds. */
+function refuseIncomplete({ aspects, mappedFiles }: RestartPlan): void {
   const missing = aspects
     .flatMap(({ aspect, state }) => aspect.filesOf?.(state) ?? [])
     .find((objref) => !mappedFiles.has(objref));
@@ -119,7 +136,7 @@ function refuseIncomplete({ aspects, mappings, mappedFiles }: RestartPlan): void
   }
 }
 
-function hostProblems(model: ImageModel, host: RestartHost, kernelMemory: KernelMemory | undefined): Problem[] {
+function hostProblems(model: ImageModel, host: RestartHost, runsSuchPrograms: boolean): Problem[] {
   const problems = takenPids(model.task.threads);
   if (!host.mayChoosePids) problems.push(noPidChoice);
   if (model.head.state.kernel.machine !== 'x86_64') {
@@ -129,19 +146,12 @@ function hostProblems(model: ImageModel, host: RestartHost, kernelMemory: Kernel
       message: `The image is of a ${model.head.state.kernel.machine} machine.`,
     });
   }
-  if (kernelMemory === undefined) {
+  if (!runsSuchPrograms) {
     problems.push({
       code: 'no-32-bit-programs',
       path: ['host'],
       message: 'It is a 32-bit program, and this kernel runs none.',
       remedy: 'Restart it on a kernel with CONFIG_IA32_EMULATION, not switched off by ia32_emulation=0.',
-    });
-  } else if (model.task.vdso.sha256 !== kernelMemory.vdsoSha256) {
-    problems.push({
-      code: 'other-vdso',
-      path: ['host'],
-      message: `The image was made on kernel ${model.head.state.kernel.release}, whose vDSO is not the one of this kernel.`,
-      remedy: 'Restart it on a host with the same kernel.',
     });
   }
   const missing = model.head.state.cpu.features.filter((name) => isProgramFeature(name) && !host.cpuFeatures.has(name));
@@ -224,10 +234,7 @@ function planFiles(model: ImageModel, host: RestartHost, problems: Problem[]): M
   return files;
 }
 
-/** The host as a process of the image's kind sees it. */
-type MappingHost = Omit<RestartHost, 'kernelMemory'> & { readonly kernelMemory: KernelMemory | undefined };
-
-function planMapping(state: MappingState, model: ImageModel, host: MappingHost, problems: Problem[]): PlannedMapping {
+function planMapping(state: MappingState, model: ImageModel, host: RestartHost, problems: Problem[]): PlannedMapping {
   const where = `VMA record: mapping 0x${state.start.toString(16)}`;
   const kind = mappingKinds.find((candidate) => candidate.kind === state.kind);
   if (kind === undefined) throw new ImageError('bad-record', `${where}: its kind ${state.kind} is not known.`);
@@ -242,7 +249,6 @@ function planMapping(state: MappingState, model: ImageModel, host: MappingHost, 
     throw new ImageError('bad-record', `${where}: its file is object ${made.file}, which is not there.`);
   }
   const specialName = made === undefined ? (own as { name: string }).name : '';
-  if (made === undefined) problems.push(...kernelMappingProblems(specialName, state, host));
   if (made !== undefined && made.name !== '' && !host.mayNameMemory) {
     problems.push({
       code: 'no-memory-names',
@@ -261,17 +267,37 @@ function planMapping(state: MappingState, model: ImageModel, host: MappingHost, 
   };
 }
 
-function kernelMappingProblems(name: string, state: MappingState, { kernelMemory }: MappingHost): Problem[] {
-  if (kernelMemory === undefined || kernelMemory.mappings.get(name) === state.end - state.start) return [];
-  return [
-    {
-      code: 'other-kernel-mapping',
-      path: [`mapping 0x${state.start.toString(16)}`],
-      message: `This kernel has no mapping ${name} of ${state.end - state.start} bytes.`,
-      remedy: 'Restart it on a host with the same kernel.',
-    },
-  ];
+/** The request of {@link planOldVdso}, on a kernel that may run no such programs at all. */
+type VdsoRequest = Omit<OldVdsoRequest, 'kernelMemory'> & { readonly kernelMemory: KernelMemory | undefined };
+
+function planVdso(
+  request: VdsoRequest,
+  mappings: readonly PlannedMapping[],
+): Pick<RestartPlan, 'mappings' | 'kernelPlaces' | 'oldVdso'> {
+  const { model, kernelMemory } = request;
+  const kernelMade = mappings.filter(({ made }) => made === undefined);
+  const named = kernelMade.map(({ specialName: name, state }) => ({ name, state }));
+  const kernelPlaces = new Map(named.map(({ name, state }) => [name, state]));
+  if (kernelMemory === undefined || isSameVdso(model.task, named, kernelMemory)) {
+    return { mappings, kernelPlaces, oldVdso: undefined };
+  }
+  const oldVdso = planOldVdso({ ...request, kernelMemory }, named);
+  return {
+    mappings: [...mappings.filter(({ made }) => made !== undefined), ...(oldVdso?.memory ?? []).map(madeOfBytes)],
+    kernelPlaces: oldVdso?.places ?? kernelPlaces,
+    oldVdso,
+  };
 }
+
+/** Memory of the program as if the image had it as pages. */
+const madeOfBytes = ({ start, end, protection, bytes }: OldMemory): PlannedMapping => ({
+  state: { start, end, protection, offset: 0, protectionKey: 0, flags: [], kind: '', state: {}, hasPages: true },
+  made: { flags: MAP.MAP_PRIVATE | MAP.MAP_ANONYMOUS | MAP.MAP_FIXED_NOREPLACE, file: 0, name: '' },
+  specialName: '',
+  advice: [],
+  locking: 'none',
+  bytes,
+});
 
 function planDescriptions(model: ImageModel, host: RestartHost, problems: Problem[]): PlannedDescription[] {
   return [...model.descriptions].map(([objref, record]) => {
@@ -292,6 +318,7 @@ function planDescriptions(model: ImageModel, host: RestartHost, problems: Proble
 function remarksOf(plan: RestartPlan, host: RestartHost): string[] {
   const fdOf = (objref: number): number => plan.entries.find((entry) => entry.object === objref)?.fd ?? -1;
   return [
+    plan.oldVdso?.remark,
     ...plan.aspects.map(({ aspect, state }) => aspect.remark?.(state, plan.pid, host)),
     ...plan.threads.flatMap(({ tid, aspects }) =>
       aspects.map(({ aspect, state }) => aspect.remark?.(state, host, tid)),

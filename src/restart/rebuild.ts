@@ -91,7 +91,7 @@ export class Rebuild {
     this.#layout = { maxCalls: 4096, maxDataBytes: 512 * 1024, blocks: plan.threads.length };
     this.#sizeBytes = PAGE + WAITING_ROOM + agentSize(this.#layout);
     this.#hole = findHole(
-      plan.mappings.map(({ state }) => state),
+      [...plan.mappings.map(({ state }) => state), ...plan.kernelPlaces.values()],
       this.#sizeBytes,
       plan.is32Bit ? USER_SPACE_END_32 : undefined,
     );
@@ -215,15 +215,12 @@ export class Rebuild {
   #clearAddressSpace(): void {
     const batch = new CallBatch(this.#live);
     const end = this.#hole + this.#sizeBytes;
-    const wanted = new Map(
-      this.#plan.mappings.filter(({ made }) => made === undefined).map((one) => [one.specialName, one.state]),
-    );
     let waiting: number = this.#room;
     const moves: { from: number; to: number; sizeBytes: number; name: string }[] = [];
     for (const { start, end: stop, special = '' } of readMaps(this.#plan.pid)) {
       // The stub's own page goes too: the executable can only be set when nothing of the old one is mapped.
       if ((start >= this.#room && start < end) || special === VSYSCALL) continue;
-      const place = wanted.get(special);
+      const place = this.#plan.kernelPlaces.get(special);
       const sizeBytes = stop - start;
       if (place === undefined) {
         batch.call('clear the address space', SYS.munmap, start, sizeBytes);
@@ -312,6 +309,9 @@ export class Rebuild {
       );
     }
     batch.run();
+    for (const { state, bytes } of this.#plan.mappings) {
+      if (bytes !== undefined) writeRemote(this.#plan.pid, remoteAddress(state.start), bytes);
+    }
   }
 
   /** Everything behind the pages: final protections, descriptors, threads, and what is set last. */

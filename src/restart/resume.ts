@@ -4,6 +4,7 @@
  */
 import { resolvedAnew } from '../arch/x86/interrupted-call.ts';
 import { withoutUnusedFields } from '../arch/x86/register-sanity.ts';
+import type { RegisterFile } from '../arch/x86/registers.ts';
 import { FIRST_TLS_ENTRY, userDescriptors } from '../arch/x86/segments.ts';
 import { relocated, type XstateLayout } from '../arch/x86/xstate.ts';
 import { DEBUG_REGISTERS_OFFSET } from '../kernel/abi/ptrace.ts';
@@ -30,7 +31,7 @@ export function resumeTree(plan: RestartPlan, tree: RebuiltTree, layout: XstateL
   plan.threads.forEach((thread, index) => {
     const task = tree.tasks[index];
     if (task === undefined) throw new Error('a thread of the plan was not made');
-    setRegisters(thread, layout);
+    setRegisters(thread, registersOf(thread, plan), layout);
   });
   // The leader last: the others wait for nothing that it has to do for us.
   for (const task of [...tree.tasks].reverse()) {
@@ -62,7 +63,7 @@ const INT_80_INSTRUCTION = Buffer.from('cd80', 'hex');
 
 /** A system call instruction in the vDSO: the only code that is left when ours is gone. */
 function vdsoSite(plan: RestartPlan, tree: RebuiltTree): CallSite {
-  const vdso = plan.mappings.find(({ specialName }) => specialName === '[vdso]')?.state;
+  const vdso = plan.kernelPlaces.get('[vdso]');
   if (vdso === undefined) throw new QuicksaveError('no-vdso', 'The image has no vDSO.');
   const image = readRemote(tree.pid, remoteAddress(vdso.start), vdso.end - vdso.start);
   const offset = image.indexOf(plan.is32Bit ? INT_80_INSTRUCTION : SYSCALL_INSTRUCTION);
@@ -71,12 +72,22 @@ function vdsoSite(plan: RestartPlan, tree: RebuiltTree): CallSite {
   return { callOnce, callI386: callOnce, goHome: callOnce, block: callOnce };
 }
 
+/** Those of the image, but for a thread that stands where code was changed. */
+function registersOf({ cpu }: PlannedThread, { pid, oldVdso }: RestartPlan): RegisterFile {
+  const wordAt = (address: number): number => readRemote(pid, remoteAddress(address), 4).readUInt32LE(0);
+  return oldVdso?.adapted(cpu.registers, wordAt) ?? cpu.registers;
+}
+
 /** The segments before the selectors that name them: the kernel loads those when the thread runs. */
-function setRegisters({ tid, signalMask, cpu, threadAreas }: PlannedThread, layout: XstateLayout): void {
+function setRegisters(
+  { tid, signalMask, cpu, threadAreas }: PlannedThread,
+  registers: RegisterFile,
+  layout: XstateLayout,
+): void {
   setXstate(tid, relocated(cpu.xstate, cpu.layout, layout));
   setSignalMask(tid, signalMask);
   for (const { bytes } of userDescriptors(threadAreas, FIRST_TLS_ENTRY)) setThreadArea(tid, bytes);
-  setRegisterFile(tid, resolvedAnew(cpu.registers));
+  setRegisterFile(tid, resolvedAnew(registers));
   setDebugRegisters(tid, cpu.debugRegisters);
 }
 

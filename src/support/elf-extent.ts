@@ -4,7 +4,8 @@ const ELF_MAGIC = 0x7f454c46;
 const CLASS = 4;
 const CLASS_32 = 1;
 
-interface ElfLayout {
+export interface ElfLayout {
+  readonly is64: boolean;
   readonly headerSize: number;
   readonly word: (image: Buffer, offset: number) => number;
   readonly programHeaders: number;
@@ -17,6 +18,7 @@ interface ElfLayout {
 }
 
 const layout64: ElfLayout = {
+  is64: true,
   headerSize: 64,
   word: (image, offset) => Number(image.readBigUInt64LE(offset)),
   programHeaders: 32,
@@ -28,6 +30,7 @@ const layout64: ElfLayout = {
 };
 
 const layout32: ElfLayout = {
+  is64: false,
   headerSize: 52,
   word: (image, offset) => image.readUInt32LE(offset),
   programHeaders: 28,
@@ -38,7 +41,8 @@ const layout32: ElfLayout = {
   programHeaderSize: 32,
 };
 
-function layoutOf(image: Buffer): ElfLayout | undefined {
+/** Where an ELF image of its class has what. Undefined if it is none. */
+export function layoutOf(image: Buffer): ElfLayout | undefined {
   if (image.length < layout64.headerSize || image.readUInt32BE(0) !== ELF_MAGIC) return undefined;
   return image[CLASS] === CLASS_32 ? layout32 : layout64;
 }

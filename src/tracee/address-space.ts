@@ -34,3 +34,25 @@ export function findHole(taken: readonly Span[], sizeBytes: number, spaceEnd = U
   }
   return remoteAddress(Math.floor((widest.start + spare / 2) / PAGE) * PAGE);
 }
+
+/**
+ * `sizeBytes` of address space as near as may be, and no further away than `reach`, at the upper end of a hole: there the
+ * kernel puts the next mapping too, so that no wide hole is cut in two. What may grow downwards keeps the hole below it.
+ */
+export function findHoleNear(
+  taken: readonly (Span & { readonly growsDown: boolean })[],
+  sizeBytes: number,
+  near: number,
+  reach: number,
+): RemoteAddress | undefined {
+  let best: number | undefined;
+  let from = LOWEST;
+  for (const span of [...taken].sort((a, b) => a.start - b.start)) {
+    const start = span.start - sizeBytes;
+    const isReached = Math.abs(start - near) <= reach - sizeBytes;
+    const isNearer = best === undefined || Math.abs(start - near) < Math.abs(best - near);
+    if (!span.growsDown && start >= from && isReached && isNearer) best = start;
+    from = Math.max(from, span.end);
+  }
+  return best === undefined ? undefined : remoteAddress(best);
+}

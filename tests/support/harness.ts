@@ -30,12 +30,21 @@ const folders: string[] = [];
 
 afterEach(async () => {
   for (const [pid, startTime] of started) {
-    if (startTimeOf(pid) === startTime) process.kill(pid, 'SIGKILL');
+    if (startTimeOf(pid) === startTime) killIfThere(pid);
   }
   for (const pid of started.keys()) await gone(pid);
   started.clear();
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 });
+
+/** A program that has just said its last word may end in the meantime. */
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
 
 /** A folder of the test's own, in memory where the host has such a file system. */
 export function newFolder(): string {

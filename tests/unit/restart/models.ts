@@ -5,7 +5,7 @@ import type { ImageModel, ThreadModel } from '../../../src/image/model.ts';
 import type { MappingState } from '../../../src/image/tree.ts';
 import { readStatus } from '../../../src/procfs/status.ts';
 import { collectMappedFile } from '../../../src/resources/mapped-file.ts';
-import type { RestartHost } from '../../../src/restart/host.ts';
+import type { KernelMemory, RestartHost } from '../../../src/restart/host.ts';
 import { asPid } from '../../../src/support/brand.ts';
 import { running, smallLayout, stateOf } from '../arch/x86/samples.ts';
 import { sampleHead } from '../image/streams.ts';
@@ -22,6 +22,12 @@ const VDSO_SIZE = 8192;
 const ownPid = asPid(process.pid);
 const status = { ...readStatus(ownPid), capEffective: 2n ** 41n - 1n, cpusAllowed: 3n };
 
+const kernelMemory = (vdsoSha256: string): KernelMemory => ({
+  vdsoSha256,
+  vdso: Buffer.alloc(0),
+  mappings: new Map([['[vdso]', { start: 0x7fff_f7ff_0000, sizeBytes: VDSO_SIZE }]]),
+});
+
 export const goodHost: RestartHost = {
   ownPid,
   status,
@@ -29,8 +35,8 @@ export const goodHost: RestartHost = {
   keepsParent: true,
   layout: smallLayout,
   cpuFeatures: new Set(['fpu', 'sse2', 'avx2']),
-  kernelMemory: { vdsoSha256: 'cafe', mappings: new Map([['[vdso]', VDSO_SIZE]]) },
-  kernelMemory32: () => ({ vdsoSha256: 'face', mappings: new Map([['[vdso]', VDSO_SIZE]]) }),
+  kernelMemory: kernelMemory('cafe'),
+  kernelMemory32: () => kernelMemory('face'),
   mayChoosePids: true,
   mayNameMemory: true,
 };
@@ -102,7 +108,7 @@ export function modelWith(changes: Partial<ImageModel> = {}): ImageModel {
       threads: [PID],
       memory: MEMORY,
       files: FILES,
-      vdso: { sha256: 'cafe' },
+      vdso: { sha256: 'cafe', data: [] },
       addressBits: 64,
       layoutBits: 0,
     },

@@ -93,7 +93,7 @@ describe('the plan of an image without fault', () => {
 const mappings32 = mappings.map((state) =>
   state.start < 2 ** 32 ? state : { ...state, start: 0xf7f0_0000, end: 0xf7f0_2000 },
 );
-const task32: ImageModel['task'] = { ...task, addressBits: 32, vdso: { sha256: 'face' } };
+const task32: ImageModel['task'] = { ...task, addressBits: 32, vdso: { sha256: 'face', data: [] } };
 
 describe('the plan of a 32-bit program', () => {
   it('goes by what the kernel maps into such programs', () => {
@@ -123,14 +123,14 @@ describe('a host', () => {
     [
       'whose vDSO has another size',
       {},
-      { kernelMemory: { ...goodHost.kernelMemory, mappings: new Map([['[vdso]', 4096]]) } },
-      { code: 'other-kernel-mapping' },
+      { kernelMemory: { ...goodHost.kernelMemory, mappings: new Map([['[vdso]', { start: 0, sizeBytes: 4096 }]]) } },
+      { code: 'other-vdso' },
     ],
     [
       'without that vDSO',
       {},
       { kernelMemory: { ...goodHost.kernelMemory, mappings: new Map() } },
-      { code: 'other-kernel-mapping' },
+      { code: 'other-vdso' },
     ],
     [
       'without 32-bit programs',
@@ -200,9 +200,9 @@ describe('a host', () => {
     const host = { mayChoosePids: false, kernelMemory, mayNameMemory: false, cpuFeatures: new Set<string>() };
     expect(problemsOf({}, host).map(({ code }) => code)).toEqual([
       'not-enough-rights',
-      'other-vdso',
       'missing-cpu-feature',
       'no-memory-names',
+      'other-vdso',
     ]);
     expect(errorOf(() => planOf({}, host)).message).toContain('4 things stand in the way');
   });

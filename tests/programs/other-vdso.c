@@ -1,0 +1,50 @@
+/*
+ * The vDSO of a kernel that there is not: other functions at other places, and none of them works. Linked as a shared object and
+ * put into images. Whoever runs what a function has in it ends by SIGILL.
+ */
+__asm__(
+    ".text\n"
+    ".macro function name\n"
+    "  .globl \\name\n"
+    "  .type \\name, @function\n"
+    "\\name:\n"
+    "  .rept 32\n"
+    "  ud2\n"
+    "  .endr\n"
+    "  .size \\name, . - \\name\n"
+    ".endm\n"
+    "  .balign 64\n"
+    "  function __vdso_of_the_future\n"
+    "  function __vdso_time\n"
+    "  function __vdso_gettimeofday\n"
+    "  function __vdso_clock_getres\n"
+    "  function __vdso_getcpu\n"
+    "  function __vdso_clock_gettime\n"
+#ifdef __i386__
+    "  function __vdso_clock_gettime64\n"
+    "  function __vdso_clock_getres_time64\n"
+    /* Where a test puts it: calls that are in flight return into it. */
+    "  .section .entry, \"ax\", @progbits\n"
+    "  .globl __kernel_vsyscall\n"
+    "  .type __kernel_vsyscall, @function\n"
+    "__kernel_vsyscall:\n"
+    "  push %ecx\n"
+    "  push %edx\n"
+    "  push %ebp\n"
+    "  mov %esp, %ebp\n"
+    "  ud2\n"
+    "  int $0x80\n"
+    "  pop %ebp\n"
+    "  pop %edx\n"
+    "  pop %ecx\n"
+    "  ret\n"
+    "  .size __kernel_vsyscall, . - __kernel_vsyscall\n"
+    "  .text\n"
+    "  .globl __kernel_rt_sigreturn\n"
+    "  .type __kernel_rt_sigreturn, @function\n"
+    "__kernel_rt_sigreturn:\n"
+    "  mov $173, %eax\n"
+    "  int $0x80\n"
+    "  .size __kernel_rt_sigreturn, . - __kernel_rt_sigreturn\n"
+#endif
+    );
