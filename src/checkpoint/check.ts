@@ -4,6 +4,7 @@
  */
 import { remoteCallSize } from '../arch/x86/machine-code.ts';
 import { duplicateFrom, tryOpenPidfd } from '../kernel/calls/descriptors.ts';
+import { timersMayChooseNumbers } from '../kernel/calls/timers.ts';
 import { noSuchProcess } from '../procfs/proc-file.ts';
 import { readStatus } from '../procfs/status.ts';
 import { mayChoosePids, noPidChoice } from '../resources/pid-choice.ts';
@@ -102,6 +103,7 @@ function lookAhead({ process: view, descriptors, allMappings: mappings }: Survey
     status: readStatus(asPid(process.pid)),
     acceptChangedFiles: false,
     keepsParent: true,
+    maySetTimerNumbers: timersMayChooseNumbers(),
   };
   if (!mayChoosePids(host.status)) found.restartProblems.push(noPidChoice);
   for (const aspect of processAspects) {

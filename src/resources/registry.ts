@@ -9,6 +9,8 @@ import { memoryDevice } from './files/memory-device.ts';
 import { pipe } from './files/pipe.ts';
 import { regularFile } from './files/regular-file.ts';
 import { sharedMemory } from './files/shared-memory.ts';
+import { signalfd } from './files/signalfd.ts';
+import { timerfd } from './files/timerfd.ts';
 import { unlinkedFile } from './files/unlinked-file.ts';
 import { droppable } from './memory/droppable.ts';
 import { privateFile, sharedFile } from './memory/file-mappings.ts';
@@ -24,6 +26,7 @@ import { mappingPolicies } from './process/mapping-policies.ts';
 import { membarrier } from './process/membarrier.ts';
 import { memoryMapFields } from './process/memory-map-fields.ts';
 import { namespaces } from './process/namespaces.ts';
+import { posixTimers } from './process/posix-timers.ts';
 import { procFiles } from './process/proc-files.ts';
 import { session } from './process/session.ts';
 import { processSettings } from './process/settings.ts';
@@ -62,6 +65,7 @@ export const processAspects: readonly ProcessAspect<unknown>[] = [
   membarrier,
   futureLocking,
   intervalTimers,
+  posixTimers,
   sharedPendingSignals,
   surroundings,
   limits,
@@ -84,6 +88,8 @@ export const descriptorKinds: readonly DescriptorKind<unknown>[] = [
   unlinkedFile,
   directory,
   memoryDevice,
+  timerfd,
+  signalfd,
   externalStream,
   pipe,
 ].map((kind) => erase<DescriptorKind<unknown>>(kind));

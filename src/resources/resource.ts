@@ -75,6 +75,8 @@ export interface HostView {
   readonly acceptChangedFiles: boolean;
   /** False if the restart command, the parent, ends as soon as the process runs. */
   readonly keepsParent: boolean;
+  /** Linux 6.15. */
+  readonly maySetTimerNumbers: boolean;
 }
 
 export interface RebuiltProcess {

@@ -8,6 +8,7 @@ import { executableFromBytes } from '../kernel/calls/descriptors.ts';
 import { interruptIfAlive, trySeize } from '../kernel/calls/ptrace.ts';
 import { spawnProgram } from '../kernel/calls/spawn.ts';
 import { sendSignal } from '../kernel/calls/task-attributes.ts';
+import { timersMayChooseNumbers } from '../kernel/calls/timers.ts';
 import { waitForEnd } from '../kernel/calls/wait.ts';
 import { xsaveLayout } from '../kernel/cpu.ts';
 import { probeDroppableMemory, probeGuardPages, probeMemoryNames, probeSealing } from '../kernel/features.ts';
@@ -51,6 +52,7 @@ export function lookAtHost(request: Pick<HostView, 'acceptChangedFiles' | 'keeps
     status,
     acceptChangedFiles: request.acceptChangedFiles,
     keepsParent: request.keepsParent,
+    maySetTimerNumbers: timersMayChooseNumbers(),
     layout: xsaveLayout(),
     cpuFeatures: readCpuinfo().flags,
     kernelMemory: kernelMemoryOf(ownPid),

@@ -29,7 +29,6 @@ const python = (body: string): string[] => ['-c', `${body}\nprint("ready", flush
 
 test.each([
   ['a child', 'import os\nif os.fork() == 0:\n  import time; time.sleep(600)', /has a child process/],
-  ['a POSIX timer', posixTimer(), /timer made with timer_create/],
   [
     'signal-driven files',
     'import fcntl, os\nf = open("x", "w"); fcntl.fcntl(f, fcntl.F_SETOWN, os.getpid())',
@@ -61,9 +60,4 @@ function systemVSegment(): string {
     'assert c.shmctl(i, 0, None) == 0',
   ];
   return calls.join('\n');
-}
-
-/** python3 has no timer_create(2): the call itself, on CLOCK_MONOTONIC and with SIGALRM. */
-function posixTimer(): string {
-  return 'import ctypes\nt = ctypes.c_int()\nassert ctypes.CDLL(None).syscall(222, 1, None, ctypes.byref(t)) == 0';
 }

@@ -39,6 +39,8 @@ describe('an open file description is recognised:', () => {
     ['a terminal', looks.terminal, 'external-stream'],
     ['a pipe within the process', looks.pipe, 'pipe'],
     ['a pipe that somebody else holds', { ...looks.pipe, outsiders: [outsider] }, 'external-stream'],
+    ['a timerfd', looks.timerfd, 'timerfd'],
+    ['a signalfd', looks.signalfd, 'signalfd'],
     ['a memfd', looks.memfd, 'memfd'],
     ['a memfd by its path only', { ...looks.memfd, flags: OPEN.O_PATH }, undefined],
     ['shared memory that a mapping shows', { ...looks.anonymousMemory, fd: -1 }, 'shared-memory'],

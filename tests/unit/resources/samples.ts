@@ -81,6 +81,10 @@ export const processStates = {
   membarrier: { registrations: 0x10 },
   futureLocking: { mode: 'on-fault' },
   surroundings: { cgroups: [], label: '', loginUid: '', vsyscall: '' },
+  posixTimers: [
+    { id: 7, clockId: 1, notify: 'thread', signal: 34, value: 2n ** 63n, tid: 4243, intervalNs: 5n, leftNs: 2n ** 40n },
+    { id: 2, clockId: -6, notify: 'none', signal: 0, value: 0n, tid: 0, intervalNs: 0n, leftNs: 0n },
+  ],
   intervalTimers: {
     real: { intervalSec: 1n, intervalUsec: 999_999n, leftSec: 2n ** 62n, leftUsec: 1n },
     virtual: stopped,
@@ -154,6 +158,15 @@ export const descriptorStates = {
     locks: [{ kind: 'FLOCK', exclusive: true, start: 0n, length: 0n }],
   },
   'shared-memory': { inode: 2n ** 40n, sizeBytes: 8192, carries: true },
+  timerfd: {
+    clockId: 0,
+    settings: 3,
+    ticks: 2n ** 40n,
+    intervalNs: 1_500_000_000n,
+    valueNs: 2n ** 60n,
+    flags: OPEN.O_RDWR,
+  },
+  signalfd: { mask: 2n ** 63n + 1n, flags: OPEN.O_RDWR | OPEN.O_NONBLOCK },
   'unlinked-file': {
     path: '/tmp/gone',
     inode: 2n ** 40n,

@@ -74,6 +74,8 @@ export const looks = {
   fuse: { target: '/dev/fuse', mode: type(STAT.S_IFCHR), rawDevice: device(10, 229) },
   pipe: { target: 'pipe:[99]', mode: type(STAT.S_IFIFO) },
   socket: { target: 'socket:[98]', mode: type(STAT.S_IFSOCK) },
+  timerfd: { target: 'anon_inode:[timerfd]', mode: 0o600 },
+  signalfd: { target: 'anon_inode:[signalfd]', mode: 0o600 },
   eventfd: { target: 'anon_inode:[eventfd]', mode: 0o600 },
 } satisfies Record<string, Looks>;
 

@@ -27,6 +27,7 @@ export const goodHost: RestartHost = {
   status,
   acceptChangedFiles: false,
   keepsParent: true,
+  maySetTimerNumbers: true,
   layout: smallLayout,
   cpuFeatures: new Set(['fpu', 'sse2', 'avx2']),
   kernelMemory: { vdsoSha256: 'cafe', mappings: new Map([['[vdso]', VDSO_SIZE]]) },
