@@ -274,6 +274,7 @@ function kernelMappingProblems(name: string, state: MappingState, { kernelMemory
 }
 
 function planDescriptions(model: ImageModel, host: RestartHost, problems: Problem[]): PlannedDescription[] {
+  const numbers = new Set(model.files.entries.map(({ fd }) => fd));
   return [...model.descriptions].map(([objref, record]) => {
     const kind = descriptorKinds.find((candidate) => candidate.kind === record.kind);
     if (kind === undefined) {
@@ -282,6 +283,13 @@ function planDescriptions(model: ImageModel, host: RestartHost, problems: Proble
     const state = parse(kind.schema, record.state, `FD_DATA record of object ${objref}`);
     if ((kind.contentBytes?.(state) ?? 0) !== record.contentBytes) {
       throw new ImageError('bad-record', `FD_DATA record of object ${objref}: its content does not fit its state.`);
+    }
+    const missing = kind.descriptorsOf?.(state).find((number) => !numbers.has(number));
+    if (missing !== undefined) {
+      throw new ImageError(
+        'bad-record',
+        `FD_DATA record of object ${objref}: it names descriptor ${missing}, which is not there.`,
+      );
     }
     const fd = model.files.entries.find((entry) => entry.object === objref)?.fd;
     problems.push(...(kind.plan?.(state, host, [`pid ${model.task.pid}`, `fd ${fd ?? '?'}`]) ?? []));

@@ -163,7 +163,10 @@ export class Rebuild {
   /** Leaves the process with no descriptor but the doorbell, above all that the image has. */
   #takeDescriptors(): void {
     const agent = this.#live;
-    const highest = this.#plan.entries.at(-1)?.fd ?? 0;
+    const highest = Math.max(
+      this.#plan.entries.at(-1)?.fd ?? 0,
+      ...this.#plan.descriptions.map(({ kind, state }) => kind.highestNumber?.(state) ?? 0),
+    );
     const batch = new CallBatch(agent);
     const limit = batch.data(16);
     batch.call('read the descriptor limit', SYS.prlimit64, 0, RLIMIT.RLIMIT_NOFILE, 0, limit.address);

@@ -282,6 +282,11 @@ describe('an image that no save makes is refused:', () => {
     ['a mapping with an unknown flag', vma('anonymous', { name: '' }, { flags: ['zz'] }), /flag "zz"/],
     ['a sealed mapping', vma('anonymous', { name: '' }, { flags: ['dd', 'sl'] }), /a sealed mapping/],
     ['a description of an unknown kind', description('magic', {}), /its kind magic is not known/],
+    [
+      'an epoll that watches a descriptor that is not there',
+      description('epoll', descriptorStates.epoll),
+      /descriptor/,
+    ],
     ['a description with a state of another kind', description('pipe', descriptorStates.directory), /FD_DATA record/],
     [
       'content of an object that has none',
