@@ -54,12 +54,14 @@ export interface SurveyOptions {
   /** Mappings of ours in the target: start addresses. */
   readonly ignoreMappings: ReadonlySet<number>;
   readonly outsiders: OutsiderSearch;
+  /** It is our parent: that it has us as a child is no obstacle. */
+  readonly savesItself: boolean;
 }
 
 export function surveyProcess(pid: Pid, options: SurveyOptions): Survey {
   const process = viewProcess(pid);
   const problems = [
-    ...processObstacles(process),
+    ...processObstacles(process, options.savesItself),
     ...processAspects.flatMap((aspect) => aspect.obstacles?.(process) ?? []),
   ];
   const all = readSmaps(pid);

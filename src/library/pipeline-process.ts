@@ -34,7 +34,14 @@ type OnPages = (doneBytes: number, totalBytes: number) => void;
 
 function save({ pid, output, kill, level }: Extract<Order, { kind: 'checkpoint' }>, onPages: OnPages): unknown {
   const target = output === '-' ? streamOutput(STANDARD_OUTPUT) : outputTo(output);
-  return checkpoint({ pid: asPid(pid), output: target, kill, level: level === 0 ? undefined : level, onPages });
+  return checkpoint({
+    pid: asPid(pid),
+    savesItself: false,
+    output: target,
+    kill,
+    level: level === 0 ? undefined : level,
+    onPages,
+  });
 }
 
 function bringBack(source: string, acceptChangedFiles: boolean, onPages: OnPages): unknown {

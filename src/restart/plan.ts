@@ -45,6 +45,12 @@ export interface PlannedDescription {
   readonly state: unknown;
 }
 
+/** The command that the process ran to save itself. */
+export interface PlannedSaver {
+  readonly tid: Tid;
+  readonly leads: 'nothing' | 'group' | 'session';
+}
+
 export interface RestartPlan {
   readonly pid: ReturnType<typeof asPid>;
   readonly is32Bit: boolean;
@@ -54,6 +60,8 @@ export interface RestartPlan {
   readonly memory: number;
   readonly aspects: readonly { aspect: ProcessAspect<unknown>; state: unknown }[];
   readonly threads: readonly PlannedThread[];
+  /** Undefined if it was saved from outside. */
+  readonly saver: PlannedSaver | undefined;
   readonly mappedFiles: ReadonlyMap<number, MappedFile>;
   readonly mappings: readonly PlannedMapping[];
   readonly protectionKeys: ProtectionKeys;
@@ -81,6 +89,7 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
     memory: model.task.memory,
     aspects: planProcess(model, host, problems),
     threads: model.threads.map((thread) => planThread(thread, localDescriptors, host, problems)),
+    saver: planSaver(model),
     mappedFiles: planFiles(model, host, problems),
     mappings: model.mappings.map((state) => planMapping(state, model, { ...host, kernelMemory }, problems)),
     protectionKeys: { allocated: model.memory.allocatedKeys, executeOnly: model.memory.executeOnlyKey },
@@ -96,6 +105,13 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   }
   return { ...plan, remarks: remarksOf(plan, host) };
 }
+
+/** Every number that a task of the restarted process has. */
+export const numbersOf = ({ threads, saver }: ImageModel['task']): number[] =>
+  saver === undefined ? [...threads] : [...threads, saver.pid];
+
+const planSaver = ({ task: { saver } }: ImageModel): PlannedSaver | undefined =>
+  saver === undefined ? undefined : { tid: asTid(saver.pid), leads: saver.leads };
 
 function refuseIncremental({ head }: ImageModel): void {
   if (head.state.parentId === undefined) return;
@@ -120,7 +136,7 @@ function refuseIncomplete({ aspects, mappings, mappedFiles }: RestartPlan): void
 }
 
 function hostProblems(model: ImageModel, host: RestartHost, kernelMemory: KernelMemory | undefined): Problem[] {
-  const problems = takenPids(model.task.threads);
+  const problems = takenPids(numbersOf(model.task));
   if (!host.mayChoosePids) problems.push(noPidChoice);
   if (model.head.state.kernel.machine !== 'x86_64') {
     problems.push({

@@ -39,6 +39,12 @@ describe('the plan of an image without fault', () => {
     ]);
   });
 
+  it('has a place for the command that saved it, if it saved itself', () => {
+    expect(plan.saver).toBeUndefined();
+    const saver = { pid: PID + 1, leads: 'group' } as const;
+    expect(planOf({ task: { ...task, saver } }).saver).toEqual({ tid: PID + 1, leads: 'group' });
+  });
+
   it('has the registers and the signal mask of every thread', () => {
     expect(plan.threads).toMatchObject([{ tid: PID, signalMask: 0x1000n, cpu: { layout: smallLayout } }]);
     expect(plan.threads[0]?.cpu.xstate).toEqual(stateOf(smallLayout, [2, 9]));
@@ -149,6 +155,12 @@ describe('a host', () => {
       { head: { ...head, state: { ...head.state, kernel: { ...head.state.kernel, machine: 'i686' } } } },
       {},
       { code: 'other-machine' },
+    ],
+    [
+      'where the pid of the command that saved it is taken',
+      { task: { ...task, saver: { pid: process.pid, leads: 'nothing' } } },
+      {},
+      { code: 'pid-in-use', path: [`pid ${process.pid}`] },
     ],
     [
       'where a pid is taken',
