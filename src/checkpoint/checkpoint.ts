@@ -44,7 +44,7 @@ import { type PagePlan, planPages } from './page-plan.ts';
 import { type Survey, surveyProcess } from './preflight.ts';
 import { refuseUnsavable } from './process-view.ts';
 import { rehearse } from './rehearsal.ts';
-import { describeSaver, refuseOtherParent } from './saver.ts';
+import { describeSaver, refuseOtherParent, refuseStream } from './saver.ts';
 import { describeHost, ImageStream, writeTree } from './write-image.ts';
 
 export interface CheckpointRequest {
@@ -79,6 +79,7 @@ export function checkpoint(request: CheckpointRequest): CheckpointSummary {
   stream.writer.head(describeHost(xsaveLayout()));
   let crew: PageCrew | undefined;
   try {
+    if (request.savesItself) refuseStream(request);
     refuseUnsavable(request.pid, request.savesItself);
     // Its threads take a while to begin.
     crew = new PageCrew(residentBytes(request.pid), request.onPages);

@@ -2,10 +2,12 @@
  * A process that saves itself: it runs this command, its child, and waits for it. We are no part of the image, nor are the
  * ends of pipes that only we have; after a restart the process finds a child with our pid that has ended.
  */
+import { fstatSync } from 'node:fs';
 import type { TaskRecord } from '../image/tree.ts';
 import { readStat } from '../procfs/stat.ts';
 import { asPid, type Pid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
+import type { Output } from './output.ts';
 
 /** The process that started us. Whoever inherits us when that has ended is another. */
 export function ownParent(): Pid {
@@ -34,4 +36,12 @@ export function describeSaver(): NonNullable<TaskRecord['saver']> {
   const { session, processGroup } = readStat(asPid(pid));
   const group = processGroup === pid ? 'group' : 'nothing';
   return { pid, leads: session === pid ? 'session' : group };
+}
+
+/** Whoever reads a stream may be the process itself, or wait for it: neither moves until the image is complete. */
+export function refuseStream({ pid, output }: { readonly pid: Pid; readonly output: Output }): void {
+  if (fstatSync(output.fd).isFile()) return;
+  throw new QuicksaveError('cannot-write', `Process ${pid} can save itself only into a file.`, {
+    remedy: 'Give the name of a file: --output FILE',
+  });
 }

@@ -2,7 +2,7 @@
 import { fstatSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { type CheckpointSummary, checkpoint } from '../checkpoint/checkpoint.ts';
-import { type Output, outputTo, streamOutput } from '../checkpoint/output.ts';
+import { outputTo, streamOutput } from '../checkpoint/output.ts';
 import { ownParent } from '../checkpoint/saver.ts';
 import { asPid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
@@ -41,22 +41,12 @@ export function runCheckpoint(pidText: string | undefined, options: Options): vo
       },
     );
   }
-  if (savesItself) refuseStream(output, pid);
   const sentence = `The save was interrupted; process ${pid} goes on, and no image was made.`;
   const summary = interruptible(`saving ${pid}`, sentence, (onPages) =>
     checkpoint({ pid, savesItself, output, kill: options.kill ?? false, level, onPages }),
   );
   printLine(summaryLine(summary));
   for (const remark of summary.remarks) printLine(`  ${remark}`);
-}
-
-/** Whoever reads it may be the process itself, or wait for it: neither moves until the image is complete. */
-function refuseStream(output: Output, pid: number): void {
-  if (fstatSync(output.fd).isFile()) return;
-  output.abandon();
-  throw new QuicksaveError('cannot-write', `Process ${pid} can save itself only into a file.`, {
-    remedy: 'Give the name of a file: --output FILE',
-  });
 }
 
 /** 1:3 in devices.txt of the kernel. */

@@ -468,7 +468,8 @@ export class Rebuild {
     writeRemote(this.#plan.pid, agent.dataAddress, bytes);
     const args = agent.dataAddress + TID_LIST_SIZE;
     const made = agent.task.tryCall(must(this.#site), SYS.clone3, args, CLONE_ARGS_SIZE);
-    check('clone3', made, { doing: `make thread ${tid}`, pid: this.#plan.pid });
+    const what = exitSignal === 0 ? 'thread' : 'child';
+    check('clone3', made, { doing: `make ${what} ${tid}`, pid: this.#plan.pid });
     waitForInterruptStop(tid);
     return new StoppedTask(tid, getRegisterFile(tid), ALL_SIGNALS);
   }

@@ -1,6 +1,7 @@
 /** Programs that save themselves: one side goes on, the other comes back, each knows which it is. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import {
   bringBack,
@@ -47,6 +48,47 @@ while not os.path.exists('go'): time.sleep(0.002)
 if hash(kept) == digest and (b'saved process' in said) == (${options === '' ? 'False' : 'result.returncode == 0'}): print('ok', flush=True)
 `;
 
+const library = fileURLToPath(new URL('../../dist/index.js', import.meta.url));
+
+/** The call of the library, with timers, pool and promises on both sides of it. */
+const nodeProgram = `
+import { appendFileSync, existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { checkpointSelf } from '${library}';
+
+const kept = randomBytes(1 << 20);
+const sum = kept.reduce((total, byte) => total + byte, 0);
+let ticks = 0;
+const ticking = setInterval(() => ticks++, 1);
+const { restarted, image, summary } = await checkpointSelf('image');
+appendFileSync('sides', restarted ? 'restarted\\n' : 'goes on\\n');
+if (!restarted && (image !== process.cwd() + '/image' || summary.pid !== process.pid)) throw new Error(image);
+const before = ticks;
+while (!existsSync('go') || ticks < before + 10) await sleep(1);
+clearInterval(ticking);
+await readFile('program.mjs');
+if (kept.reduce((total, byte) => total + byte, 0) === sum) console.log('ok');
+`;
+
+/** The same in a thread of Node's own. */
+const workerProgram = `
+import { appendFileSync, existsSync } from 'node:fs';
+import { Worker, isMainThread } from 'node:worker_threads';
+import { checkpointSelf } from '${library}';
+if (isMainThread) new Worker(new URL(import.meta.url));
+else {
+  const { restarted } = await checkpointSelf('image', { compress: 1 });
+  appendFileSync('sides', restarted ? 'restarted\\n' : 'goes on\\n');
+  const looking = setInterval(() => {
+    if (!existsSync('go')) return;
+    clearInterval(looking);
+    console.log('ok');
+  }, 1);
+}
+`;
+
 interface Program {
   readonly name: string;
   readonly needs?: string;
@@ -67,6 +109,14 @@ const script = (name: string, interpreter: string, text: string): Program => ({
   },
 });
 
+const inNode = (name: string, text: string): Program => ({
+  name,
+  start: (folder) => {
+    writeFileSync(join(folder, 'program.mjs'), text);
+    return start(folder, process.execPath, ['program.mjs']);
+  },
+});
+
 const programs: readonly Program[] = [
   inC('plainly'),
   inC('handler'),
@@ -82,6 +132,8 @@ const programs: readonly Program[] = [
   script('a sh script', 'dash', shellProgram),
   script('a Python program', 'python3', pythonProgram('')),
   script('a Python program that captures what is said', 'python3', pythonProgram(', capture_output=True')),
+  inNode('a Node program', nodeProgram),
+  inNode('a worker of a Node program', workerProgram),
 ];
 
 const sidesIn = (folder: string): string => readIfThere(join(folder, 'sides')) ?? '';
@@ -136,6 +188,21 @@ test('the side that goes on ends as if nothing had been', async () => {
   writeFileSync(join(folder, 'go'), '');
   await said(target.output, 'ok');
   expect(await target.ended).toEqual({ status: 0, signal: null });
+});
+
+test('with --kill only the restarted side is left', async () => {
+  const folder = newFolder();
+  const image = join(folder, 'image');
+  const ending = script('with --kill', 'bash', shellProgram.replace('--self', '--self --kill'));
+  const { pid, output, ended } = ending.start(folder, image);
+  const saver = await waitFor('the command', () => childrenOf(pid)[0]);
+  expect(await ended).toEqual({ status: null, signal: 'SIGKILL' });
+  await gone(saver);
+  expect(sidesIn(folder)).toBe('');
+  expect(await bringBack(image)).toBe(pid);
+  await takesSide(folder, 'restarted\n');
+  writeFileSync(join(folder, 'go'), '');
+  await said(output, 'ok');
 });
 
 test('a program that cannot be saved hears of it by status 1, and goes on', async () => {
@@ -239,6 +306,27 @@ test('a restart that is killed at any moment leaves nothing, or a program that k
     sides = sidesIn(folder);
   }
   expect(restarted).toBeGreaterThan(0);
+});
+
+test('a Node program with a socket is told every reason why it cannot save itself, and goes on', async () => {
+  const folder = newFolder();
+  const text = `
+import { createServer } from 'node:net';
+import { checkpointSelf, RefusedError } from '${library}';
+const server = createServer().listen('socket');
+const one = checkpointSelf('image').catch((error) => error);
+const error = await one;
+console.log(error instanceof RefusedError, error.problems?.map(({ code }) => code).join());
+const lost = await checkpointSelf('no folder/image').catch((error) => error);
+console.log(lost.code);
+server.close();
+const { restarted } = await checkpointSelf('image');
+console.log(restarted ? 'restarted' : 'goes on');
+`;
+  const { output, ended } = inNode('with a socket', text).start(folder, '');
+  expect(await ended).toEqual({ status: 0, signal: null });
+  expect(readFileSync(output, 'utf8')).toBe('true unknown-descriptor\nno-folder\ngoes on\n');
+  expect(readdirSync(folder).sort()).toEqual(['image', expect.stringMatching(/^output/), 'program.mjs']);
 });
 
 test('a process id and --self together, or neither, are wrong usage', async () => {
