@@ -93,9 +93,15 @@ const closeInherited =
 let numberOfTargets = 0;
 
 /** A program of our own with so much memory: see programs/target.c. */
-export async function startTarget({ bytes, mappings = 1, threads = 1 }) {
+export const startTarget = ({ bytes, mappings = 1, threads = 1, idle = false }) =>
+  startProgram('target', bytes, mappings, threads - 1, idle ? 'idle' : 'busy');
+
+/** A program of our own that writes to all its memory all the time: see programs/rewriter.c. */
+export const startRewriter = (bytes) => startProgram('rewriter', bytes);
+
+async function startProgram(name, ...args) {
   const output = inMemory(`output.${numberOfTargets++}`);
-  const program = [compiled('target'), bytes, mappings, threads - 1].map(String);
+  const program = [compiled(name), ...args].map(String);
   const out = openSync(output, 'w');
   const child = spawn('bash', ['-c', closeInherited, 'bash', ...program], {
     stdio: ['ignore', out, out],
@@ -111,7 +117,7 @@ export async function startTarget({ bytes, mappings = 1, threads = 1 }) {
   return target;
 }
 
-/** The longest time in ms that the target has seen its clock stand still since it was asked last. */
+/** The longest time in ms that the program has noted since it was asked last: see its source. */
 export async function longestGap({ pid, output }) {
   const before = readFileSync(output, 'utf8').length;
   process.kill(pid, 'SIGUSR1');

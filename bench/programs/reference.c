@@ -1,10 +1,12 @@
 /*
- * What the machine itself takes for the same bytes, in nanoseconds: `reference fork|write|read|touch BYTES FILE`.
- * fork: fork(2) of a process with so much memory, until it returns in the parent. write: write(2) into a new file. read: read(2)
+ * What the machine itself takes for the same bytes, in nanoseconds: `reference fork|rewrite|write|read|touch BYTES FILE`.
+ * fork: fork(2) of a process with so much memory, until it returns in the parent. rewrite: fork, and then a write to every page
+ * while the child still has it too. write: write(2) into a new file. read: read(2)
  * of that file into memory that nobody has touched. touch: the first write to so much memory.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -37,6 +39,22 @@ static long time_fork(size_t size) {
   return end - begin;
 }
 
+static long time_rewrite(size_t size) {
+  char *memory = new_memory(size);
+  fill(memory, size, 1);
+  long begin = now();
+  pid_t child = fork();
+  if (child == 0) {
+    for (;;) pause();
+  }
+  must(child, "fork");
+  rewrite(memory, size);
+  long end = now();
+  kill(child, SIGKILL);
+  waitpid(child, NULL, 0);
+  return end - begin;
+}
+
 static long time_write(size_t size, const char *path) {
   char *memory = new_memory(size);
   fill(memory, size, 1);
@@ -64,6 +82,7 @@ int main(int count, char **arguments) {
   size_t size = strtoul(arguments[2], NULL, 0);
   long ns = -1;
   if (strcmp(kind, "fork") == 0) ns = time_fork(size);
+  if (strcmp(kind, "rewrite") == 0) ns = time_rewrite(size);
   if (strcmp(kind, "write") == 0) ns = time_write(size, path);
   if (strcmp(kind, "read") == 0) ns = time_read(size, path);
   if (strcmp(kind, "touch") == 0) ns = time_touch(size);

@@ -4,7 +4,6 @@
  * Everything from freeze to release is synchronous and on one thread, as ptrace(2) demands. Every step on the target has
  * its undo on the stack before it is made, and whatever happens to us the target goes on (see tracee/stopped-task.ts).
  */
-import { closeSync, openSync } from 'node:fs';
 import { callsOf64, callsOfI386 } from '../arch/x86/call-abi.ts';
 import { resolvedHere } from '../arch/x86/interrupted-call.ts';
 import type { ImageWriter } from '../image/writer.ts';
@@ -14,10 +13,9 @@ import { detachIfAlive } from '../kernel/calls/ptrace.ts';
 import { sendSignal } from '../kernel/calls/task-attributes.ts';
 import { waitForEnd } from '../kernel/calls/wait.ts';
 import { type XsaveLayout, xsaveLayout } from '../kernel/cpu.ts';
-import { NativeMemory } from '../kernel/native-memory.ts';
+import type { NativeMemory } from '../kernel/native-memory.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { PageCrew } from '../pages/page-crew.ts';
-import { copyPages, pagesOf } from '../pages/save-job.ts';
 import type { SharedState } from '../pages/shared-state.ts';
 import { is32BitProgram } from '../procfs/exe.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
@@ -26,7 +24,7 @@ import { readStatus } from '../procfs/status.ts';
 import { listTasks } from '../procfs/tasks.ts';
 import { readWaiting, type Waiting } from '../procfs/waiting.ts';
 import { lookAhead } from '../resources/mapped-file.ts';
-import { localAddress, localFd, type Pid } from '../support/brand.ts';
+import type { Pid } from '../support/brand.ts';
 import { CleanupStack } from '../support/cleanup-stack.ts';
 import { type Problem, QuicksaveError, RefusedError } from '../support/errors.ts';
 import { findHole, USER_SPACE_END_32 } from '../tracee/address-space.ts';
@@ -35,17 +33,17 @@ import { findVdsoSite, installSite, removeSite, type VdsoSite } from '../tracee/
 import { type CollectedTree, collectTree } from './collect.ts';
 import { writeContent } from './content.ts';
 import { type FrozenProcess, freezeProcess } from './freeze.ts';
+import { arenaFor, type GatheredPages, gatherPages, methodFor, type PageMethod } from './gather-pages.ts';
 import { neighbourObstacles } from './neighbours.ts';
 import { needingRoom } from './no-room.ts';
 import { seccompObstacles } from './odd-threads.ts';
 import { discardingOutput, type Output } from './output.ts';
 import { OutsiderSearch } from './outsiders.ts';
-import { type PagePlan, planPages } from './page-plan.ts';
 import { type Survey, surveyProcess } from './preflight.ts';
 import { refuseUnsavable } from './process-view.ts';
 import { rehearse } from './rehearsal.ts';
 import { describeSaver, refuseOtherParent, refuseStream } from './saver.ts';
-import { describeHost, ImageStream, writeTree } from './write-image.ts';
+import { describeHost, ImageStream, pagesIn, writeTree } from './write-image.ts';
 
 export interface CheckpointRequest {
   readonly pid: Pid;
@@ -85,8 +83,10 @@ export function checkpoint(request: CheckpointRequest): CheckpointSummary {
     crew = new PageCrew(residentBytes(request.pid), request.onPages);
     const outsiders = new OutsiderSearch(request.pid);
     const waits = preflight(request, outsiders);
-    if (residentBytes(request.pid) <= SMALL_BYTES) rehearse((pid) => rehearseSaves(pid, started));
-    return new Save(request, { crew, outsiders, waits, refuse: refuseIfAny }).run(stream, started);
+    const method = methodFor(residentBytes(request.pid), request.kill);
+    // How long a program stands still that is to end does not matter.
+    if (!request.kill) rehearse((pid) => rehearseSaves(pid, method, started));
+    return new Save(request, { crew, outsiders, waits, method, refuse: refuseIfAny }).run(stream, started);
   } catch (error) {
     if (!request.output.positioned) stream.fail(error);
     request.output.abandon();
@@ -148,9 +148,9 @@ const rehearsal: Omit<CheckpointRequest, 'pid'> = {
 };
 
 /** Rehearses {@link Save} so often that its code is warm. */
-function rehearseSaves(pid: Pid, started: number): void {
+function rehearseSaves(pid: Pid, method: PageMethod, started: number): void {
   const crew = new PageCrew(0, rehearsal.onPages);
-  const prepared = { crew, outsiders: new OutsiderSearch(pid), waits: new Map(), refuse: ignore };
+  const prepared = { crew, outsiders: new OutsiderSearch(pid), waits: new Map(), method, refuse: ignore };
   for (let round = 0; round < REHEARSALS; round++) {
     const stream = new ImageStream(discardingOutput);
     stream.writer.head(describeHost(xsaveLayout()));
@@ -171,19 +171,14 @@ function refuseIfAny(pid: Pid, problems: readonly Problem[]): void {
   throw new RefusedError(`Process ${pid} cannot be saved: ${reasons} in the way.`, problems);
 }
 
-interface Saved {
-  readonly frozen: FrozenProcess;
-  readonly tree: CollectedTree;
+interface WrittenPages {
   readonly pages: number;
+  readonly remarks: readonly string[];
 }
 
-/** Up to this size a copy in memory costs less than the wait for the writing. */
-const SMALL_BYTES = 64 * 1024 * 1024;
-
-/** Room for the pages of a small program, and for some more that it may touch until it stands still. */
-function arenaFor(residentBytes: number): NativeMemory | undefined {
-  if (residentBytes > SMALL_BYTES) return undefined;
-  return NativeMemory.allocate(Math.ceil(residentBytes * 1.25) + 1024 * 1024, { populate: true });
+interface Saved extends WrittenPages {
+  readonly frozen: FrozenProcess;
+  readonly tree: CollectedTree;
 }
 
 /** What is known and at hand before the target stands still. */
@@ -191,6 +186,7 @@ interface Prepared {
   readonly crew: PageCrew;
   readonly outsiders: OutsiderSearch;
   readonly waits: ReadonlyMap<number, Waiting>;
+  readonly method: PageMethod;
   readonly refuse: Refuse;
 }
 
@@ -218,7 +214,7 @@ class Save {
     this.#agentLayout = { maxCalls: 1024, maxDataBytes: 128 * 1024, blocks: 1 };
     this.#mirror = Agent.prepareMirror(this.#agentLayout);
     prepared.crew.prepareToSave();
-    this.#arena = arenaFor(residentBytes(pid));
+    this.#arena = arenaFor(prepared.method, residentBytes(pid));
   }
 
   /** `stream` has its HEAD already. */
@@ -244,7 +240,7 @@ class Save {
       pauseMs: this.#pauseMs,
       totalMs: performance.now() - started,
       killed: kill,
-      remarks: saved.tree.remarks,
+      remarks: [...saved.tree.remarks, ...saved.remarks],
     };
   }
 
@@ -278,22 +274,9 @@ class Save {
     };
     const tree = collectTree(options);
     this.#prepared.refuse(pid, problems);
-    const pages = this.#writeAll(stream, tree, survey);
+    const { pages, remarks } = this.#gatherAndWrite(stream, tree, survey, agent);
     if (!kill) this.#releaseTarget();
-    return { frozen, tree, pages };
-  }
-
-  /** A small program's pages are copied into our memory, so that it need not wait until they are written. */
-  #copyIfSmall(plan: PagePlan, tree: CollectedTree, memory: number): number {
-    const arena = this.#arena;
-    if (arena === undefined || plan.pages * 4096 > arena.sizeBytes || tree.contents.length > 0) return 0;
-    let into: number = arena.address;
-    for (const chunk of plan.chunks) {
-      copyPages(this.#request.pid, memory, chunk, localAddress(into));
-      into += pagesOf(chunk) * 4096;
-    }
-    if (!this.#request.kill) this.#releaseTarget();
-    return arena.address;
+    return { frozen, tree, pages, remarks };
   }
 
   #bringAgentIn(frozen: FrozenProcess): { agent: Agent; site: VdsoSite } {
@@ -334,27 +317,41 @@ class Save {
     });
   }
 
-  #writeAll(stream: ImageStream, tree: CollectedTree, survey: Survey): number {
-    const { output, pid, level } = this.#request;
-    const { writer } = stream;
-    const pagemap = openSync(`/proc/${pid}/pagemap`, 'r');
-    const memory = openSync(`/proc/${pid}/mem`, 'r');
+  /** The program goes on as soon as its pages are safe. Returns how many they are. */
+  #gatherAndWrite(stream: ImageStream, tree: CollectedTree, survey: Survey, agent: Agent): WrittenPages {
+    const { mappings } = survey;
+    const { method } = this.#prepared;
+    const gathered = gatherPages({ agent, mappings, contents: tree.contents, method, arena: this.#arena });
     try {
-      const plan = planPages(localFd(pagemap), survey.mappings);
-      const copy = this.#copyIfSmall(plan, tree, memory);
-      writeTree(writer, tree, plan);
-      const { fd, positioned } = output;
-      const order = { pid, memory, copy, objref: tree.task.memory, output: fd, positioned, level, chunks: plan.chunks };
-      stream.flush();
-      const state = this.#prepared.crew.save(order, writer.position);
-      adoptChunks(writer, state);
-      for (const content of tree.contents) writeContent(stream, content, level);
-      return plan.pages;
+      if (gathered.mayGoOn) this.#releaseTarget();
+      return { pages: this.#write(stream, tree, gathered), remarks: gathered.remarks };
     } finally {
-      closeSync(pagemap);
-      closeSync(memory);
-      for (const { own } of tree.contents) own.close();
+      for (const source of gathered.sources) source.close();
+      for (const { own } of gathered.contents) own.close();
     }
+  }
+
+  #write(stream: ImageStream, tree: CollectedTree, { sources, contents }: GatheredPages): number {
+    const { output, level } = this.#request;
+    const { fd, positioned } = output;
+    const { writer } = stream;
+    const plans = sources.map(({ plan }) => plan);
+    writeTree(writer, tree, plans);
+    stream.flush();
+    const pages = pagesIn(plans);
+    let pagesBefore = 0;
+    for (const source of sources) {
+      const { pid, memory, copy, plan } = source;
+      const order = { pid, memory, copy, objref: tree.task.memory, output: fd, positioned, level, chunks: plan.chunks };
+      try {
+        adoptChunks(writer, this.#prepared.crew.save(order, writer.position, { pagesBefore, pages }));
+      } catch (error) {
+        throw source.explain(error);
+      }
+      pagesBefore += plan.pages;
+    }
+    for (const content of contents) writeContent(stream, content, level);
+    return pages;
   }
 
   /** Ends the target and waits for it: its parent hears of its end only when the tracer has. */

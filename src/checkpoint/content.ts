@@ -1,27 +1,56 @@
 /** The bytes of objects that are nowhere but in the target: files without a name. Zero pages are left out. */
 import type { PageRun } from '../image/page-chunk.ts';
 import type { ImageWriter } from '../image/writer.ts';
-import { readAt } from '../kernel/calls/file-io.ts';
+import { newMemoryFile } from '../kernel/calls/descriptors.ts';
+import { readAt, writeAll } from '../kernel/calls/file-io.ts';
 import { NativeMemory } from '../kernel/native-memory.ts';
+import type { OwnedFd } from '../kernel/owned-fd.ts';
 import type { ObjectContent } from './collect.ts';
 import type { ImageStream } from './write-image.ts';
 
 const PAGE = 4096;
 const PIECE = 256 * PAGE;
 
+/** More than this is not copied while the target stands still. */
+const HELD_BYTES = 64 * 1024 * 1024;
+
+/** Copies in memory, which the target cannot change any more; the originals are closed. Undefined, and nothing done, if they are large. */
+export function heldContents(contents: readonly ObjectContent[]): readonly ObjectContent[] | undefined {
+  if (contents.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) > HELD_BYTES) return undefined;
+  return contents.map((content) => {
+    const { own, sizeBytes } = content;
+    const copy = newMemoryFile('quicksave content');
+    forEachPiece(own, sizeBytes, (piece, start, length) => {
+      writeAll(copy.number, start, [{ address: piece.address, sizeBytes: length }]);
+    });
+    own.close();
+    return { ...content, own: copy };
+  });
+}
+
 export function writeContent(
   stream: ImageStream,
   { objref, own, sizeBytes }: ObjectContent,
   level: number | undefined,
 ): void {
+  forEachPiece(own, sizeBytes, ({ bytes }, start, length) => {
+    bytes.fill(0, length);
+    writePiece(stream.writer, objref, start, bytes.subarray(0, Math.ceil(length / PAGE) * PAGE), level);
+    stream.flush();
+  });
+}
+
+function forEachPiece(
+  own: OwnedFd,
+  sizeBytes: number,
+  use: (piece: NativeMemory, start: number, length: number) => void,
+): void {
   const piece = NativeMemory.allocate(PIECE);
   try {
     for (let start = 0; start < sizeBytes; start += PIECE) {
       const length = Math.min(PIECE, sizeBytes - start);
-      piece.bytes.fill(0);
       readAt(own.number, piece.address, length, start, 'read a file without a name');
-      writePiece(stream.writer, objref, start, piece.bytes.subarray(0, Math.ceil(length / PAGE) * PAGE), level);
-      stream.flush();
+      use(piece, start, length);
     }
   } finally {
     piece.free();

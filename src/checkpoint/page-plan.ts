@@ -22,7 +22,8 @@ export interface PagePlan {
   readonly pages: number;
 }
 
-export function planPages(pagemap: LocalFd, mappings: readonly ClassifiedMapping[]): PagePlan {
+/** `mayPin`: not a snapshot, whose pages may be read through /proc/PID/mem only. */
+export function planPages(pagemap: LocalFd, mappings: readonly ClassifiedMapping[], mayPin = true): PagePlan {
   const builder = new ChunkBuilder();
   for (const { policy, readable, start, end } of joinNeighbours(mappings)) {
     const regions = tryScanPages(pagemap, start, end, queries[policy]);
@@ -39,12 +40,16 @@ export function planPages(pagemap: LocalFd, mappings: readonly ClassifiedMapping
       builder.add(
         { start: region.start, pages: (region.end - region.start) / PAGE },
         policy !== 'all-present',
-        !readable,
+        !(readable && mayPin),
       );
     }
   }
   return builder.finish();
 }
+
+/** fork(2) gives it to a child as it is. */
+export const isForked = ({ mapping }: ClassifiedMapping): boolean =>
+  !mapping.shared && !mapping.vmFlags.includes('dc') && !mapping.vmFlags.includes('wf');
 
 interface Stretch {
   readonly policy: Exclude<PagePolicy, 'none'>;
@@ -72,12 +77,12 @@ class ChunkBuilder {
   #inChunk = 0;
   #pages = 0;
   #keepZeroPages = false;
-  #unreadable = false;
+  #throughMem = false;
 
-  add(range: PageRange, keepZeroPages: boolean, unreadable: boolean): void {
-    if (keepZeroPages !== this.#keepZeroPages || unreadable !== this.#unreadable) this.#close();
+  add(range: PageRange, keepZeroPages: boolean, throughMem: boolean): void {
+    if (keepZeroPages !== this.#keepZeroPages || throughMem !== this.#throughMem) this.#close();
     this.#keepZeroPages = keepZeroPages;
-    this.#unreadable = unreadable;
+    this.#throughMem = throughMem;
     for (let done = 0; done < range.pages; ) {
       const pages = Math.min(range.pages - done, CHUNK_PAGES - this.#inChunk);
       this.#ranges.push({ start: range.start + done * PAGE, pages });
@@ -90,7 +95,7 @@ class ChunkBuilder {
 
   #close(): void {
     if (this.#ranges.length > 0) {
-      this.#chunks.push({ ranges: this.#ranges, keepZeroPages: this.#keepZeroPages, unreadable: this.#unreadable });
+      this.#chunks.push({ ranges: this.#ranges, keepZeroPages: this.#keepZeroPages, throughMem: this.#throughMem });
     }
     this.#ranges = [];
     this.#inChunk = 0;

@@ -95,16 +95,16 @@ function describeFailure(error: unknown): { code: string; text: string } {
   return { code: error.code, text: [error.message, ...reasons].join(' ') };
 }
 
-export function writeTree(writer: ImageWriter, tree: CollectedTree, plan: PagePlan): void {
+export function writeTree(writer: ImageWriter, tree: CollectedTree, plans: readonly PagePlan[]): void {
   const { task } = tree;
-  const mappings = withPages(tree.mappings, plan);
+  const mappings = withPages(tree.mappings, plans);
   writer.record(RECORD.TASK, task.pid, task);
   for (const { objref, state } of tree.mappedFiles) writer.record(RECORD.FNAME, objref, { state });
   for (const { objref, record } of tree.descriptions) writer.record(RECORD.FD_DATA, objref, record);
   writer.record(RECORD.FILES, task.files, tree.files);
   writer.record(RECORD.MM, task.memory, {
     mappings: mappings.length,
-    pages: plan.pages,
+    pages: pagesIn(plans),
     allocatedKeys: tree.protectionKeys.allocated,
     executeOnlyKey: tree.protectionKeys.executeOnly,
   });
@@ -122,9 +122,12 @@ export function writeTree(writer: ImageWriter, tree: CollectedTree, plan: PagePl
   }
 }
 
-/** Says of each mapping whether the plan has pages of it; both are in ascending order. */
-function withPages(mappings: CollectedTree['mappings'], plan: PagePlan): MappingState[] {
-  const ranges = plan.chunks.flatMap((chunk) => chunk.ranges);
+export const pagesIn = (plans: readonly PagePlan[]): number => plans.reduce((sum, { pages }) => sum + pages, 0);
+
+/** Says of each mapping whether the plans have pages of it. */
+function withPages(mappings: CollectedTree['mappings'], plans: readonly PagePlan[]): MappingState[] {
+  const ranges = plans.flatMap(({ chunks }) => chunks.flatMap((chunk) => chunk.ranges));
+  ranges.sort((a, b) => a.start - b.start);
   let next = 0;
   return mappings.map((mapping) => {
     const endOf = (index: number): number => {

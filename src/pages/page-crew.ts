@@ -40,20 +40,25 @@ export class PageCrew {
     this.#buffers ??= new SaveBuffers();
   }
 
-  /** Writes all chunks; the stream begins at `position`. Returns what TAIL and the summary need. */
-  save(order: SaveOrder, position: number): SharedState {
+  /**
+   * Writes all chunks; the stream begins at `position`. `of` tells the progress where this order is part of a larger one.
+   * Returns what TAIL and the summary need.
+   */
+  save(order: SaveOrder, position: number, of?: { readonly pagesBefore: number; readonly pages: number }): SharedState {
     this.prepareToSave();
     const state = SharedState.forChunks(order.chunks.length, position);
     const job: SaveJob = { ...order, kind: 'save', shared: state.buffer };
     this.#send(job);
     const buffers = this.#buffers;
-    const total = order.chunks.reduce((pages, chunk) => pages + pagesOf(chunk), 0) * PAGE;
-    const afterChunk = (): void => this.#onPages(state.read('doneBytes'), total);
+    const pages = order.chunks.reduce((sum, chunk) => sum + pagesOf(chunk), 0);
+    const before = (of?.pagesBefore ?? 0) * PAGE;
+    const total = (of?.pages ?? pages) * PAGE;
+    const afterChunk = (): void => this.#onPages(before + state.read('doneBytes'), total);
     if (buffers !== undefined) runSaveJob(job, state, buffers, afterChunk);
     state.awaitOthers();
     state.throwIfFailed();
     // The last chunk may have been another thread's.
-    this.#onPages(total, total);
+    this.#onPages(before + pages * PAGE, total);
     return state;
   }
 

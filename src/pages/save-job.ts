@@ -25,8 +25,8 @@ export interface SaveChunk {
   readonly ranges: readonly PageRange[];
   /** Zero pages are written down: without it, they are what the memory holds anyway. */
   readonly keepZeroPages: boolean;
-  /** The mapping may not be read, so that its bytes come from /proc/PID/mem. */
-  readonly unreadable: boolean;
+  /** The bytes come from /proc/PID/mem: a mapping that may not be read, or pages that must not be pinned. */
+  readonly throughMem: boolean;
 }
 
 export interface SaveJob {
@@ -103,7 +103,7 @@ function copyAt(job: SaveJob, index: number, pages: number): PageWindow {
 
 /** Copies a chunk's pages out of the target, one behind the other. `memory` is a descriptor of /proc/PID/mem. */
 export function copyPages(pid: number, memory: number, chunk: SaveChunk, target: LocalAddress): void {
-  if (!chunk.unreadable) {
+  if (!chunk.throughMem) {
     const ranges = chunk.ranges.map(({ start, pages }) => ({ start: remoteAddress(start), sizeBytes: pages * PAGE }));
     readMemory(asPid(pid), target, ranges);
     return;

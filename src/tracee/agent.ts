@@ -10,15 +10,25 @@ import { machineCode, remoteCallSize, routines, stateBlock, stateBlockSize } fro
 import { NO_SYSCALL, type RegisterFile, withRegisters } from '../arch/x86/registers.ts';
 import { USER64_CS } from '../arch/x86/segments.ts';
 import { MAP, PROT } from '../kernel/abi/mman.ts';
+import { EVENT } from '../kernel/abi/ptrace.ts';
 import { SOCKET } from '../kernel/abi/socket.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
 import { duplicateFrom, ring, sendDescriptors, takeRing, waitReadable } from '../kernel/calls/descriptors.ts';
 import { readMemory, writeMemory } from '../kernel/calls/process-memory.ts';
-import { pokeBytes, resume } from '../kernel/calls/ptrace.ts';
+import { eventMessage, pokeBytes, resume } from '../kernel/calls/ptrace.ts';
 import { check } from '../kernel/errors.ts';
 import { NativeMemory } from '../kernel/native-memory.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
-import { type LocalFd, localAddress, type Pid, type RemoteAddress, remoteAddress, remoteFd } from '../support/brand.ts';
+import {
+  asTid,
+  type LocalFd,
+  localAddress,
+  type Pid,
+  type RemoteAddress,
+  remoteAddress,
+  remoteFd,
+  type Tid,
+} from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import type { BatchRunner } from './call-batch.ts';
 import { readRemote, writeRemote } from './remote-memory.ts';
@@ -225,6 +235,31 @@ export class Agent implements BatchRunner {
     this.#awaitAnswer(task);
     task.standStill(true);
     this.#readBatch(callCount, dataBytes);
+  }
+
+  /**
+   * Sends the paused task into the making of a snapshot. Returns the process between, newly born and traced, while the task
+   * stands in the event of its birth; undefined if that could not be made.
+   */
+  enterSnapshot(): Tid | undefined {
+    this.task.enter(remoteAddress(this.code + routines.snapshot), this.block(0));
+    this.#running = true;
+    for (;;) {
+      const heard = takeRing(this.#bell());
+      if (heard === 'rung') return undefined;
+      if (heard === 'end') this.#agentEnded();
+      const event = this.task.poll();
+      if (event === undefined) continue;
+      if (event.kind === 'stopped' && event.event === EVENT.PTRACE_EVENT_VFORK)
+        return asTid(eventMessage(this.task.tid));
+      this.task.noteStop(event);
+      resume(this.task.tid);
+    }
+  }
+
+  /** Waits until the task is back from {@link enterSnapshot}. */
+  awaitSnapshot(): void {
+    this.#awaitAnswer();
   }
 
   #bell(): LocalFd {

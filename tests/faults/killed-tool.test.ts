@@ -1,4 +1,4 @@
-import { copyFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { expect, test } from 'vitest';
 import {
@@ -29,16 +29,31 @@ async function lifeOf(args: string[]): Promise<number> {
   return performance.now() - begun;
 }
 
-const targets = [
+const targets: { what: string; flags: string[]; ballastMiB?: number }[] = [
   { what: 'a target', flags: [] },
   { what: 'a 32-bit target', flags: ['-m32', '-msse2'] },
 ];
+/** Of this one a snapshot is made. */
+const largeTarget = { what: 'a large target', flags: [], ballastMiB: 24 };
 
-test.each(targets)(
+/** Processes that run this: a target, its snapshot, or what is left of one. */
+const processesOf = (program: string): string[] =>
+  readdirSync('/proc').filter((entry) => /^\d+$/.test(entry) && linkIfThere(`/proc/${entry}/exe`) === program);
+
+function linkIfThere(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
+test.each([...targets, largeTarget])(
   '$what goes on unharmed whenever the saving tool is killed',
-  async ({ flags }) => {
+  async ({ flags, ballastMiB }) => {
     const folder = newFolder();
-    const target = start(folder, compiled('busy-threads', flags));
+    const program = compiled('busy-threads', flags);
+    const target = start(folder, program, [], ballastMiB === undefined ? {} : { ballastMiB });
     await said(target.output, 'ready');
     const save = ['checkpoint', String(target.pid), '--output', join(folder, 'image')];
     await mustRun(...save);
@@ -59,6 +74,7 @@ test.each(targets)(
     const isAsBefore = (): boolean => JSON.stringify(footprint(target.pid)) === JSON.stringify(before);
     await waitFor('nothing of ours to be left in it', isAsBefore).catch(() => undefined);
     expect(footprint(target.pid)).toEqual(before);
+    await waitFor('nothing of ours to be left beside it', () => processesOf(program).length === 1);
     await mustRun(...save);
     writeFileSync(join(folder, 'go'), '');
     await said(target.output, 'ok');

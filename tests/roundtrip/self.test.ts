@@ -151,6 +151,12 @@ async function saverIn(image: string): Promise<number> {
   return processes[0].saver.pid;
 }
 
+/** The command that the program has started: there may have been other children before. */
+const saverOf = (pid: number): Promise<number> =>
+  waitFor('the command', () =>
+    childrenOf(pid).find((child) => readIfThere(`/proc/${child}/cmdline`)?.includes('\0checkpoint\0')),
+  );
+
 async function end(pid: number): Promise<void> {
   process.kill(pid, 'SIGKILL');
   await gone(pid);
@@ -195,7 +201,7 @@ test('with --kill only the restarted side is left', async () => {
   const image = join(folder, 'image');
   const ending = script('with --kill', 'bash', shellProgram.replace('--self', '--self --kill'));
   const { pid, output, ended } = ending.start(folder, image);
-  const saver = await waitFor('the command', () => childrenOf(pid)[0]);
+  const saver = await saverOf(pid);
   expect(await ended).toEqual({ status: null, signal: 'SIGKILL' });
   await gone(saver);
   expect(sidesIn(folder)).toBe('');
@@ -235,7 +241,7 @@ test('a tool that is killed in mid-save leaves the program that waits for it unh
   for (const [round, moment] of moments.entries()) {
     const folder = newFolder();
     const { pid, output, ended } = inC('plainly').start(folder, join(folder, 'image'));
-    const tool = await waitFor('the tool', () => childrenOf(pid)[0]);
+    const tool = await saverOf(pid);
     const tracer = (): string | undefined => /^TracerPid:\t(\d+)/m.exec(readIfThere(`/proc/${pid}/status`) ?? '')?.[1];
     if (moment === 'tracing') await waitFor('the freeze', () => sidesIn(folder) !== '' || tracer() === String(tool));
     for (let spin = 0; spin < round * 300; spin++) tracer();

@@ -75,11 +75,18 @@ const closeInherited =
   'for fd in $(ls /proc/$$/fd); do case $fd in 0|1|2) ;; *) eval "exec $fd>&-" ;; esac; done; exec "$@"';
 
 /** Starts a program that has no descriptors but /dev/null and a file, in a session of its own. */
-export function start(folder: string, program: string, args: readonly string[] = []): Target {
+export function start(
+  folder: string,
+  program: string,
+  args: readonly string[] = [],
+  options: { ballastMiB?: number } = {},
+): Target {
   const output = join(folder, `output.${started.size}`);
   const out = openSync(output, 'w');
   const clean = ['-c', closeInherited, 'bash', program, ...args];
-  const child = spawn('bash', clean, { stdio: ['ignore', out, out], detached: true, cwd: folder });
+  const { ballastMiB } = options;
+  const env = ballastMiB === undefined ? process.env : { ...process.env, BALLAST: String(ballastMiB) };
+  const child = spawn('bash', clean, { stdio: ['ignore', out, out], detached: true, cwd: folder, env });
   // The program's alone: a save would name us as another holder.
   closeSync(out);
   const { pid } = child;
@@ -190,17 +197,23 @@ export interface RunningCommand {
   readonly kill: (signal: NodeJS.Signals) => void;
   /** What it has said so far. */
   readonly stderr: () => string;
+  /** Begins to read the standard output of a command that was started `stalled`. */
+  readonly read: () => void;
   readonly done: Promise<CommandResult>;
 }
 
-export function run(args: readonly string[], options: { stdin?: Buffer; cwd?: string } = {}): RunningCommand {
+export function run(
+  args: readonly string[],
+  options: { stdin?: Buffer; cwd?: string; stalled?: boolean } = {},
+): RunningCommand {
   const child = spawn(command, args, {
     stdio: [options.stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     cwd: options.cwd ?? root,
   });
   const out: Buffer[] = [];
   const err: Buffer[] = [];
-  child.stdout?.on('data', (bytes: Buffer) => out.push(bytes));
+  const read = (): void => void child.stdout?.on('data', (bytes: Buffer) => out.push(bytes));
+  if (!options.stalled) read();
   child.stderr?.on('data', (bytes: Buffer) => err.push(bytes));
   if (options.stdin !== undefined) {
     child.stdin?.on('error', () => {
@@ -217,6 +230,7 @@ export function run(args: readonly string[], options: { stdin?: Buffer; cwd?: st
     pid: child.pid ?? -1,
     kill: (signal) => void child.kill(signal),
     stderr: () => Buffer.concat(err).toString(),
+    read,
     done,
   };
 }

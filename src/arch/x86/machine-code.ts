@@ -13,7 +13,10 @@ const assembled = Buffer.from(
     '63ffffff4c8d35770000004c8ba3b8000000448babb00000004585ed7461498b0424480fbaf020722e498b7c2408498b',
     '742410498b5424184d8b5424204d8b4424284d8b4c24300f0549894424384983c44041ffcdebc24989df418b5c240841',
     '8b4c2410418b542418418b742420418b7c2428418b6c2430cd804c89fbebca41ffe68bbba8000000488db3c0000000ba',
-    '0100000041ba004000004531c04531c9b82c0000000f05e928ffffffbf01000000b8e70000000f05ebf2',
+    '0100000041ba004000004531c04531c9b82c0000000f05e928ffffffbf0047000031f631d24531d24531c0b838000000',
+    '0f0585c0742c781e4189c54489ef31f6ba000000404531d2b83d0000000f0583f8fc74e7eb9c4863c0488983e8000000',
+    'eb90b8700000000f0531ffbeffffffffba02000000b8b40100000f05bf0006000031f631d24531d24531c0b838000000',
+    '0f0585c0741c4863c0488983e800000031ffb83c0000000f05b8220000000f05ebf7bf01000000b8e70000000f05ebf2',
   ].join(''),
   'hex',
 );
@@ -30,8 +33,10 @@ export const routines = {
   call_close_home: 0x55,
   end_of_home: 0x55,
   agent: 0xad,
-  leave: 0x19c,
-  end_of_agent: 0x1aa,
+  snapshot: 0x19c,
+  hold: 0x229,
+  leave: 0x232,
+  end_of_agent: 0x240,
 } as const;
 
 /** The part that the bootstrap needs: one call, the unmapping of the agent if it is to go, then home. Small enough for the unused end of a vDSO page. */
@@ -54,6 +59,7 @@ export const stateBlock = {
   exitUnmap: 0xd0,
   exitSize: 0xd8,
   exitBlock: 0xe0,
+  snapshot: 0xe8,
 } as const;
 
 /** A block for {@link homeCode} alone is the same up to the signal mask, and ends with these. */

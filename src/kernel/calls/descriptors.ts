@@ -52,13 +52,18 @@ export function duplicate(fd: LocalFd): OwnedFd {
   return new OwnedFd(fcntl(fd, FCNTL.F_DUPFD_CLOEXEC, 0, `duplicate descriptor ${fd}`));
 }
 
-/** A memfd that holds a program (memfd_create(2)). Not sealed: only we have it. */
-export function executableFromBytes(name: string, bytes: Uint8Array): OwnedFd {
+/** An empty file in memory (memfd_create(2)). */
+export function newMemoryFile(name: string): OwnedFd {
   newCall();
   const label = cString(name);
   const MFD_CLOEXEC = 1;
   const result = rawSyscall(SYS.memfd_create, label.address, MFD_CLOEXEC);
-  const fd = new OwnedFd(check('memfd_create', result, { doing: 'make a program' }));
+  return new OwnedFd(check('memfd_create', result, { doing: 'make a file in memory' }));
+}
+
+/** A memfd that holds a program. Not sealed: only we have it. */
+export function executableFromBytes(name: string, bytes: Uint8Array): OwnedFd {
+  const fd = newMemoryFile(name);
   newCall();
   const copy = scratch(bytes.length);
   copy.bytes.set(bytes);

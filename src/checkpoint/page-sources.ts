@@ -1,0 +1,90 @@
+/**
+ * Where the pages of a save are read from: the target itself, which must stand still for it; a copy of them in our memory; a
+ * snapshot of the target.
+ */
+import { closeSync, openSync } from 'node:fs';
+import { NativeMemory } from '../kernel/native-memory.ts';
+import { copyPages, PAGE, pagesOf } from '../pages/save-job.ts';
+import { type LocalAddress, localAddress, localFd, type Pid } from '../support/brand.ts';
+import { QuicksaveError } from '../support/errors.ts';
+import type { Snapshot } from '../tracee/snapshot.ts';
+import { type PagePlan, planPages } from './page-plan.ts';
+import type { ClassifiedMapping } from './preflight.ts';
+
+export interface PageSource {
+  readonly pid: Pid;
+  /** A descriptor of /proc/PID/mem. */
+  readonly memory: number;
+  readonly plan: PagePlan;
+  /** The pages were copied already: address of the first chunk's copy, the others follow. 0: they were not. */
+  readonly copy: LocalAddress | 0;
+  /** What to tell when its pages could not be read or written. */
+  explain(error: unknown): unknown;
+  close(): void;
+}
+
+/** The pages of these mappings where they are. */
+export function pagesOfTarget(pid: Pid, mappings: readonly ClassifiedMapping[]): PageSource {
+  return openPages(pid, (pagemap) => planPages(localFd(pagemap), mappings));
+}
+
+/** A copy of a source's pages. Undefined if they do not fit into `arena`, which stays the caller's. */
+export function copiedInto(arena: NativeMemory, source: PageSource): PageSource | undefined {
+  if (source.plan.pages * PAGE > arena.sizeBytes) return undefined;
+  let into: number = arena.address;
+  for (const chunk of source.plan.chunks) {
+    copyPages(source.pid, source.memory, chunk, localAddress(into));
+    into += pagesOf(chunk) * PAGE;
+  }
+  return { ...source, copy: arena.address };
+}
+
+/** A copy in memory of its own. */
+export function copied(source: PageSource): PageSource {
+  const arena = NativeMemory.allocate(Math.max(source.plan.pages, 1) * PAGE);
+  const close = (): void => {
+    arena.free();
+    source.close();
+  };
+  try {
+    return { ...source, ...copiedInto(arena, source), close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** The pages that a snapshot has. Ends it when closed. */
+export function pagesOfSnapshot(snapshot: Snapshot, mappings: readonly ClassifiedMapping[]): PageSource {
+  const source = openPages(snapshot.pid, (pagemap) => planPages(localFd(pagemap), mappings, false));
+  return {
+    ...source,
+    explain: (error) => (snapshot.hasEnded() ? snapshotEnded() : error),
+    close: () => {
+      source.close();
+      snapshot.end();
+    },
+  };
+}
+
+const explain = (error: unknown): unknown => error;
+
+const snapshotEnded = (): QuicksaveError =>
+  new QuicksaveError('snapshot-ended', 'The snapshot of the process was killed before all of it was in the image.', {
+    remedy: 'Save it again; the process itself has gone on. If memory is short, end it with the save: --kill.',
+  });
+
+function openPages(pid: Pid, plan: (pagemap: number) => PagePlan): PageSource {
+  const memory = openSync(`/proc/${pid}/mem`, 'r');
+  try {
+    const pagemap = openSync(`/proc/${pid}/pagemap`, 'r');
+    try {
+      return { pid, memory, plan: plan(pagemap), copy: 0, explain, close: () => closeSync(memory) };
+    } finally {
+      closeSync(pagemap);
+    }
+  } catch (error) {
+    closeSync(memory);
+    throw error;
+  }
+}
