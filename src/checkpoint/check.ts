@@ -12,7 +12,7 @@ import type { CollectedProcess, HostView, ProcessView } from '../resources/resou
 import { asPid, asTid, type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
 import { type Problem, QuicksaveError } from '../support/errors.ts';
 import { type BatchRunner, CallBatch } from '../tracee/call-batch.ts';
-import { neighbourObstacles } from './neighbours.ts';
+import { neighbourObstacles, sharedMemoryObstacles } from './neighbours.ts';
 import { OutsiderSearch } from './outsiders.ts';
 import { type ClassifiedDescriptor, type Survey, surveyProcess } from './preflight.ts';
 import { refuseUnsavable } from './process-view.ts';
@@ -74,7 +74,14 @@ function survey(pid: Pid): Survey | Problem {
       outsiders,
       savesItself: false,
     });
-    return { ...found, problems: [...found.problems, ...neighbourObstacles(found.process)] };
+    return {
+      ...found,
+      problems: [
+        ...found.problems,
+        ...neighbourObstacles(found.process),
+        ...sharedMemoryObstacles(pid, found.allMappings),
+      ],
+    };
   } catch (error) {
     return asProblem(pid, error);
   }
@@ -124,7 +131,7 @@ function collectFromOutside(
     leader: asTid(view.pid),
     flagsOfNewMappings: [],
     mappings,
-    files: { reference: () => 1 },
+    files: { reference: () => 1, object: () => 1 },
   });
   batch.run();
   return finish();

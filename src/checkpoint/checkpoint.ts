@@ -34,7 +34,7 @@ import { type CollectedTree, collectTree } from './collect.ts';
 import { writeContent } from './content.ts';
 import { type FrozenProcess, freezeProcess } from './freeze.ts';
 import { arenaFor, type GatheredPages, gatherPages, methodFor, type PageMethod } from './gather-pages.ts';
-import { neighbourObstacles } from './neighbours.ts';
+import { neighbourObstacles, sharedMemoryObstacles } from './neighbours.ts';
 import { needingRoom } from './no-room.ts';
 import { seccompObstacles } from './odd-threads.ts';
 import { discardingOutput, type Output } from './output.ts';
@@ -104,7 +104,8 @@ function preflight({ pid, savesItself }: CheckpointRequest, outsiders: OutsiderS
   const look = { ignoreDescriptors: nothing, ignoreMappings: nothing, outsiders, savesItself };
   const survey = tryOnRunningTarget(pid, savesItself, () => surveyProcess(pid, look));
   const neighbours = tryOnRunningTarget(pid, savesItself, () => neighbourObstacles({ pid, tids: listTasks(pid) }));
-  refuseIfAny(pid, [...(survey?.problems ?? []), ...(neighbours ?? [])]);
+  const sharers = tryOnRunningTarget(pid, savesItself, () => sharedMemoryObstacles(pid, survey?.allMappings ?? []));
+  refuseIfAny(pid, [...(survey?.problems ?? []), ...(neighbours ?? []), ...(sharers ?? [])]);
   for (const { mapping } of survey?.mappings ?? []) {
     if (mapping.path !== '') tryOnRunningTarget(pid, savesItself, () => lookAhead(mapping.path));
   }
@@ -259,7 +260,7 @@ class Save {
     const { agent, site } = needingRoom(pid, () => this.#bringAgentIn(frozen));
     const problems: Problem[] = [];
     const survey = this.#survey(agent, frozen);
-    problems.push(...survey.problems);
+    problems.push(...survey.problems, ...(kill ? sharedMemoryObstacles(pid, survey.allMappings) : []));
     this.#prepared.refuse(pid, problems);
     const options = {
       frozen,

@@ -15,22 +15,19 @@ import { registerFaults } from '../arch/x86/register-sanity.ts';
 import { type RegisterFile, readRegister } from '../arch/x86/registers.ts';
 import { threadAreaTable } from '../arch/x86/segments.ts';
 import { type XstateLayout, xcr0Of } from '../arch/x86/xstate.ts';
-import type { DescriptionRecord, FilesRecord, MappingState, TaskRecord } from '../image/tree.ts';
+import type { FilesRecord, MappingState, TaskRecord } from '../image/tree.ts';
 import { PERSONALITY } from '../kernel/abi/personality.ts';
 import { DEBUG_REGISTERS_OFFSET } from '../kernel/abi/ptrace.ts';
-import { duplicateFrom, hasSignalOwner } from '../kernel/calls/descriptors.ts';
 import { getThreadAreas, getXstate, hasIoPermissions, peekUser } from '../kernel/calls/ptrace.ts';
-import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { readPersonality } from '../procfs/personality.ts';
 import type { Waiting } from '../procfs/waiting.ts';
-import { collectMappedFile, type MappedFile } from '../resources/mapped-file.ts';
+import type { MappedFile } from '../resources/mapped-file.ts';
 import { processAspects, threadAspects } from '../resources/registry.ts';
-import type { DescriptorView, FileReferences, ProcessView, ShownFile } from '../resources/resource.ts';
+import type { ProcessView } from '../resources/resource.ts';
 import { wordsToKeep } from '../resources/vm-flags.ts';
 import { asTid, type LocalFd, remoteAddress } from '../support/brand.ts';
 import { endOfSectionHeaders } from '../support/elf-extent.ts';
 import type { Problem } from '../support/errors.ts';
-import { QuicksaveError } from '../support/errors.ts';
 import type { Agent } from '../tracee/agent.ts';
 import { CallBatch } from '../tracee/call-batch.ts';
 import { askForLocalDescriptors, readLocalDescriptors } from '../tracee/local-descriptors.ts';
@@ -39,6 +36,14 @@ import { readRemote } from '../tracee/remote-memory.ts';
 import { SingleCalls } from '../tracee/single-calls.ts';
 import type { StoppedTask } from '../tracee/stopped-task.ts';
 import { siteForThread, type VdsoSite } from '../tracee/vdso-site.ts';
+import {
+  CollectedFiles,
+  collectDescriptors,
+  collectNameless,
+  type Description,
+  type ObjectContent,
+  Objects,
+} from './collect-files.ts';
 import type { FrozenProcess } from './freeze.ts';
 import type { ClassifiedDescriptor, ClassifiedMapping, Survey } from './preflight.ts';
 
@@ -56,7 +61,7 @@ export interface CollectedTree {
   readonly aspects: Record<string, unknown>;
   readonly threads: readonly CollectedThread[];
   readonly mappedFiles: readonly { objref: number; state: MappedFile }[];
-  readonly descriptions: readonly { objref: number; record: DescriptionRecord }[];
+  readonly descriptions: readonly Description[];
   readonly files: FilesRecord;
   /** Objects whose bytes go into the image, open until {@link closeContents}. */
   readonly contents: readonly ObjectContent[];
@@ -67,56 +72,8 @@ export interface CollectedTree {
   readonly remarks: readonly string[];
 }
 
-export interface ObjectContent {
-  readonly objref: number;
-  readonly own: OwnedFd;
-  readonly sizeBytes: number;
-}
-
-/** Gives out object references: 1 is the memory, 2 the descriptor table. */
-class Objects {
-  #next = 3;
-  next(): number {
-    return this.#next++;
-  }
-}
-
 const MEMORY_OBJECT = 1;
 const FILES_OBJECT = 2;
-
-class CollectedFiles implements FileReferences {
-  readonly found: { objref: number; state: MappedFile }[] = [];
-  readonly #objects: Objects;
-  readonly #known = new Map<string, { objref: number; shown: ShownFile | undefined }>();
-  readonly #problems: Problem[];
-
-  constructor(objects: Objects, problems: Problem[]) {
-    this.#objects = objects;
-    this.#problems = problems;
-  }
-
-  reference(link: string, path: string, writable = false, shown?: ShownFile): number {
-    const key = `${writable ? 'w' : 'r'} ${path}`;
-    const known = this.#known.get(key);
-    if (known !== undefined && isSameShown(known.shown, shown)) return known.objref;
-    const objref = this.#objects.next();
-    this.#known.set(key, { objref, shown });
-    try {
-      this.found.push({ objref, state: collectMappedFile(link, path, writable, shown) });
-    } catch (error) {
-      if (!(error instanceof QuicksaveError)) throw error;
-      const { code, message, remedy } = error;
-      this.#problems.push({ code, path: ['mapped file', path], message, ...(remedy === undefined ? {} : { remedy }) });
-    }
-    return objref;
-  }
-}
-
-/** A mount over a file gives its path to another one: then the paths are equal, and one of the two is refused. */
-const isSameShown = (a: ShownFile | undefined, b: ShownFile | undefined): boolean =>
-  a === undefined ||
-  b === undefined ||
-  (a.inode === b.inode && a.device.major === b.device.major && a.device.minor === b.device.minor);
 
 export interface CollectOptions {
   readonly frozen: FrozenProcess;
@@ -166,7 +123,9 @@ export function collectTree(options: CollectOptions): CollectedTree {
   agent.pause();
   const aspects = Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
   const mappings = survey.mappings.map((one) => describeMapping(one, source, protectionKeys));
-  const { descriptions, table, contents } = collectDescriptors(survey.descriptors, options, objects);
+  const described = { pid: frozen.pid, pidfd: options.pidfd, descriptors: survey.descriptors, problems };
+  const { descriptions, table, contents } = collectDescriptors(described, objects);
+  collectNameless(files.nameless, described, { descriptions, contents });
   const remarks: string[] = [];
   const threads = frozen.tasks.map((task, index) => ({
     tid: task.tid,
@@ -345,47 +304,6 @@ function describeMapping(
     kind: kind.kind,
     state: kind.collect(mapping, source),
   };
-}
-
-function collectDescriptors(
-  found: readonly ClassifiedDescriptor[],
-  { frozen, pidfd, problems }: CollectOptions,
-  objects: Objects,
-): Pick<CollectedTree, 'descriptions' | 'contents'> & { table: FilesRecord } {
-  const contents: ObjectContent[] = [];
-  const entries: FilesRecord['entries'] = [];
-  const descriptions = found.map(({ view, kind, closeOnExec }) => {
-    const objref = objects.next();
-    view.numbers.forEach((fd, index) => {
-      entries.push({ fd, object: objref, closeOnExec: closeOnExec[index] ?? false });
-    });
-    const own = duplicateFrom(pidfd, view.fd, frozen.pid);
-    let contentBytes = 0;
-    try {
-      problems.push(...signalObstacles(view, own.number));
-      const state = kind.collect({ ...view, own: own.number });
-      contentBytes = kind.contentBytes?.(state) ?? 0;
-      return { objref, record: { kind: kind.kind, state, contentBytes } };
-    } finally {
-      if (contentBytes > 0) contents.push({ objref, own, sizeBytes: contentBytes });
-      else own.close();
-    }
-  });
-  entries.sort((a, b) => a.fd - b.fd);
-  return { descriptions, contents, table: { entries } };
-}
-
-/** F_SETOWN and F_SETSIG belong to the open file description and matter even without O_ASYNC (fcntl(2)). */
-function signalObstacles({ pid, fd, descriptor }: DescriptorView, own: LocalFd): Problem[] {
-  if (!hasSignalOwner(own)) return [];
-  return [
-    {
-      code: 'signal-driven-io',
-      path: [`pid ${pid}`, `fd ${fd}`, descriptor.target],
-      message: 'It has an owner or a signal for readiness (F_SETOWN, F_SETSIG), which cannot be saved yet.',
-      remedy: 'Save it when the program has closed it.',
-    },
-  ];
 }
 
 function remarkOn({ view, kind }: ClassifiedDescriptor, state: unknown): string[] {

@@ -1,5 +1,5 @@
 /** Everything that stands in the way of saving a process, found from outside: the same list before and after freezing. */
-import { statSync } from 'node:fs';
+import { type BigIntStats, statSync } from 'node:fs';
 import { OPEN } from '../kernel/abi/fcntl.ts';
 import { STAT } from '../kernel/abi/stat.ts';
 import { compareDescriptions, isSameDescription } from '../kernel/calls/descriptors.ts';
@@ -152,20 +152,22 @@ interface Seen {
 function lookAt(pid: Pid, descriptor: Descriptor): Seen | undefined {
   const now = statSync(`/proc/${pid}/fd/${descriptor.fd}`, { bigint: true, throwIfNoEntry: false });
   if (now === undefined) return undefined;
+  return { descriptor, info: readFdinfo(pid, descriptor.fd), stat: statFrom(now) };
+}
+
+export const statOf = (path: string): DescriptorStat => statFrom(statSync(path, { bigint: true }));
+
+function statFrom(now: BigIntStats): DescriptorStat {
   return {
-    descriptor,
-    info: readFdinfo(pid, descriptor.fd),
-    stat: {
-      mode: Number(now.mode),
-      uid: Number(now.uid),
-      gid: Number(now.gid),
-      device: Number(now.dev),
-      inode: now.ino,
-      rawDevice: Number(now.rdev),
-      sizeBytes: now.size,
-      modifiedNs: now.mtimeNs,
-      links: now.nlink,
-    },
+    mode: Number(now.mode),
+    uid: Number(now.uid),
+    gid: Number(now.gid),
+    device: Number(now.dev),
+    inode: now.ino,
+    rawDevice: Number(now.rdev),
+    sizeBytes: now.size,
+    modifiedNs: now.mtimeNs,
+    links: now.nlink,
   };
 }
 

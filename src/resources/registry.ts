@@ -6,12 +6,15 @@ import { directory } from './files/directory.ts';
 import { epoll } from './files/epoll.ts';
 import { eventfd } from './files/eventfd.ts';
 import { externalStream } from './files/external-stream.ts';
+import { memfd } from './files/memfd.ts';
 import { memoryDevice } from './files/memory-device.ts';
 import { pipe } from './files/pipe.ts';
 import { regularFile } from './files/regular-file.ts';
+import { sharedMemory } from './files/shared-memory.ts';
 import { unlinkedFile } from './files/unlinked-file.ts';
 import { privateFile, sharedFile } from './memory/file-mappings.ts';
 import { kernelMapping } from './memory/kernel-mappings.ts';
+import { privateObject, sharedObject } from './memory/object-mappings.ts';
 import { privateAnonymous } from './memory/private-anonymous.ts';
 import { credentials } from './process/credentials.ts';
 import { fileSystemContext } from './process/file-system-context.ts';
@@ -77,6 +80,8 @@ export const threadAspects: readonly ThreadAspect<unknown>[] = [
 
 export const descriptorKinds: readonly DescriptorKind<unknown>[] = [
   regularFile,
+  memfd,
+  sharedMemory,
   unlinkedFile,
   directory,
   memoryDevice,
@@ -89,6 +94,8 @@ export const descriptorKinds: readonly DescriptorKind<unknown>[] = [
 export const mappingKinds: readonly MappingKind<unknown>[] = [
   kernelMapping,
   privateAnonymous,
+  privateObject,
+  sharedObject,
   privateFile,
   sharedFile,
 ].map((kind) => erase<MappingKind<unknown>>(kind));

@@ -52,6 +52,8 @@ export type ShownFile = Pick<MapsEntry, 'device' | 'inode'>;
 export interface FileReferences {
   /** The object for the file behind `link` (a link in /proc, such as /proc/PID/exe); `shown` is what maps says of it. */
   reference(link: string, path: string, writable?: boolean, shown?: ShownFile): number;
+  /** The object for a file without a name: a description that no descriptor need have, with its bytes. */
+  object(link: string, path: string, writable: boolean): number;
 }
 
 export interface CollectedThread {
@@ -190,6 +192,8 @@ export interface DescriptorKind<State> {
   readonly restore: (state: NoInfer<State>, world: RestoredDescriptors) => OwnedFd;
   /** Where {@link contentBytes} go: something that can be written whatever the descriptor's own mode is. */
   readonly contentTarget?: (state: NoInfer<State>, world: RestoredDescriptors) => OwnedFd;
+  /** Called when its content is in it: what would have been in the way of that. `own` is what {@link restore} has made. */
+  readonly settle?: (state: NoInfer<State>, own: LocalFd) => void;
   /**
    * Calls inside the process, once all descriptors are in place and this one at `fd`: what belongs to the process, or refers
    * to other descriptors. Who has more to ask than fits runs the batch in between.
@@ -210,6 +214,8 @@ export interface MappingPlan {
   readonly flags: number;
   /** The file object behind it, 0 for none. */
   readonly file: number;
+  /** That object is a description of a kind whose content the image carries. */
+  readonly nameless?: boolean;
   /** A name for PR_SET_VMA, '' for none. */
   readonly name: string;
 }

@@ -254,7 +254,7 @@ function planMapping(state: MappingState, model: ImageModel, host: MappingHost, 
   const made = kind.mapping(own);
   const [refused] = made === undefined ? [] : refusedWords(state.flags);
   if (refused !== undefined) throw new ImageError('bad-record', `${where}: it has ${refused}.`);
-  if (made !== undefined && made.file !== 0 && !model.mappedFiles.has(made.file)) {
+  if (made !== undefined && made.file !== 0 && !hasFile(model, made)) {
     throw new ImageError('bad-record', `${where}: its file is object ${made.file}, which is not there.`);
   }
   const specialName = made === undefined ? (own as { name: string }).name : '';
@@ -276,6 +276,13 @@ function planMapping(state: MappingState, model: ImageModel, host: MappingHost, 
     locking: lockingOf(state.flags),
   };
 }
+
+/** A file with a name, or a description that has one no more. */
+const hasFile = ({ descriptions, mappedFiles }: ImageModel, { file, nameless }: MappingPlan): boolean =>
+  nameless ? mayBeMapped(descriptions.get(file)?.kind) : mappedFiles.has(file);
+
+const mayBeMapped = (kind: string | undefined): boolean =>
+  descriptorKinds.some((candidate) => candidate.kind === kind && candidate.contentTarget !== undefined);
 
 function kernelMappingProblems(name: string, state: MappingState, { kernelMemory }: MappingHost): Problem[] {
   if (kernelMemory === undefined || kernelMemory.mappings.get(name) === state.end - state.start) return [];

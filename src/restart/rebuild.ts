@@ -116,10 +116,10 @@ export class Rebuild {
     this.#takeDescriptors();
     this.#aspects('early');
     this.#clearAddressSpace();
+    this.#makeObjects(streams);
     this.#receiveMappedFiles();
     takeProtectionKeys(new CallBatch(this.#live), this.#plan.protectionKeys, this.#keysOfMappings);
     this.#makeMappings();
-    this.#makeObjects(streams);
     return this.#plan.pid;
   }
 
@@ -187,7 +187,8 @@ export class Rebuild {
       batch.bytes(limit.bytes).address,
       0,
     );
-    const least = Math.max(highest, this.#plan.entries.length, this.#plan.mappedFiles.size) + 1;
+    const mapped = this.#plan.mappedFiles.size + this.#mappedObjects.length;
+    const least = Math.max(highest, this.#plan.entries.length, mapped) + 1;
     const doorbell = [...agent.ownDescriptors].find((fd) => fd >= 0) ?? -1;
     const moved = batch.call('move the doorbell', SYS.fcntl, doorbell, FCNTL.F_DUPFD_CLOEXEC, least);
     batch.run();
@@ -253,18 +254,23 @@ export class Rebuild {
   }
 
   #receiveMappedFiles(): void {
-    const objrefs = [...this.#plan.mappedFiles.keys()];
+    const files = [...this.#plan.mappedFiles];
+    const objrefs = [...files.map(([objref]) => objref), ...this.#mappedObjects];
     const opened: OwnedFd[] = [];
     try {
-      for (const objref of objrefs) {
-        const file = this.#plan.mappedFiles.get(objref);
-        if (file !== undefined) opened.push(openMappedFile(file));
-      }
-      const numbers = this.#handOver(opened.map((file) => file.number));
+      for (const [, file] of files) opened.push(openMappedFile(file));
+      const objects = this.#mappedObjects.map((objref) => must(this.#objects.get(objref)).number);
+      const numbers = this.#handOver([...opened.map((file) => file.number), ...objects]);
       this.#fileNumbers = new Map(objrefs.map((objref, index) => [objref, numbers[index] ?? -1]));
     } finally {
       for (const file of opened) file.close();
     }
+  }
+
+  /** Descriptions that mappings refer to. */
+  get #mappedObjects(): number[] {
+    const nameless = this.#plan.mappings.flatMap(({ made }) => (made?.nameless ? [made.file] : []));
+    return [...new Set(nameless)];
   }
 
   /** Sends descriptors of ours; the result are their numbers in the process, the lowest free ones in order. */
@@ -399,6 +405,9 @@ export class Rebuild {
    * below the one that it arrived at, so that no other is overwritten before it has moved.
    */
   #handOverDescriptors(): void {
+    for (const { objref, kind, state } of this.#plan.descriptions) {
+      kind.settle?.(state, must(this.#objects.get(objref)).number);
+    }
     const arrived = this.#handOver(this.#plan.entries.map(({ object }) => must(this.#objects.get(object)).number));
     this.#closeObjects();
     this.#placeDescriptors(arrived);

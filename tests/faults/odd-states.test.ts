@@ -43,7 +43,7 @@ test.each([
     /holds a lock/,
   ],
   ['a path that is no text', 'f = open(b"\\xff\\xfe", "w")', /is not UTF-8/],
-  ['shared memory', 'import mmap\nm = mmap.mmap(-1, 4096)', /shared memory without a file/],
+  ['a System V segment', systemVSegment(), /cannot be made again yet \(\/SYSV00000000\)/],
 ])('a program with %s is refused', async (_, body, sentence) => {
   const folder = newFolder();
   const target = start(folder, 'python3', python(body));
@@ -51,6 +51,17 @@ test.each([
   expect(await refused(target.pid)).toMatch(sentence);
   expect(stateOf(target.pid)).toBe('S');
 });
+
+/** shmget(2) and shmat(2); it goes when nobody has it mapped any more. */
+function systemVSegment(): string {
+  const calls = [
+    'import ctypes\nc = ctypes.CDLL(None)',
+    'i = c.shmget(0, 4096, 0o600); assert i >= 0',
+    'c.shmat.restype = ctypes.c_void_p; assert c.shmat(i, None, 0) > 0',
+    'assert c.shmctl(i, 0, None) == 0',
+  ];
+  return calls.join('\n');
+}
 
 /** python3 has no timer_create(2): the call itself, on CLOCK_MONOTONIC and with SIGALRM. */
 function posixTimer(): string {

@@ -40,6 +40,7 @@ async function crash(pid: number): Promise<void> {
 describe.each([
   { name: 'memory-kinds' },
   { name: 'memory-kinds', flags: ['-m32'] },
+  { name: 'memory-objects' },
   { name: 'process-state' },
   { name: 'thread-state' },
   { name: 'open-files' },

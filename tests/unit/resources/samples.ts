@@ -141,6 +141,19 @@ export const descriptorStates = {
       { kind: 'FLOCK', exclusive: true, start: 0n, length: 0n },
     ],
   },
+  memfd: {
+    name: 'pool',
+    inode: 2n ** 40n,
+    flags: OPEN.O_RDWR,
+    mode: 0o777,
+    owner: { uid: 0, gid: 2 ** 32 - 2 },
+    seals: 0x17,
+    position: 2n ** 33n,
+    sizeBytes: 5000,
+    carries: true,
+    locks: [{ kind: 'FLOCK', exclusive: true, start: 0n, length: 0n }],
+  },
+  'shared-memory': { inode: 2n ** 40n, sizeBytes: 8192, carries: true },
   'unlinked-file': {
     path: '/tmp/gone',
     inode: 2n ** 40n,
@@ -179,6 +192,8 @@ export const mappingStates = {
   anonymous: { name: 'arena' },
   'private-file': { file: 3 },
   'shared-file': { file: 4 },
+  'private-object': { object: 5 },
+  'shared-object': { object: 6 },
 } satisfies States;
 
 export const mappedFileState = { file: identity, buildId: 'ab12', writable: true };

@@ -67,6 +67,7 @@ export const looks = {
   file: { target: '/var/log/worker', mode: type(STAT.S_IFREG, 0o644) },
   unlinked: { target: '/tmp/gone (deleted)', mode: type(STAT.S_IFREG), links: 0n },
   memfd: { target: '/memfd:pool (deleted)', mode: type(STAT.S_IFREG), links: 0n },
+  anonymousMemory: { target: '/dev/zero (deleted)', mode: type(STAT.S_IFREG), links: 0n },
   sharedMemory: { target: '/SYSV00000000 (deleted)', mode: type(STAT.S_IFREG), links: 0n },
   directory: { target: '/srv', mode: type(STAT.S_IFDIR) },
   null: { target: '/dev/null', mode: type(STAT.S_IFCHR), rawDevice: device(1, 3) },
@@ -106,5 +107,5 @@ export function processWithFiles(asked: AskedFile[] = []): CollectedProcess {
     asked.push({ link, path, writable });
     return 7;
   };
-  return { pid: PID, files: { reference } } as unknown as CollectedProcess;
+  return { pid: PID, files: { reference, object: reference } } as unknown as CollectedProcess;
 }
