@@ -16,14 +16,17 @@ import { type RegisterFile, readRegister } from '../arch/x86/registers.ts';
 import { threadAreaTable } from '../arch/x86/segments.ts';
 import { type XstateLayout, xcr0Of } from '../arch/x86/xstate.ts';
 import type { FilesRecord, MappingState, TaskRecord } from '../image/tree.ts';
+import { OPEN } from '../kernel/abi/fcntl.ts';
 import { PERSONALITY } from '../kernel/abi/personality.ts';
 import { DEBUG_REGISTERS_OFFSET } from '../kernel/abi/ptrace.ts';
+import { openFile } from '../kernel/calls/descriptors.ts';
 import { getThreadAreas, getXstate, hasIoPermissions, peekUser } from '../kernel/calls/ptrace.ts';
+import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { readPersonality } from '../procfs/personality.ts';
 import type { Waiting } from '../procfs/waiting.ts';
 import type { MappedFile } from '../resources/mapped-file.ts';
 import { processAspects, threadAspects } from '../resources/registry.ts';
-import type { ProcessView } from '../resources/resource.ts';
+import type { CollectedProcess, ProcessView } from '../resources/resource.ts';
 import { wordsToKeep } from '../resources/vm-flags.ts';
 import { asTid, type LocalFd, remoteAddress } from '../support/brand.ts';
 import { endOfSectionHeaders } from '../support/elf-extent.ts';
@@ -45,6 +48,7 @@ import {
   Objects,
 } from './collect-files.ts';
 import type { FrozenProcess } from './freeze.ts';
+import { guardPages } from './page-plan.ts';
 import type { ClassifiedDescriptor, ClassifiedMapping, Survey } from './preflight.ts';
 
 export interface CollectedThread {
@@ -56,6 +60,9 @@ export interface CollectedThread {
   readonly threadAreas: Buffer;
 }
 
+/** What the page plan does not say. */
+export type CollectedMapping = Omit<MappingState, 'hasPages' | 'guards'> & Partial<Pick<MappingState, 'guards'>>;
+
 export interface CollectedTree {
   readonly task: TaskRecord;
   readonly aspects: Record<string, unknown>;
@@ -65,7 +72,7 @@ export interface CollectedTree {
   readonly files: FilesRecord;
   /** Objects whose bytes go into the image, open until {@link closeContents}. */
   readonly contents: readonly ObjectContent[];
-  readonly mappings: readonly Omit<MappingState, 'hasPages'>[];
+  readonly mappings: readonly CollectedMapping[];
   readonly protectionKeys: ProtectionKeys;
   /** The LDT, as far as it is in use. */
   readonly localDescriptors: Buffer;
@@ -122,7 +129,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
   // What is read last may ask ptrace(2), for which the leader must stand still.
   agent.pause();
   const aspects = Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
-  const mappings = survey.mappings.map((one) => describeMapping(one, source, protectionKeys));
+  const mappings = describeMappings(survey.mappings, source, protectionKeys);
   const described = { pid: frozen.pid, pidfd: options.pidfd, descriptors: survey.descriptors, problems };
   const { descriptions, table, contents } = collectDescriptors(described, objects);
   collectNameless(files.nameless, described, { descriptions, contents });
@@ -288,11 +295,31 @@ function waitsIn({ tid, registers }: StoppedTask, { waits }: CollectOptions): st
   return isSameWait ? waited.function : '';
 }
 
+function describeMappings(
+  mappings: readonly ClassifiedMapping[],
+  source: CollectedProcess,
+  keys: ProtectionKeys,
+): CollectedMapping[] {
+  let pagemap: OwnedFd | undefined;
+  const openPagemap = (): LocalFd => {
+    pagemap ??= openFile(`/proc/${source.pid}/pagemap`, OPEN.O_RDONLY);
+    return pagemap.number;
+  };
+  try {
+    return mappings.map((one) => {
+      const guards = guardPages(openPagemap, one.mapping);
+      return { ...describeMapping(one, source, keys), ...(guards.length > 0 ? { guards } : {}) };
+    });
+  } finally {
+    pagemap?.close();
+  }
+}
+
 function describeMapping(
   { mapping, kind }: ClassifiedMapping,
-  source: Parameters<typeof kind.collect>[1],
+  source: CollectedProcess,
   { executeOnly }: ProtectionKeys,
-): Omit<MappingState, 'hasPages'> {
+): CollectedMapping {
   return {
     start: mapping.start,
     end: mapping.end,

@@ -146,6 +146,7 @@ export class ModelBuilder {
       if (mapping.start < (this.#mappings.at(-1)?.end ?? 0))
         throw badRecord(where, `${name} overlaps the one before it`);
       if (mapping.offset % PAGE !== 0) throw badRecord(where, `${name} has an offset that is not a page's`);
+      refuseStrayGuards(mapping, where);
       this.#mappings.push(mapping);
     }
   }
@@ -239,6 +240,20 @@ export class ModelBuilder {
         at = mapping.end;
       }
     }
+  }
+}
+
+function refuseStrayGuards({ start, end, guards }: MappingState, where: string): void {
+  let last = start;
+  for (const guard of guards) {
+    const stop = guard.start + guard.pages * PAGE;
+    if (guard.start < last || stop > end) {
+      throw badRecord(
+        where,
+        `mapping 0x${start.toString(16)} has a guard page at 0x${guard.start.toString(16)}, where none can be`,
+      );
+    }
+    last = stop;
   }
 }
 

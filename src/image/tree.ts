@@ -67,6 +67,8 @@ export type FilesRecord = v.InferOutput<typeof FilesRecord>;
 
 const MAX_MAPPINGS = 1 << 24;
 
+const MAX_GUARDS = 1 << 20;
+
 /** One mapping. `protection` is PROT_READ 1, PROT_WRITE 2, PROT_EXEC 4 of mmap(2). */
 export const MappingState = v.strictObject({
   start: pageAddress,
@@ -77,6 +79,11 @@ export const MappingState = v.strictObject({
   protectionKey: v.optional(integerBetween(0, 15), 0),
   /** Words of the VmFlags line that have to be set again. */
   flags: boundedArray(boundedString(2), 32),
+  /** Pages of MADV_GUARD_INSTALL, ascending. Images from before them do not have it. */
+  guards: v.optional(
+    boundedArray(v.strictObject({ start: pageAddress, pages: integerBetween(1, 2 ** 35) }), MAX_GUARDS),
+    [],
+  ),
   kind: boundedString(64),
   state: v.unknown(),
   /** The image carries pages of it. */

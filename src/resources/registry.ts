@@ -12,6 +12,7 @@ import { pipe } from './files/pipe.ts';
 import { regularFile } from './files/regular-file.ts';
 import { sharedMemory } from './files/shared-memory.ts';
 import { unlinkedFile } from './files/unlinked-file.ts';
+import { droppable } from './memory/droppable.ts';
 import { privateFile, sharedFile } from './memory/file-mappings.ts';
 import { kernelMapping } from './memory/kernel-mappings.ts';
 import { privateObject, sharedObject } from './memory/object-mappings.ts';
@@ -94,6 +95,7 @@ export const descriptorKinds: readonly DescriptorKind<unknown>[] = [
 export const mappingKinds: readonly MappingKind<unknown>[] = [
   kernelMapping,
   privateAnonymous,
+  droppable,
   privateObject,
   sharedObject,
   privateFile,

@@ -14,11 +14,11 @@ import { type MappedFile, mappedFileSchema, planMappedFile } from '../resources/
 import { noPidChoice } from '../resources/pid-choice.ts';
 import { descriptorKinds, mappingKinds, processAspects, threadAspects } from '../resources/registry.ts';
 import type { DescriptorKind, MappingPlan, ProcessAspect, StateSchema, ThreadAspect } from '../resources/resource.ts';
-import { adviceOf, type Locking, lockingOf, mmapFlagsOf, refusedWords } from '../resources/vm-flags.ts';
+import { adviceOf, isSealed, type Locking, lockingOf, mmapFlagsOf, refusedWords } from '../resources/vm-flags.ts';
 import { asPid, asTid, type Tid } from '../support/brand.ts';
 import { ImageError, type Problem, RefusedError } from '../support/errors.ts';
 import type { ProtectionKeys } from '../tracee/protection-keys.ts';
-import type { KernelMemory, RestartHost } from './host.ts';
+import type { KernelMemory, MemoryFeature, RestartHost } from './host.ts';
 import { takenPids } from './taken-pids.ts';
 
 export interface PlannedMapping {
@@ -28,6 +28,7 @@ export interface PlannedMapping {
   readonly specialName: string;
   readonly advice: readonly number[];
   readonly locking: Locking;
+  readonly sealed: boolean;
 }
 
 export interface PlannedThread {
@@ -267,6 +268,7 @@ function planMapping(state: MappingState, model: ImageModel, host: MappingHost, 
       remedy: 'Restart it on a kernel that has them.',
     });
   }
+  if (made !== undefined) problems.push(...missingFeatures(state, host));
   const flags = made === undefined ? 0 : made.flags | mmapFlagsOf(state.flags) | MAP.MAP_FIXED_NOREPLACE;
   return {
     state,
@@ -274,7 +276,30 @@ function planMapping(state: MappingState, model: ImageModel, host: MappingHost, 
     specialName,
     advice: adviceOf(state.flags),
     locking: lockingOf(state.flags),
+    sealed: isSealed(state.flags),
   };
+}
+
+const FEATURES: Record<MemoryFeature, string> = {
+  'guard-pages': 'guard pages (MADV_GUARD_INSTALL, Linux 6.13)',
+  sealing: 'a seal (mseal, Linux 6.10)',
+  droppable: 'memory that the kernel may drop (MAP_DROPPABLE, Linux 6.11)',
+};
+
+function missingFeatures({ start, guards, flags, kind }: MappingState, host: MappingHost): Problem[] {
+  const needed: MemoryFeature[] = [
+    ...(guards.length > 0 ? (['guard-pages'] as const) : []),
+    ...(isSealed(flags) ? (['sealing'] as const) : []),
+    ...(kind === 'droppable' ? (['droppable'] as const) : []),
+  ];
+  return needed
+    .filter((feature) => !host.memoryFeatures.has(feature))
+    .map((feature) => ({
+      code: 'no-such-memory',
+      path: [`mapping 0x${start.toString(16)}`],
+      message: `It has ${FEATURES[feature]}, which this kernel does not know.`,
+      remedy: 'Restart it on a newer kernel.',
+    }));
 }
 
 /** A file with a name, or a description that has one no more. */

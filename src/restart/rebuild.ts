@@ -4,7 +4,7 @@
  */
 import { stubProgram, stubProgram32 } from '../arch/x86/stub-elf.ts';
 import { FCNTL, OPEN } from '../kernel/abi/fcntl.ts';
-import { MLOCK, MREMAP, PROT } from '../kernel/abi/mman.ts';
+import { MADV, MLOCK, MREMAP, PROT } from '../kernel/abi/mman.ts';
 import { PR } from '../kernel/abi/prctl.ts';
 import { PTRACE } from '../kernel/abi/ptrace.ts';
 import { RLIMIT } from '../kernel/abi/resource.ts';
@@ -336,6 +336,7 @@ export class Rebuild {
     giveBackProtectionKeys(new CallBatch(this.#live), this.#plan.protectionKeys, this.#keysOfMappings);
     this.#aspects('memory');
     writeLocalDescriptors(new CallBatch(this.#live), this.#plan.localDescriptors);
+    this.#sealMappings();
     this.#closeMappedFiles();
     this.#handOverDescriptors();
     const agent = this.#live;
@@ -365,7 +366,19 @@ export class Rebuild {
     for (const mapping of this.#plan.mappings) {
       if (mapping.made === undefined) continue;
       if (!batch.hasRoomFor(16, 512)) batch.run();
+      installGuards(batch, mapping.state);
       finishMapping(batch, mapping, mapping.made.name);
+    }
+    batch.run();
+  }
+
+  /** When nothing about them is changed any more. */
+  #sealMappings(): void {
+    const batch = new CallBatch(this.#live);
+    for (const { sealed, made, state } of this.#plan.mappings) {
+      if (!sealed || made === undefined) continue;
+      if (!batch.hasRoomFor(1, 0)) batch.run();
+      batch.call(`seal 0x${state.start.toString(16)}`, SYS.mseal, state.start, state.end - state.start, 0);
     }
     batch.run();
   }
@@ -523,6 +536,14 @@ const runnerOf = (agent: Agent): BatchRunner => ({
 function must<T>(value: T | undefined): T {
   if (value === undefined) throw new Error('the plan is inconsistent');
   return value;
+}
+
+/** There may be as many as there are threads in it, or more. */
+function installGuards(batch: CallBatch, { guards }: PlannedMapping['state']): void {
+  for (const { start, pages } of guards) {
+    if (!batch.hasRoomFor(16, 512)) batch.run();
+    batch.call(`guard 0x${start.toString(16)}`, SYS.madvise, start, pages * PAGE, MADV.MADV_GUARD_INSTALL);
+  }
 }
 
 function finishMapping(batch: CallBatch, { state, advice, locking }: PlannedMapping, name: string): void {

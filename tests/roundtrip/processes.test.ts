@@ -24,6 +24,7 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'memory-kinds', keeps: 'memory of every kind, and the map itself' },
   { name: 'memory-objects', keeps: 'memory that is a file without a name' },
   { name: 'memory-objects', keeps: 'such memory of a 32-bit program', ...m32 },
+  { name: 'newer-memory', keeps: 'guard pages, droppable memory and seals' },
   { name: 'process-state', keeps: 'what belongs to the process' },
   { name: 'thread-state', keeps: 'what belongs to each thread' },
   { name: 'full-signal-queue', keeps: 'signals that wait without their siginfo' },

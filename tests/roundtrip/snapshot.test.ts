@@ -41,6 +41,7 @@ describe.each([
   { name: 'memory-kinds' },
   { name: 'memory-kinds', flags: ['-m32'] },
   { name: 'memory-objects' },
+  { name: 'newer-memory' },
   { name: 'process-state' },
   { name: 'thread-state' },
   { name: 'open-files' },

@@ -192,6 +192,7 @@ export const mappingStates = {
   anonymous: { name: 'arena' },
   'private-file': { file: 3 },
   'shared-file': { file: 4 },
+  droppable: {},
   'private-object': { object: 5 },
   'shared-object': { object: 6 },
 } satisfies States;

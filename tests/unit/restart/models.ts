@@ -33,6 +33,7 @@ export const goodHost: RestartHost = {
   kernelMemory32: () => ({ vdsoSha256: 'face', mappings: new Map([['[vdso]', VDSO_SIZE]]) }),
   mayChoosePids: true,
   mayNameMemory: true,
+  memoryFeatures: new Set(['guard-pages', 'sealing', 'droppable']),
 };
 
 const { uid, gid, groups, capInheritable, capPermitted, capEffective, capBounding, capAmbient } = status;
@@ -79,6 +80,7 @@ export function mapping(kind: string, start: number, state: unknown, others: Par
     offset: 0,
     protectionKey: 0,
     flags: [],
+    guards: [],
     kind,
     state,
     hasPages: false,
