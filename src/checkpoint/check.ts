@@ -69,7 +69,12 @@ const canBeLookedAt = ({ code }: Problem): boolean => code === 'already-traced' 
 function survey(pid: Pid): Survey | Problem {
   const outsiders = new OutsiderSearch(pid);
   try {
-    const found = surveyProcess(pid, { ignoreDescriptors: new Set(), ignoreMappings: new Set(), outsiders });
+    const found = surveyProcess(pid, {
+      ignoreDescriptors: new Set(),
+      ignoreMappings: new Set(),
+      outsiders,
+      savesItself: false,
+    });
     return {
       ...found,
       problems: [

@@ -91,6 +91,8 @@ export interface CollectOptions {
   readonly layout: XstateLayout;
   /** Where threads waited that were in restart_syscall(2) before they were stopped. */
   readonly waits: ReadonlyMap<number, Waiting>;
+  /** Us, if the process saves itself. */
+  readonly saver: TaskRecord['saver'];
   /** Found on the way; the caller refuses if there are any. */
   readonly problems: Problem[];
 }
@@ -139,7 +141,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
     ...collectRegisters(task, localDescriptors, options, remarks),
   }));
   return {
-    task: describeTask(frozen, survey),
+    task: describeTask(options),
     aspects,
     threads,
     mappedFiles: files.found,
@@ -163,7 +165,7 @@ const lossesOf = ({ tid, aspects }: CollectedThread): string[] =>
 
 const LAYOUT_BITS = PERSONALITY.ADDR_COMPAT_LAYOUT | PERSONALITY.ADDR_LIMIT_3GB;
 
-function describeTask(frozen: FrozenProcess, survey: Survey): TaskRecord {
+function describeTask({ frozen, survey, saver }: CollectOptions): TaskRecord {
   const vdso = survey.mappings.find(({ mapping }) => mapping.special === '[vdso]')?.mapping;
   const image = vdso === undefined ? Buffer.alloc(0) : readRemote(frozen.pid, vdso.start, vdso.end - vdso.start);
   return {
@@ -175,6 +177,7 @@ function describeTask(frozen: FrozenProcess, survey: Survey): TaskRecord {
     vdso: { sha256: createHash('sha256').update(elfPart(image)).digest('hex') },
     addressBits: survey.process.is32Bit ? 32 : 64,
     layoutBits: readPersonality(frozen.pid) & LAYOUT_BITS,
+    ...(saver === undefined ? {} : { saver }),
   };
 }
 

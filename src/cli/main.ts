@@ -16,7 +16,8 @@ function program(): Command {
   root
     .command('checkpoint')
     .description('save a running process; it goes on')
-    .argument('<pid>', 'process to save')
+    .argument('[pid]', 'process to save')
+    .option('--self', 'save the process that runs this command: exit status 0 there, 3 when it has been restarted')
     .requiredOption('-o, --output <file>', 'where the image goes; - is standard output')
     .option('--kill', 'end the process once the image is safely on disk')
     .option('--compress [method]', 'compress pages: none, zstd or zstd:LEVEL', 'none')

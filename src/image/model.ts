@@ -90,6 +90,9 @@ export class ModelBuilder {
     if (record.objref !== task.pid) throw badRecord(where, 'its objref is not its pid');
     if (task.threads[0] !== task.pid) throw badRecord(where, 'its first thread is not the group leader');
     if (new Set(task.threads).size !== task.threads.length) throw badRecord(where, 'a thread is there twice');
+    if (task.saver !== undefined && task.threads.includes(task.saver.pid)) {
+      throw badRecord(where, 'its saver is one of its threads');
+    }
   }
 
   taskState(record: MetadataRecord, where: string): void {

@@ -31,6 +31,8 @@ export const TaskRecord = v.strictObject({
   addressBits: v.optional(v.picklist([32, 64]), 64),
   /** Those bits of personality(2) that only execve(2) heeds. Images from before them do not say it. */
   layoutBits: v.optional(u32, 0),
+  /** The command that the process ran to save itself: its child, which is not in the image. */
+  saver: v.optional(v.strictObject({ pid: taskId, leads: v.picklist(['nothing', 'group', 'session']) })),
 });
 export type TaskRecord = v.InferOutput<typeof TaskRecord>;
 

@@ -52,6 +52,8 @@ export interface ProcessInspection {
   readonly vdsoSha256: string;
   /** Only of a 32-bit program. */
   readonly addressBits?: 32;
+  /** Of one that saved itself: the command that it ran for that. */
+  readonly saver?: { readonly pid: number; readonly leads: string };
   /** Entries of its LDT, if it has one. */
   readonly localDescriptors?: number;
   /** Credentials, limits, signal actions and so on, by the name of the aspect. */
@@ -154,6 +156,7 @@ function describe(
         comm: task.comm,
         vdsoSha256: task.vdso.sha256,
         ...(task.addressBits === 32 ? { addressBits: 32 } : {}),
+        ...(task.saver === undefined ? {} : { saver: task.saver }),
         ...localDescriptorsIn(model),
         aspects: Object.fromEntries(Object.entries(model.aspects).map(([name, state]) => [name, toJson(state)])),
         threads: model.threads.map(inspectThread),

@@ -3,6 +3,8 @@
  * descriptor or mapping kind that recognises something has it.
  */
 import { directory } from './files/directory.ts';
+import { epoll } from './files/epoll.ts';
+import { eventfd } from './files/eventfd.ts';
 import { externalStream } from './files/external-stream.ts';
 import { memfd } from './files/memfd.ts';
 import { memoryDevice } from './files/memory-device.ts';
@@ -92,6 +94,8 @@ export const descriptorKinds: readonly DescriptorKind<unknown>[] = [
   signalfd,
   externalStream,
   pipe,
+  eventfd,
+  epoll,
 ].map((kind) => erase<DescriptorKind<unknown>>(kind));
 
 export const mappingKinds: readonly MappingKind<unknown>[] = [

@@ -145,7 +145,7 @@ export interface DescriptorView {
   readonly numbers: readonly RemoteFd[];
   /** All open file descriptions of the process: to find the other end of something. */
   readonly siblings: readonly DescriptorView[];
-  /** For pipes: processes outside of the saved tree that have it open too. */
+  /** Of pipes and objects without a name (anon_inode): processes outside of the saved tree that have it open too. */
   readonly outsiders: readonly Holder[];
 }
 
@@ -186,13 +186,20 @@ export interface DescriptorKind<State> {
   /** Bytes of the object itself that the image carries: they are read from and written to it by position. Default: none. */
   readonly contentBytes?: (state: NoInfer<State>) => number;
   readonly plan?: (state: NoInfer<State>, host: HostView, path: readonly string[]) => Problem[];
+  /** Descriptor numbers of the process that it refers to: each must be in the image. */
+  readonly descriptorsOf?: (state: NoInfer<State>) => readonly number[];
+  /** The highest descriptor number that {@link finish} uses, beside those that are in the image. */
+  readonly highestNumber?: (state: NoInfer<State>) => number;
   /** Makes the object in our table, to be handed over. */
   readonly restore: (state: NoInfer<State>, world: RestoredDescriptors) => OwnedFd;
   /** Where {@link contentBytes} go: something that can be written whatever the descriptor's own mode is. */
   readonly contentTarget?: (state: NoInfer<State>, world: RestoredDescriptors) => OwnedFd;
   /** Called when its content is in it: what would have been in the way of that. `own` is what {@link restore} has made. */
   readonly settle?: (state: NoInfer<State>, own: LocalFd) => void;
-  /** Calls inside the process, once the descriptor stands at `fd`: what belongs to the process, not to the object. */
+  /**
+   * Calls inside the process, once all descriptors are in place and this one at `fd`: what belongs to the process, or refers
+   * to other descriptors. Who has more to ask than fits runs the batch in between.
+   */
   readonly finish?: (state: NoInfer<State>, process: RebuiltProcess, fd: RemoteFd) => void;
   /**
    * A sentence for the summary, where the object comes back as something else than it was. The summary of a save has no host:

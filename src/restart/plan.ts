@@ -46,6 +46,12 @@ export interface PlannedDescription {
   readonly state: unknown;
 }
 
+/** The command that the process ran to save itself. */
+export interface PlannedSaver {
+  readonly tid: Tid;
+  readonly leads: 'nothing' | 'group' | 'session';
+}
+
 export interface RestartPlan {
   readonly pid: ReturnType<typeof asPid>;
   readonly is32Bit: boolean;
@@ -55,6 +61,8 @@ export interface RestartPlan {
   readonly memory: number;
   readonly aspects: readonly { aspect: ProcessAspect<unknown>; state: unknown }[];
   readonly threads: readonly PlannedThread[];
+  /** Undefined if it was saved from outside. */
+  readonly saver: PlannedSaver | undefined;
   readonly mappedFiles: ReadonlyMap<number, MappedFile>;
   readonly mappings: readonly PlannedMapping[];
   readonly protectionKeys: ProtectionKeys;
@@ -82,6 +90,7 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
     memory: model.task.memory,
     aspects: planProcess(model, host, problems),
     threads: model.threads.map((thread) => planThread(thread, localDescriptors, host, problems)),
+    saver: planSaver(model),
     mappedFiles: planFiles(model, host, problems),
     mappings: model.mappings.map((state) => planMapping(state, model, { ...host, kernelMemory }, problems)),
     protectionKeys: { allocated: model.memory.allocatedKeys, executeOnly: model.memory.executeOnlyKey },
@@ -97,6 +106,13 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   }
   return { ...plan, remarks: remarksOf(plan, host) };
 }
+
+/** Every number that a task of the restarted process has. */
+export const numbersOf = ({ threads, saver }: ImageModel['task']): number[] =>
+  saver === undefined ? [...threads] : [...threads, saver.pid];
+
+const planSaver = ({ task: { saver } }: ImageModel): PlannedSaver | undefined =>
+  saver === undefined ? undefined : { tid: asTid(saver.pid), leads: saver.leads };
 
 function refuseIncremental({ head }: ImageModel): void {
   if (head.state.parentId === undefined) return;
@@ -121,7 +137,7 @@ function refuseIncomplete({ aspects, mappings, mappedFiles }: RestartPlan): void
 }
 
 function hostProblems(model: ImageModel, host: RestartHost, kernelMemory: KernelMemory | undefined): Problem[] {
-  const problems = takenPids(model.task.threads);
+  const problems = takenPids(numbersOf(model.task));
   if (!host.mayChoosePids) problems.push(noPidChoice);
   if (model.head.state.kernel.machine !== 'x86_64') {
     problems.push({
@@ -306,6 +322,7 @@ function kernelMappingProblems(name: string, state: MappingState, { kernelMemory
 }
 
 function planDescriptions(model: ImageModel, host: RestartHost, problems: Problem[]): PlannedDescription[] {
+  const numbers = new Set(model.files.entries.map(({ fd }) => fd));
   return [...model.descriptions].map(([objref, record]) => {
     const kind = descriptorKinds.find((candidate) => candidate.kind === record.kind);
     if (kind === undefined) {
@@ -314,6 +331,13 @@ function planDescriptions(model: ImageModel, host: RestartHost, problems: Proble
     const state = parse(kind.schema, record.state, `FD_DATA record of object ${objref}`);
     if ((kind.contentBytes?.(state) ?? 0) !== record.contentBytes) {
       throw new ImageError('bad-record', `FD_DATA record of object ${objref}: its content does not fit its state.`);
+    }
+    const missing = kind.descriptorsOf?.(state).find((number) => !numbers.has(number));
+    if (missing !== undefined) {
+      throw new ImageError(
+        'bad-record',
+        `FD_DATA record of object ${objref}: it names descriptor ${missing}, which is not there.`,
+      );
     }
     const fd = model.files.entries.find((entry) => entry.object === objref)?.fd;
     problems.push(...(kind.plan?.(state, host, [`pid ${model.task.pid}`, `fd ${fd ?? '?'}`]) ?? []));

@@ -24,6 +24,7 @@ import { listTasks } from '../procfs/tasks.ts';
 import { openMappedFile } from '../resources/mapped-file.ts';
 import type { RebuiltProcess, RestoredDescriptors } from '../resources/resource.ts';
 import {
+  asPid,
   asTid,
   type LocalFd,
   localFd,
@@ -44,6 +45,7 @@ import { writeRemote } from '../tracee/remote-memory.ts';
 import { type CallSite, StoppedTask, waitForInterruptStop } from '../tracee/stopped-task.ts';
 import { ThreadCalls } from '../tracee/thread-calls.ts';
 import type { PlannedMapping, RestartPlan } from './plan.ts';
+import { lead } from './stand-in.ts';
 
 const PAGE = 4096;
 /** Room beside the agent where the kernel's own mappings wait for their place. */
@@ -51,13 +53,18 @@ const WAITING_ROOM = 256 * PAGE;
 const TID_LIST_SIZE = 16;
 const CLONE_ARGS_SIZE = 88;
 const VSYSCALL = '[vsyscall]';
+const SHARED_BY_ALL = CLONE.CLONE_VM | CLONE.CLONE_FS | CLONE.CLONE_FILES;
 const ALL_SIGNALS = 0xffffffffffffffffn;
-const OPTIONS = PTRACE.PTRACE_O_EXITKILL | PTRACE.PTRACE_O_TRACESYSGOOD | PTRACE.PTRACE_O_TRACECLONE;
+/** With TRACECLONE and TRACEFORK the threads and the child that the process makes are ours before they run. */
+const OPTIONS =
+  PTRACE.PTRACE_O_EXITKILL | PTRACE.PTRACE_O_TRACESYSGOOD | PTRACE.PTRACE_O_TRACECLONE | PTRACE.PTRACE_O_TRACEFORK;
 
 export interface RebuiltTree {
   readonly pid: Pid;
   /** In the order of the plan's threads; all of them stand still, away. */
   readonly tasks: readonly StoppedTask[];
+  /** Stands still before its first instruction: in the place of the command that saved the process. */
+  readonly standIn: StoppedTask | undefined;
   /** What is ours in the process: one stretch of address space. */
   readonly ours: { readonly start: RemoteAddress; readonly sizeBytes: number };
   readonly agent: Agent;
@@ -163,7 +170,10 @@ export class Rebuild {
   /** Leaves the process with no descriptor but the doorbell, above all that the image has. */
   #takeDescriptors(): void {
     const agent = this.#live;
-    const highest = this.#plan.entries.at(-1)?.fd ?? 0;
+    const highest = Math.max(
+      this.#plan.entries.at(-1)?.fd ?? 0,
+      ...this.#plan.descriptions.map(({ kind, state }) => kind.highestNumber?.(state) ?? 0),
+    );
     const batch = new CallBatch(agent);
     const limit = batch.data(16);
     batch.call('read the descriptor limit', SYS.prlimit64, 0, RLIMIT.RLIMIT_NOFILE, 0, limit.address);
@@ -333,12 +343,15 @@ export class Rebuild {
     agent.pause();
     const others = this.#plan.threads.slice(1).map(({ tid }, index) => this.#makeThread(tid, index + 1));
     const tasks = [agent.task, ...others];
+    const standIn = this.#makeStandIn();
+    if (others.length > 0 || standIn !== undefined) agent.task.standStill(false);
     this.#restoreThreads(tasks);
     this.#aspects('late');
     agent.pause();
     return {
       pid: this.#plan.pid,
       tasks,
+      standIn,
       ours: { start: this.#hole, sizeBytes: this.#sizeBytes },
       agent,
     };
@@ -451,28 +464,41 @@ export class Rebuild {
   /** One more thread, with its tid, stopped before its first instruction. */
   #makeThread(tid: Tid, blockIndex: number): StoppedTask {
     const agent = this.#live;
-    const { CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_THREAD, CLONE_SYSVSEM } = CLONE;
-    const flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+    const task = this.#clone(tid, SHARED_BY_ALL | CLONE.CLONE_SIGHAND | CLONE.CLONE_THREAD | CLONE.CLONE_SYSVSEM, 0);
+    agent.fillBlock(blockIndex, { registers: leaveRegisters(agent.code, task.registers), signalMask: ALL_SIGNALS });
+    return task;
+  }
+
+  #makeStandIn(): StoppedTask | undefined {
+    const { saver } = this.#plan;
+    if (saver === undefined) return undefined;
+    const task = this.#clone(saver.tid, SHARED_BY_ALL, SIGNAL.SIGCHLD);
+    this.#cleanup.push(() => killAndReap(asPid(saver.tid)));
+    lead(task, saver.leads, must(this.#site));
+    return task;
+  }
+
+  #clone(tid: Tid, flags: number, exitSignal: number): StoppedTask {
+    const agent = this.#live;
     // The list of one tid, then struct clone_args of clone3(2).
     const bytes = Buffer.alloc(TID_LIST_SIZE + CLONE_ARGS_SIZE);
     bytes.writeInt32LE(tid, 0);
     bytes.writeBigUInt64LE(BigInt(flags), TID_LIST_SIZE);
+    bytes.writeBigUInt64LE(BigInt(exitSignal), TID_LIST_SIZE + 32);
     bytes.writeBigUInt64LE(BigInt(agent.dataAddress), TID_LIST_SIZE + 64);
     bytes.writeBigUInt64LE(1n, TID_LIST_SIZE + 72);
     writeRemote(this.#plan.pid, agent.dataAddress, bytes);
     const args = agent.dataAddress + TID_LIST_SIZE;
     const made = agent.task.tryCall(must(this.#site), SYS.clone3, args, CLONE_ARGS_SIZE);
-    check('clone3', made, { doing: `make thread ${tid}`, pid: this.#plan.pid });
+    const what = exitSignal === 0 ? 'thread' : 'child';
+    check('clone3', made, { doing: `make ${what} ${tid}`, pid: this.#plan.pid });
     waitForInterruptStop(tid);
-    const task = new StoppedTask(tid, getRegisterFile(tid), ALL_SIGNALS);
-    agent.fillBlock(blockIndex, { registers: leaveRegisters(agent.code, task.registers), signalMask: ALL_SIGNALS });
-    return task;
+    return new StoppedTask(tid, getRegisterFile(tid), ALL_SIGNALS);
   }
 
   #restoreThreads(tasks: readonly StoppedTask[]): void {
     const agent = this.#live;
     const { pid, is32Bit } = this.#plan;
-    if (tasks.length > 1) agent.task.standStill(false);
     this.#plan.threads.forEach((thread, index) => {
       const task = must(tasks[index]);
       const batch = new CallBatch(index === 0 ? agent : new ThreadCalls(agent, task, index));

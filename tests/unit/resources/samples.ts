@@ -189,6 +189,15 @@ export const descriptorStates = {
     capacityBytes: 65_536,
     content: Buffer.from('queued'),
   },
+  eventfd: { count: 2n ** 64n - 2n, semaphore: true, flags: OPEN.O_RDWR | OPEN.O_NONBLOCK },
+  epoll: {
+    flags: OPEN.O_RDWR,
+    entries: [
+      { fd: 0, watches: 0, events: 0x8000_0019, data: 2n ** 64n - 1n, mayFire: false },
+      { fd: 7, watches: 9, events: 0x4000_0000, data: 7n, mayFire: true },
+    ],
+    busyPolling: { microseconds: 64, budget: 8, preferred: 1 },
+  },
 } satisfies States;
 
 export const mappingStates = {

@@ -26,6 +26,8 @@ export interface Looks {
   readonly siblings?: readonly DescriptorView[];
   readonly outsiders?: DescriptorView['outsiders'];
   readonly locks?: DescriptorView['info']['locks'];
+  /** Lines of fdinfo that only this kind has. */
+  readonly fields?: Readonly<Record<string, readonly string[]>>;
 }
 
 export function descriptorView(looks: Looks): DescriptorView {
@@ -40,7 +42,7 @@ export function descriptorView(looks: Looks): DescriptorView {
       mountId: 1,
       inode: 7,
       locks: looks.locks ?? [],
-      fields: new Map(),
+      fields: new Map(Object.entries(looks.fields ?? {})),
     },
     stat: {
       mode,
@@ -77,6 +79,8 @@ export const looks = {
   timerfd: { target: 'anon_inode:[timerfd]', mode: 0o600 },
   signalfd: { target: 'anon_inode:[signalfd]', mode: 0o600 },
   eventfd: { target: 'anon_inode:[eventfd]', mode: 0o600 },
+  epoll: { target: 'anon_inode:[eventpoll]', mode: 0o600 },
+  signalfd: { target: 'anon_inode:[signalfd]', mode: 0o600 },
 } satisfies Record<string, Looks>;
 
 const SIZES = [

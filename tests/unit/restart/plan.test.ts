@@ -39,6 +39,12 @@ describe('the plan of an image without fault', () => {
     ]);
   });
 
+  it('has a place for the command that saved it, if it saved itself', () => {
+    expect(plan.saver).toBeUndefined();
+    const saver = { pid: PID + 1, leads: 'group' } as const;
+    expect(planOf({ task: { ...task, saver } }).saver).toEqual({ tid: PID + 1, leads: 'group' });
+  });
+
   it('has the registers and the signal mask of every thread', () => {
     expect(plan.threads).toMatchObject([{ tid: PID, signalMask: 0x1000n, cpu: { layout: smallLayout } }]);
     expect(plan.threads[0]?.cpu.xstate).toEqual(stateOf(smallLayout, [2, 9]));
@@ -173,6 +179,12 @@ describe('a host', () => {
       { code: 'other-machine' },
     ],
     [
+      'where the pid of the command that saved it is taken',
+      { task: { ...task, saver: { pid: process.pid, leads: 'nothing' } } },
+      {},
+      { code: 'pid-in-use', path: [`pid ${process.pid}`] },
+    ],
+    [
       'where a pid is taken',
       { task: { ...task, threads: [PID, process.pid] } },
       {},
@@ -301,6 +313,11 @@ describe('an image that no save makes is refused:', () => {
     ['a mapping with an unknown flag', vma('anonymous', { name: '' }, { flags: ['zz'] }), /flag "zz"/],
     ['memory of a file system of huge pages', vma('anonymous', { name: '' }, { flags: ['dd', 'ht'] }), /huge pages/],
     ['a description of an unknown kind', description('magic', {}), /its kind magic is not known/],
+    [
+      'an epoll that watches a descriptor that is not there',
+      description('epoll', descriptorStates.epoll),
+      /descriptor/,
+    ],
     ['a description with a state of another kind', description('pipe', descriptorStates.directory), /FD_DATA record/],
     [
       'content of an object that has none',
