@@ -53,7 +53,6 @@ describe('an open file description is recognised:', () => {
     ['a socket', looks.socket, undefined],
     ['an eventfd', looks.eventfd, 'eventfd'],
     ['an epoll', looks.epoll, 'epoll'],
-    ['a signalfd', looks.signalfd, undefined],
     ['a file by its path only', { ...looks.file, flags: OPEN.O_PATH }, undefined],
     ['a folder by its path only', { ...looks.directory, flags: OPEN.O_PATH }, undefined],
     ['/dev/null by its path only', { ...looks.null, flags: OPEN.O_PATH }, undefined],

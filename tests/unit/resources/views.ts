@@ -80,7 +80,6 @@ export const looks = {
   signalfd: { target: 'anon_inode:[signalfd]', mode: 0o600 },
   eventfd: { target: 'anon_inode:[eventfd]', mode: 0o600 },
   epoll: { target: 'anon_inode:[eventpoll]', mode: 0o600 },
-  signalfd: { target: 'anon_inode:[signalfd]', mode: 0o600 },
 } satisfies Record<string, Looks>;
 
 const SIZES = [
