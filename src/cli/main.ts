@@ -47,6 +47,14 @@ function program(): Command {
     .exitOverride()
     .action(async (image, options) => (await commands()).runInspect(image, options));
   root
+    .command('diff')
+    .description('show what changed between two saves')
+    .argument('<a>', 'image file, the earlier one')
+    .argument('<b>', 'image file, the later one')
+    .option('--json', 'print the result as data')
+    .exitOverride()
+    .action(async (a, b, options) => (await commands()).runDiff(a, b, options));
+  root
     .command('verify')
     .description('read an image and check all of it')
     .argument('<image>', 'image file; - is standard input')

@@ -237,10 +237,15 @@ function describeMapping(mapping: MappingState, pages: PageCounts, model: ImageM
 
 /** A mapping's state names its file by object. */
 function fileOf(state: Json, model: ImageModel): { file?: string } {
-  const object = numberAt(state, 'file');
-  const found = object === undefined ? undefined : pathOf(toJson(model.mappedFiles.get(object))).path;
-  return found === undefined ? {} : { file: found };
+  const [named, nameless] = [numberAt(state, 'file'), numberAt(state, 'object')];
+  if (named !== undefined) return asFile(pathOf(toJson(model.mappedFiles.get(named))).path);
+  if (nameless === undefined) return {};
+  const { kind, state: saved } = model.descriptions.get(nameless) ?? {};
+  const { path } = pathOf(toJson(saved));
+  return asFile(path ?? textAt(toJson(saved), 'name') ?? kind);
 }
+
+const asFile = (file: string | undefined): { file?: string } => (file === undefined ? {} : { file });
 
 /** Kinds keep the name of what they stand for as `path`, as `file.path`, or in words as `was`. */
 function pathOf(state: Json): { path?: string } {
