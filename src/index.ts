@@ -12,9 +12,11 @@
 export type { ProcessCheck } from './checkpoint/check.ts';
 export type { CheckpointSummary } from './checkpoint/checkpoint.ts';
 export { type CheckpointOptions, checkpoint } from './library/checkpoint.ts';
-export { check, inspect } from './library/look.ts';
+export { check, diff, type Intact, inspect, verify } from './library/look.ts';
 export type { PipelineOptions, Progress } from './library/pipeline.ts';
 export { type End, type Restarted, type RestartOptions, restart } from './library/restart.ts';
+export { checkpointSelf, type SelfOptions, type SelfResult } from './library/self.ts';
 export type { HostCheck } from './report/check-host.ts';
+export type { Change, Difference, MemoryChange } from './report/diff.ts';
 export type { Inspection } from './report/inspect.ts';
 export { ImageError, type Problem, QuicksaveError, RefusedError } from './support/errors.ts';

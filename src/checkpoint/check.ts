@@ -4,6 +4,7 @@
  */
 import { remoteCallSize } from '../arch/x86/machine-code.ts';
 import { duplicateFrom, tryOpenPidfd } from '../kernel/calls/descriptors.ts';
+import { timersMayChooseNumbers } from '../kernel/calls/timers.ts';
 import { noSuchProcess } from '../procfs/proc-file.ts';
 import { readStatus } from '../procfs/status.ts';
 import { mayChoosePids, noPidChoice } from '../resources/pid-choice.ts';
@@ -12,7 +13,7 @@ import type { CollectedProcess, HostView, ProcessView } from '../resources/resou
 import { asPid, asTid, type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
 import { type Problem, QuicksaveError } from '../support/errors.ts';
 import { type BatchRunner, CallBatch } from '../tracee/call-batch.ts';
-import { neighbourObstacles } from './neighbours.ts';
+import { neighbourObstacles, sharedMemoryObstacles } from './neighbours.ts';
 import { OutsiderSearch } from './outsiders.ts';
 import { type ClassifiedDescriptor, type Survey, surveyProcess } from './preflight.ts';
 import { refuseUnsavable } from './process-view.ts';
@@ -68,8 +69,20 @@ const canBeLookedAt = ({ code }: Problem): boolean => code === 'already-traced' 
 function survey(pid: Pid): Survey | Problem {
   const outsiders = new OutsiderSearch(pid);
   try {
-    const found = surveyProcess(pid, { ignoreDescriptors: new Set(), ignoreMappings: new Set(), outsiders });
-    return { ...found, problems: [...found.problems, ...neighbourObstacles(found.process)] };
+    const found = surveyProcess(pid, {
+      ignoreDescriptors: new Set(),
+      ignoreMappings: new Set(),
+      outsiders,
+      savesItself: false,
+    });
+    return {
+      ...found,
+      problems: [
+        ...found.problems,
+        ...neighbourObstacles(found.process),
+        ...sharedMemoryObstacles(pid, found.allMappings),
+      ],
+    };
   } catch (error) {
     return asProblem(pid, error);
   }
@@ -95,6 +108,7 @@ function lookAhead({ process: view, descriptors, allMappings: mappings }: Survey
     status: readStatus(asPid(process.pid)),
     acceptChangedFiles: false,
     keepsParent: true,
+    maySetTimerNumbers: timersMayChooseNumbers(),
   };
   if (!mayChoosePids(host.status)) found.restartProblems.push(noPidChoice);
   for (const aspect of processAspects) {
@@ -119,7 +133,7 @@ function collectFromOutside(
     leader: asTid(view.pid),
     flagsOfNewMappings: [],
     mappings,
-    files: { reference: () => 1 },
+    files: { reference: () => 1, object: () => 1 },
   });
   batch.run();
   return finish();

@@ -34,7 +34,7 @@ import { type CollectedTree, collectTree } from './collect.ts';
 import { writeContent } from './content.ts';
 import { type FrozenProcess, freezeProcess } from './freeze.ts';
 import { arenaFor, type GatheredPages, gatherPages, methodFor, type PageMethod } from './gather-pages.ts';
-import { neighbourObstacles } from './neighbours.ts';
+import { neighbourObstacles, sharedMemoryObstacles } from './neighbours.ts';
 import { needingRoom } from './no-room.ts';
 import { seccompObstacles } from './odd-threads.ts';
 import { discardingOutput, type Output } from './output.ts';
@@ -42,10 +42,13 @@ import { OutsiderSearch } from './outsiders.ts';
 import { type Survey, surveyProcess } from './preflight.ts';
 import { refuseUnsavable } from './process-view.ts';
 import { rehearse } from './rehearsal.ts';
+import { describeSaver, refuseOtherParent, refuseStream } from './saver.ts';
 import { describeHost, ImageStream, pagesIn, writeTree } from './write-image.ts';
 
 export interface CheckpointRequest {
   readonly pid: Pid;
+  /** The process is our parent, which runs us to be saved: we are no part of the image. */
+  readonly savesItself: boolean;
   readonly output: Output;
   /** End the target once the image is safe. */
   readonly kill: boolean;
@@ -74,11 +77,12 @@ export function checkpoint(request: CheckpointRequest): CheckpointSummary {
   stream.writer.head(describeHost(xsaveLayout()));
   let crew: PageCrew | undefined;
   try {
-    refuseUnsavable(request.pid);
+    if (request.savesItself) refuseStream(request);
+    refuseUnsavable(request.pid, request.savesItself);
     // Its threads take a while to begin.
     crew = new PageCrew(residentBytes(request.pid), request.onPages);
     const outsiders = new OutsiderSearch(request.pid);
-    const waits = preflight(request.pid, outsiders);
+    const waits = preflight(request, outsiders);
     const method = methodFor(residentBytes(request.pid), request.kill);
     // How long a program stands still that is to end does not matter.
     if (!request.kill) rehearse((pid) => rehearseSaves(pid, method, started));
@@ -95,16 +99,17 @@ export function checkpoint(request: CheckpointRequest): CheckpointSummary {
 const residentBytes = (pid: Pid): number => (readStatus(pid).memory?.residentKiB ?? 0) * 1024;
 
 /** Refuses before anything is frozen, and reads ahead. The program runs meanwhile: what fails now is found out later. */
-function preflight(pid: Pid, outsiders: OutsiderSearch): ReadonlyMap<number, Waiting> {
-  const survey = tryOnRunningTarget(pid, () =>
-    surveyProcess(pid, { ignoreDescriptors: new Set<number>(), ignoreMappings: new Set<number>(), outsiders }),
-  );
-  const neighbours = tryOnRunningTarget(pid, () => neighbourObstacles({ pid, tids: listTasks(pid) }));
-  refuseIfAny(pid, [...(survey?.problems ?? []), ...(neighbours ?? [])]);
+function preflight({ pid, savesItself }: CheckpointRequest, outsiders: OutsiderSearch): ReadonlyMap<number, Waiting> {
+  const nothing = new Set<number>();
+  const look = { ignoreDescriptors: nothing, ignoreMappings: nothing, outsiders, savesItself };
+  const survey = tryOnRunningTarget(pid, savesItself, () => surveyProcess(pid, look));
+  const neighbours = tryOnRunningTarget(pid, savesItself, () => neighbourObstacles({ pid, tids: listTasks(pid) }));
+  const sharers = tryOnRunningTarget(pid, savesItself, () => sharedMemoryObstacles(pid, survey?.allMappings ?? []));
+  refuseIfAny(pid, [...(survey?.problems ?? []), ...(neighbours ?? []), ...(sharers ?? [])]);
   for (const { mapping } of survey?.mappings ?? []) {
-    if (mapping.path !== '') tryOnRunningTarget(pid, () => lookAhead(mapping.path));
+    if (mapping.path !== '') tryOnRunningTarget(pid, savesItself, () => lookAhead(mapping.path));
   }
-  return tryOnRunningTarget(pid, () => restartedWaits(pid)) ?? new Map();
+  return tryOnRunningTarget(pid, savesItself, () => restartedWaits(pid)) ?? new Map();
 }
 
 /** Threads in restart_syscall(2): in which function of the kernel they wait can only be seen before they are stopped. */
@@ -120,11 +125,11 @@ function restartedWaits(pid: Pid): Map<number, Waiting> {
 }
 
 /** Undefined if the look failed because the program has changed under it, as an execve(2) does. */
-function tryOnRunningTarget<T>(pid: Pid, look: () => T): T | undefined {
+function tryOnRunningTarget<T>(pid: Pid, savesItself: boolean, look: () => T): T | undefined {
   try {
     return look();
   } catch {
-    refuseUnsavable(pid);
+    refuseUnsavable(pid, savesItself);
     return undefined;
   }
 }
@@ -134,6 +139,7 @@ const REHEARSALS = 3;
 
 /** A save of nothing to nowhere. */
 const rehearsal: Omit<CheckpointRequest, 'pid'> = {
+  savesItself: false,
   output: discardingOutput,
   kill: false,
   level: undefined,
@@ -241,11 +247,12 @@ class Save {
 
   /** What has to be done while nothing in the target moves. The target goes on as soon as it is done, unless it is to end. */
   #whileFrozen(stream: ImageStream): Saved {
-    const { pid, kill } = this.#request;
+    const { pid, kill, savesItself } = this.#request;
     this.#request.onPages(0, 0);
     this.#frozenAt = performance.now();
     const frozen = freezeProcess(pid);
     this.#release.push(() => letGo(frozen));
+    if (savesItself) refuseOtherParent(pid);
     // Since the preflight it may have got a filter, which the agent's calls would meet.
     this.#prepared.refuse(pid, seccompObstacles(pid, readStatus(pid)));
     // What is ended must be whole in the image; a program that goes on need not wait for another look at the whole host.
@@ -253,7 +260,7 @@ class Save {
     const { agent, site } = needingRoom(pid, () => this.#bringAgentIn(frozen));
     const problems: Problem[] = [];
     const survey = this.#survey(agent, frozen);
-    problems.push(...survey.problems);
+    problems.push(...survey.problems, ...(kill ? sharedMemoryObstacles(pid, survey.allMappings) : []));
     this.#prepared.refuse(pid, problems);
     const options = {
       frozen,
@@ -263,6 +270,7 @@ class Save {
       pidfd: this.#pidfd.number,
       layout: this.#layout,
       waits: this.#prepared.waits,
+      saver: savesItself ? describeSaver() : undefined,
       problems,
     };
     const tree = collectTree(options);
@@ -306,6 +314,7 @@ class Save {
       ignoreDescriptors: agent.ownDescriptors,
       ignoreMappings: new Set([agent.code, agent.mailbox]),
       outsiders: this.#prepared.outsiders,
+      savesItself: this.#request.savesItself,
     });
   }
 

@@ -16,22 +16,22 @@ import { type RegisterFile, readRegister } from '../arch/x86/registers.ts';
 import { threadAreaTable } from '../arch/x86/segments.ts';
 import { returnFromCall } from '../arch/x86/vdso-redirect.ts';
 import { type XstateLayout, xcr0Of } from '../arch/x86/xstate.ts';
-import type { DescriptionRecord, FilesRecord, MappingState, TaskRecord } from '../image/tree.ts';
+import type { FilesRecord, MappingState, TaskRecord } from '../image/tree.ts';
+import { OPEN } from '../kernel/abi/fcntl.ts';
 import { PERSONALITY } from '../kernel/abi/personality.ts';
 import { DEBUG_REGISTERS_OFFSET } from '../kernel/abi/ptrace.ts';
-import { duplicateFrom, hasSignalOwner } from '../kernel/calls/descriptors.ts';
+import { openFile } from '../kernel/calls/descriptors.ts';
 import { getThreadAreas, getXstate, hasIoPermissions, peekUser } from '../kernel/calls/ptrace.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { readPersonality } from '../procfs/personality.ts';
 import type { Waiting } from '../procfs/waiting.ts';
-import { collectMappedFile, type MappedFile } from '../resources/mapped-file.ts';
+import type { MappedFile } from '../resources/mapped-file.ts';
 import { processAspects, threadAspects } from '../resources/registry.ts';
-import type { DescriptorView, FileReferences, ProcessView, ShownFile } from '../resources/resource.ts';
+import type { CollectedProcess, ProcessView } from '../resources/resource.ts';
 import { wordsToKeep } from '../resources/vm-flags.ts';
 import { asTid, type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
 import { endOfSectionHeaders } from '../support/elf-extent.ts';
 import type { Problem } from '../support/errors.ts';
-import { QuicksaveError } from '../support/errors.ts';
 import type { Agent } from '../tracee/agent.ts';
 import { CallBatch } from '../tracee/call-batch.ts';
 import { askForLocalDescriptors, readLocalDescriptors } from '../tracee/local-descriptors.ts';
@@ -41,7 +41,16 @@ import { SingleCalls } from '../tracee/single-calls.ts';
 import type { StoppedTask } from '../tracee/stopped-task.ts';
 import { isVdsoMapping, readVdsoData } from '../tracee/vdso-data.ts';
 import { siteForThread, type VdsoSite } from '../tracee/vdso-site.ts';
+import {
+  CollectedFiles,
+  collectDescriptors,
+  collectNameless,
+  type Description,
+  type ObjectContent,
+  Objects,
+} from './collect-files.ts';
 import type { FrozenProcess } from './freeze.ts';
+import { guardPages } from './page-plan.ts';
 import type { ClassifiedDescriptor, ClassifiedMapping, Survey } from './preflight.ts';
 
 export interface CollectedThread {
@@ -53,72 +62,27 @@ export interface CollectedThread {
   readonly threadAreas: Buffer;
 }
 
+/** What the page plan does not say. */
+export type CollectedMapping = Omit<MappingState, 'hasPages' | 'guards'> & Partial<Pick<MappingState, 'guards'>>;
+
 export interface CollectedTree {
   readonly task: TaskRecord;
   readonly aspects: Record<string, unknown>;
   readonly threads: readonly CollectedThread[];
   readonly mappedFiles: readonly { objref: number; state: MappedFile }[];
-  readonly descriptions: readonly { objref: number; record: DescriptionRecord }[];
+  readonly descriptions: readonly Description[];
   readonly files: FilesRecord;
   /** Objects whose bytes go into the image, open until {@link closeContents}. */
   readonly contents: readonly ObjectContent[];
-  readonly mappings: readonly Omit<MappingState, 'hasPages'>[];
+  readonly mappings: readonly CollectedMapping[];
   readonly protectionKeys: ProtectionKeys;
   /** The LDT, as far as it is in use. */
   readonly localDescriptors: Buffer;
   readonly remarks: readonly string[];
 }
 
-export interface ObjectContent {
-  readonly objref: number;
-  readonly own: OwnedFd;
-  readonly sizeBytes: number;
-}
-
-/** Gives out object references: 1 is the memory, 2 the descriptor table. */
-class Objects {
-  #next = 3;
-  next(): number {
-    return this.#next++;
-  }
-}
-
 const MEMORY_OBJECT = 1;
 const FILES_OBJECT = 2;
-
-class CollectedFiles implements FileReferences {
-  readonly found: { objref: number; state: MappedFile }[] = [];
-  readonly #objects: Objects;
-  readonly #known = new Map<string, { objref: number; shown: ShownFile | undefined }>();
-  readonly #problems: Problem[];
-
-  constructor(objects: Objects, problems: Problem[]) {
-    this.#objects = objects;
-    this.#problems = problems;
-  }
-
-  reference(link: string, path: string, writable = false, shown?: ShownFile): number {
-    const key = `${writable ? 'w' : 'r'} ${path}`;
-    const known = this.#known.get(key);
-    if (known !== undefined && isSameShown(known.shown, shown)) return known.objref;
-    const objref = this.#objects.next();
-    this.#known.set(key, { objref, shown });
-    try {
-      this.found.push({ objref, state: collectMappedFile(link, path, writable, shown) });
-    } catch (error) {
-      if (!(error instanceof QuicksaveError)) throw error;
-      const { code, message, remedy } = error;
-      this.#problems.push({ code, path: ['mapped file', path], message, ...(remedy === undefined ? {} : { remedy }) });
-    }
-    return objref;
-  }
-}
-
-/** A mount over a file gives its path to another one: then the paths are equal, and one of the two is refused. */
-const isSameShown = (a: ShownFile | undefined, b: ShownFile | undefined): boolean =>
-  a === undefined ||
-  b === undefined ||
-  (a.inode === b.inode && a.device.major === b.device.major && a.device.minor === b.device.minor);
 
 export interface CollectOptions {
   readonly frozen: FrozenProcess;
@@ -129,6 +93,8 @@ export interface CollectOptions {
   readonly layout: XstateLayout;
   /** Where threads waited that were in restart_syscall(2) before they were stopped. */
   readonly waits: ReadonlyMap<number, Waiting>;
+  /** Us, if the process saves itself. */
+  readonly saver: TaskRecord['saver'];
   /** Found on the way; the caller refuses if there are any. */
   readonly problems: Problem[];
 }
@@ -166,8 +132,10 @@ export function collectTree(options: CollectOptions): CollectedTree {
   // What is read last may ask ptrace(2), for which the leader must stand still.
   agent.pause();
   const aspects = Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
-  const mappings = survey.mappings.map((one) => describeMapping(one, source, protectionKeys));
-  const { descriptions, table, contents } = collectDescriptors(survey.descriptors, options, objects);
+  const mappings = describeMappings(survey.mappings, source, protectionKeys);
+  const described = { pid: frozen.pid, pidfd: options.pidfd, descriptors: survey.descriptors, problems };
+  const { descriptions, table, contents } = collectDescriptors(described, objects);
+  collectNameless(files.nameless, described, { descriptions, contents });
   const remarks: string[] = [];
   const threads = frozen.tasks.map((task, index) => ({
     tid: task.tid,
@@ -176,7 +144,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
     ...collectRegisters(task, localDescriptors, options, remarks),
   }));
   return {
-    task: { ...describeTask(frozen, survey), vdso },
+    task: { ...describeTask(options), vdso },
     aspects,
     threads,
     mappedFiles: files.found,
@@ -200,7 +168,7 @@ const lossesOf = ({ tid, aspects }: CollectedThread): string[] =>
 
 const LAYOUT_BITS = PERSONALITY.ADDR_COMPAT_LAYOUT | PERSONALITY.ADDR_LIMIT_3GB;
 
-function describeTask(frozen: FrozenProcess, survey: Survey): Omit<TaskRecord, 'vdso'> {
+function describeTask({ frozen, survey, saver }: CollectOptions): Omit<TaskRecord, 'vdso'> {
   return {
     pid: frozen.pid,
     comm: survey.process.stat.comm.slice(0, 64),
@@ -209,6 +177,7 @@ function describeTask(frozen: FrozenProcess, survey: Survey): Omit<TaskRecord, '
     files: FILES_OBJECT,
     addressBits: survey.process.is32Bit ? 32 : 64,
     layoutBits: readPersonality(frozen.pid) & LAYOUT_BITS,
+    ...(saver === undefined ? {} : { saver }),
   };
 }
 
@@ -341,11 +310,31 @@ function waitsIn({ tid, registers }: StoppedTask, { waits }: CollectOptions): st
   return isSameWait ? waited.function : '';
 }
 
+function describeMappings(
+  mappings: readonly ClassifiedMapping[],
+  source: CollectedProcess,
+  keys: ProtectionKeys,
+): CollectedMapping[] {
+  let pagemap: OwnedFd | undefined;
+  const openPagemap = (): LocalFd => {
+    pagemap ??= openFile(`/proc/${source.pid}/pagemap`, OPEN.O_RDONLY);
+    return pagemap.number;
+  };
+  try {
+    return mappings.map((one) => {
+      const guards = guardPages(openPagemap, one.mapping);
+      return { ...describeMapping(one, source, keys), ...(guards.length > 0 ? { guards } : {}) };
+    });
+  } finally {
+    pagemap?.close();
+  }
+}
+
 function describeMapping(
   { mapping, kind }: ClassifiedMapping,
-  source: Parameters<typeof kind.collect>[1],
+  source: CollectedProcess,
   { executeOnly }: ProtectionKeys,
-): Omit<MappingState, 'hasPages'> {
+): CollectedMapping {
   return {
     start: mapping.start,
     end: mapping.end,
@@ -357,47 +346,6 @@ function describeMapping(
     kind: kind.kind,
     state: kind.collect(mapping, source),
   };
-}
-
-function collectDescriptors(
-  found: readonly ClassifiedDescriptor[],
-  { frozen, pidfd, problems }: CollectOptions,
-  objects: Objects,
-): Pick<CollectedTree, 'descriptions' | 'contents'> & { table: FilesRecord } {
-  const contents: ObjectContent[] = [];
-  const entries: FilesRecord['entries'] = [];
-  const descriptions = found.map(({ view, kind, closeOnExec }) => {
-    const objref = objects.next();
-    view.numbers.forEach((fd, index) => {
-      entries.push({ fd, object: objref, closeOnExec: closeOnExec[index] ?? false });
-    });
-    const own = duplicateFrom(pidfd, view.fd, frozen.pid);
-    let contentBytes = 0;
-    try {
-      problems.push(...signalObstacles(view, own.number));
-      const state = kind.collect({ ...view, own: own.number });
-      contentBytes = kind.contentBytes?.(state) ?? 0;
-      return { objref, record: { kind: kind.kind, state, contentBytes } };
-    } finally {
-      if (contentBytes > 0) contents.push({ objref, own, sizeBytes: contentBytes });
-      else own.close();
-    }
-  });
-  entries.sort((a, b) => a.fd - b.fd);
-  return { descriptions, contents, table: { entries } };
-}
-
-/** F_SETOWN and F_SETSIG belong to the open file description and matter even without O_ASYNC (fcntl(2)). */
-function signalObstacles({ pid, fd, descriptor }: DescriptorView, own: LocalFd): Problem[] {
-  if (!hasSignalOwner(own)) return [];
-  return [
-    {
-      code: 'signal-driven-io',
-      path: [`pid ${pid}`, `fd ${fd}`, descriptor.target],
-      message: 'It has an owner or a signal for readiness (F_SETOWN, F_SETSIG), which cannot be saved yet.',
-      remedy: 'Save it when the program has closed it.',
-    },
-  ];
 }
 
 function remarkOn({ view, kind }: ClassifiedDescriptor, state: unknown): string[] {

@@ -1,11 +1,13 @@
 /** The bytes of objects that are nowhere but in the target: files without a name. Zero pages are left out. */
+import { fstatSync } from 'node:fs';
 import type { PageRun } from '../image/page-chunk.ts';
 import type { ImageWriter } from '../image/writer.ts';
-import { newMemoryFile } from '../kernel/calls/descriptors.ts';
-import { readAt, writeAll } from '../kernel/calls/file-io.ts';
+import { OPEN } from '../kernel/abi/fcntl.ts';
+import { newMemoryFile, openFile, setFileSize } from '../kernel/calls/descriptors.ts';
+import { nextData, readAt, writeAll } from '../kernel/calls/file-io.ts';
 import { NativeMemory } from '../kernel/native-memory.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
-import type { ObjectContent } from './collect.ts';
+import type { ObjectContent } from './collect-files.ts';
 import type { ImageStream } from './write-image.ts';
 
 const PAGE = 4096;
@@ -16,10 +18,11 @@ const HELD_BYTES = 64 * 1024 * 1024;
 
 /** Copies in memory, which the target cannot change any more; the originals are closed. Undefined, and nothing done, if they are large. */
 export function heldContents(contents: readonly ObjectContent[]): readonly ObjectContent[] | undefined {
-  if (contents.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) > HELD_BYTES) return undefined;
+  if (contents.reduce((sum, { own }) => sum + dataBytes(own), 0) > HELD_BYTES) return undefined;
   return contents.map((content) => {
     const { own, sizeBytes } = content;
     const copy = newMemoryFile('quicksave content');
+    setFileSize(copy.number, sizeBytes);
     forEachPiece(own, sizeBytes, (piece, start, length) => {
       writeAll(copy.number, start, [{ address: piece.address, sizeBytes: length }]);
     });
@@ -27,6 +30,9 @@ export function heldContents(contents: readonly ObjectContent[]): readonly Objec
     return { ...content, own: copy };
   });
 }
+
+/** Without holes. */
+const dataBytes = (own: OwnedFd): number => fstatSync(own.number).blocks * 512;
 
 export function writeContent(
   stream: ImageStream,
@@ -46,13 +52,17 @@ function forEachPiece(
   use: (piece: NativeMemory, start: number, length: number) => void,
 ): void {
   const piece = NativeMemory.allocate(PIECE);
+  // The program may have it open for writing only.
+  const file = openFile(`/proc/self/fd/${own.number}`, OPEN.O_RDONLY);
   try {
-    for (let start = 0; start < sizeBytes; start += PIECE) {
+    for (let start = nextData(file.number, 0); start !== undefined && start < sizeBytes; ) {
       const length = Math.min(PIECE, sizeBytes - start);
-      readAt(own.number, piece.address, length, start, 'read a file without a name');
+      readAt(file.number, piece.address, length, start, 'read a file without a name');
       use(piece, start, length);
+      start = nextData(file.number, start + length);
     }
   } finally {
+    file.close();
     piece.free();
   }
 }

@@ -2,7 +2,7 @@
 import { NativeMemory } from '../kernel/native-memory.ts';
 import type { Agent } from '../tracee/agent.ts';
 import { takeSnapshot } from '../tracee/snapshot.ts';
-import type { ObjectContent } from './collect.ts';
+import type { ObjectContent } from './collect-files.ts';
 import { heldContents } from './content.ts';
 import { isForked } from './page-plan.ts';
 import { copied, copiedInto, type PageSource, pagesOfSnapshot, pagesOfTarget } from './page-sources.ts';

@@ -9,8 +9,8 @@ import type { Pid } from '../support/brand.ts';
 const MAX_HOLDERS = 4096;
 
 /**
- * The first look, at the running program, is for pipes and files. Later ones, while it stands still, are only for pipes that
- * it has opened since, because what a pipe is depends on it: each look costs 13 ms on a host of 300 processes.
+ * The first look, at the running program, is for pipes, nameless objects and files. Later ones, while it stands still, are
+ * only for the first two, as far as it has opened them since, because what they are depends on it: each look costs 13 ms on a host of 300 processes.
  */
 export class OutsiderSearch {
   readonly #pid: Pid;
@@ -21,8 +21,8 @@ export class OutsiderSearch {
     this.#pid = pid;
   }
 
-  of(pipes: ReadonlySet<string>, files: ReadonlySet<string>): (target: string) => readonly Holder[] {
-    const wanted = this.#hasLooked ? [...pipes] : [...pipes, ...files];
+  of(always: ReadonlySet<string>, files: ReadonlySet<string>): (target: string) => readonly Holder[] {
+    const wanted = this.#hasLooked ? [...always] : [...always, ...files];
     this.#hasLooked = true;
     const unknown = new Set(wanted.filter((target) => !this.#known.has(target)));
     const found = findHoldersOfEach(unknown, new Set([this.#pid, process.pid]), MAX_HOLDERS);

@@ -3,12 +3,13 @@
 import { FS } from '../kernel/abi/fs.ts';
 import { type PageQuery, tryScanPages } from '../kernel/calls/pagemap.ts';
 import { CHUNK_PAGES, PAGE, type PageRange, type SaveChunk } from '../pages/save-job.ts';
+import type { Mapping } from '../procfs/smaps.ts';
 import type { PagePolicy } from '../resources/resource.ts';
 import type { LocalFd } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import type { ClassifiedMapping } from './preflight.ts';
 
-const { PAGE_IS_FILE, PAGE_IS_PFNZERO, PAGE_IS_PRESENT, PAGE_IS_SWAPPED } = FS;
+const { PAGE_IS_FILE, PAGE_IS_GUARD, PAGE_IS_PFNZERO, PAGE_IS_PRESENT, PAGE_IS_SWAPPED } = FS;
 const IN_USE = PAGE_IS_PRESENT | PAGE_IS_SWAPPED;
 
 /** Pages that hold something of the program's own. The shared zero page holds nothing. */
@@ -16,6 +17,24 @@ const queries: Record<Exclude<PagePolicy, 'none'>, PageQuery> = {
   'all-present': { all: PAGE_IS_PFNZERO, any: IN_USE, inverted: PAGE_IS_PFNZERO, tell: 0 },
   'differing-from-file': { all: PAGE_IS_FILE, any: IN_USE, inverted: PAGE_IS_FILE, tell: 0 },
 };
+
+/** A guard page has an entry as a page in swap has. Kernels before 6.15 do not know the question, nor print `gu`. */
+const withoutGuards = (query: PageQuery): PageQuery => ({
+  ...query,
+  all: query.all | PAGE_IS_GUARD,
+  inverted: query.inverted | PAGE_IS_GUARD,
+});
+
+const guards: PageQuery = { all: PAGE_IS_GUARD, any: 0, inverted: 0, tell: 0 };
+
+const hasGuards = ({ vmFlags }: Mapping): boolean => vmFlags.includes('gu');
+
+/** Pages of a mapping that MADV_GUARD_INSTALL has made inaccessible (Linux 6.13). */
+export function guardPages(pagemap: () => LocalFd, mapping: Mapping): PageRange[] {
+  if (!hasGuards(mapping)) return [];
+  const regions = tryScanPages(pagemap(), mapping.start, mapping.end, guards) ?? [];
+  return regions.map(({ start, end }) => ({ start, pages: (end - start) / PAGE }));
+}
 
 export interface PagePlan {
   readonly chunks: readonly SaveChunk[];
@@ -25,8 +44,9 @@ export interface PagePlan {
 /** `mayPin`: not a snapshot, whose pages may be read through /proc/PID/mem only. */
 export function planPages(pagemap: LocalFd, mappings: readonly ClassifiedMapping[], mayPin = true): PagePlan {
   const builder = new ChunkBuilder();
-  for (const { policy, readable, start, end } of joinNeighbours(mappings)) {
-    const regions = tryScanPages(pagemap, start, end, queries[policy]);
+  for (const { policy, readable, guarded, start, end } of joinNeighbours(mappings)) {
+    const query = queries[policy];
+    const regions = tryScanPages(pagemap, start, end, guarded ? withoutGuards(query) : query);
     if (regions === undefined) {
       throw new QuicksaveError(
         'old-kernel',
@@ -54,6 +74,7 @@ export const isForked = ({ mapping }: ClassifiedMapping): boolean =>
 interface Stretch {
   readonly policy: Exclude<PagePolicy, 'none'>;
   readonly readable: boolean;
+  readonly guarded: boolean;
   readonly start: number;
   end: number;
 }
@@ -64,9 +85,11 @@ function joinNeighbours(mappings: readonly ClassifiedMapping[]): Stretch[] {
   for (const { mapping, kind } of mappings) {
     if (kind.pages === 'none') continue;
     const last = stretches[stretches.length - 1];
-    const joins = last?.end === mapping.start && last.policy === kind.pages && last.readable === mapping.read;
-    if (joins && last !== undefined) last.end = mapping.end;
-    else stretches.push({ policy: kind.pages, readable: mapping.read, start: mapping.start, end: mapping.end });
+    const { start, end, read: readable } = mapping;
+    const next = { policy: kind.pages, readable, guarded: hasGuards(mapping), start, end };
+    const isAlike = last?.policy === next.policy && last.readable === readable && last.guarded === next.guarded;
+    if (isAlike && last.end === start) last.end = end;
+    else stretches.push(next);
   }
   return stretches;
 }

@@ -1,10 +1,11 @@
 /** Everything that stands in the way of saving a process, found from outside: the same list before and after freezing. */
-import { statSync } from 'node:fs';
+import { type BigIntStats, statSync } from 'node:fs';
 import { OPEN } from '../kernel/abi/fcntl.ts';
 import { STAT } from '../kernel/abi/stat.ts';
-import { compareDescriptions } from '../kernel/calls/descriptors.ts';
+import { compareDescriptions, isSameDescription } from '../kernel/calls/descriptors.ts';
 import { type Descriptor, listDescriptors } from '../procfs/descriptors.ts';
 import { readFdinfo } from '../procfs/fdinfo.ts';
+import type { Holder } from '../procfs/holders.ts';
 import { isLossyText, unlessMissing } from '../procfs/proc-file.ts';
 import { type Mapping, readSmaps, withExactPath } from '../procfs/smaps.ts';
 import { descriptorKinds, mappingKinds, processAspects } from '../resources/registry.ts';
@@ -53,12 +54,14 @@ export interface SurveyOptions {
   /** Mappings of ours in the target: start addresses. */
   readonly ignoreMappings: ReadonlySet<number>;
   readonly outsiders: OutsiderSearch;
+  /** It is our parent: that it has us as a child is no obstacle. */
+  readonly savesItself: boolean;
 }
 
 export function surveyProcess(pid: Pid, options: SurveyOptions): Survey {
   const process = viewProcess(pid);
   const problems = [
-    ...processObstacles(process),
+    ...processObstacles(process, options.savesItself),
     ...processAspects.flatMap((aspect) => aspect.obstacles?.(process) ?? []),
   ];
   const all = readSmaps(pid);
@@ -100,8 +103,9 @@ function surveyDescriptors(pid: Pid, options: SurveyOptions, problems: Problem[]
   const open = listDescriptors(pid).filter(({ fd }) => !options.ignoreDescriptors.has(fd));
   const seen = open.flatMap((descriptor) => unlessMissing(() => lookAt(pid, descriptor)) ?? []);
   const targetsOf = (found: readonly Seen[]): Set<string> => new Set(found.map((one) => one.descriptor.target));
-  const pipes = targetsOf(seen.filter(({ descriptor }) => descriptor.kind === 'pipe'));
-  const outsidersOf = options.outsiders.of(pipes, targetsOf(seen.filter(isFile)));
+  const pipes = seen.filter(({ descriptor }) => descriptor.kind === 'pipe');
+  const named = targetsOf([...pipes, ...seen.filter(isNameless)]);
+  const outsidersOf = options.outsiders.of(named, targetsOf(seen.filter(isFile)));
   const siblings: DescriptorView[] = [];
   const groups = groupByDescription(pid, seen).map((members) => {
     const [first] = members;
@@ -110,7 +114,7 @@ function surveyDescriptors(pid: Pid, options: SurveyOptions, problems: Problem[]
       ...first,
       fd: first.descriptor.fd,
       numbers: members.map((member) => member.descriptor.fd),
-      outsiders: pipes.has(first.descriptor.target) ? outsidersOf(first.descriptor.target) : [],
+      outsiders: named.has(first.descriptor.target) ? holdersOf(pid, first, outsidersOf) : [],
       siblings,
     };
     siblings.push(view);
@@ -118,6 +122,16 @@ function surveyDescriptors(pid: Pid, options: SurveyOptions, problems: Problem[]
     return { view, sharing, closeOnExec: members.map((member) => (member.info.flags & O_CLOEXEC) !== 0) };
   });
   return groups.flatMap((group) => classifyDescriptor(group, problems));
+}
+
+/** All objects of one kind have the same text in their links: eventfd, epoll and others. */
+const isNameless = ({ descriptor }: Seen): boolean => descriptor.kind === 'anon_inode';
+
+/** A pipe's link tells which pipe it is; nameless objects are compared with kcmp(2). */
+function holdersOf(pid: Pid, one: Seen, outsidersOf: (target: string) => readonly Holder[]): readonly Holder[] {
+  const holders = outsidersOf(one.descriptor.target);
+  if (!isNameless(one)) return holders;
+  return holders.filter((other) => isSameDescription(pid, one.descriptor.fd, other.pid, other.fd));
 }
 
 /** What has a position, or content, of its own: a device that forgets everything has not. */
@@ -138,20 +152,22 @@ interface Seen {
 function lookAt(pid: Pid, descriptor: Descriptor): Seen | undefined {
   const now = statSync(`/proc/${pid}/fd/${descriptor.fd}`, { bigint: true, throwIfNoEntry: false });
   if (now === undefined) return undefined;
+  return { descriptor, info: readFdinfo(pid, descriptor.fd), stat: statFrom(now) };
+}
+
+export const statOf = (path: string): DescriptorStat => statFrom(statSync(path, { bigint: true }));
+
+function statFrom(now: BigIntStats): DescriptorStat {
   return {
-    descriptor,
-    info: readFdinfo(pid, descriptor.fd),
-    stat: {
-      mode: Number(now.mode),
-      uid: Number(now.uid),
-      gid: Number(now.gid),
-      device: Number(now.dev),
-      inode: now.ino,
-      rawDevice: Number(now.rdev),
-      sizeBytes: now.size,
-      modifiedNs: now.mtimeNs,
-      links: now.nlink,
-    },
+    mode: Number(now.mode),
+    uid: Number(now.uid),
+    gid: Number(now.gid),
+    device: Number(now.dev),
+    inode: now.ino,
+    rawDevice: Number(now.rdev),
+    sizeBytes: now.size,
+    modifiedNs: now.mtimeNs,
+    links: now.nlink,
   };
 }
 

@@ -18,8 +18,8 @@ export function viewProcess(pid: Pid): ProcessView {
   return { pid, status: readStatus(pid), stat: readStat(pid), tids: listTasks(pid), is32Bit: is32BitProgram(pid) };
 }
 
-/** Throws for what is no savable process whatever its state. */
-export function refuseUnsavable(pid: Pid): void {
+/** Throws for what is no savable process whatever its state. `savesItself`: it is our parent, and runs us for that. */
+export function refuseUnsavable(pid: Pid, savesItself = false): void {
   const status = readStatus(pid);
   const stat = readStat(pid);
   if (pid === process.pid) {
@@ -55,9 +55,9 @@ export function refuseUnsavable(pid: Pid): void {
       { remedy: 'End the debugger or the other save first.' },
     );
   }
-  if (isOwnAncestor(pid)) {
+  if (!savesItself && isOwnAncestor(pid)) {
     throw new QuicksaveError('own-ancestor', `Process ${pid} (${stat.comm}) started this command and waits for it.`, {
-      remedy: 'Run quicksave from another terminal.',
+      remedy: 'Run quicksave from another terminal, or let the process save itself: quicksave checkpoint --self',
     });
   }
 }
@@ -70,10 +70,11 @@ function isOwnAncestor(pid: Pid): boolean {
 }
 
 /** Obstacles that belong to no single resource. */
-export function processObstacles({ pid, stat, status, tids, is32Bit }: ProcessView): Problem[] {
+export function processObstacles({ pid, stat, status, tids, is32Bit }: ProcessView, savesItself: boolean): Problem[] {
   const found: Problem[] = [];
   const path = [`pid ${pid}`];
   for (const child of childrenOf(pid)) {
+    if (savesItself && child === process.pid) continue;
     found.push({
       code: 'has-children',
       path: [...path, `child ${describeProcess(child)}`],

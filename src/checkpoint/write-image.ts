@@ -5,11 +5,10 @@ import { encodeCpu, encodeMemoryContext, encodeThread } from '../arch/x86/record
 import { componentName, type XstateLayout } from '../arch/x86/xstate.ts';
 import type { HeadState } from '../image/head.ts';
 import { RECORD } from '../image/record-types.ts';
-import type { MappingState } from '../image/tree.ts';
 import { ImageWriter } from '../image/writer.ts';
 import { readCpuinfo } from '../procfs/cpuinfo.ts';
 import { QuicksaveError, RefusedError } from '../support/errors.ts';
-import type { CollectedTree } from './collect.ts';
+import type { CollectedMapping, CollectedTree } from './collect.ts';
 import type { Output } from './output.ts';
 import type { PagePlan } from './page-plan.ts';
 
@@ -125,7 +124,10 @@ export function writeTree(writer: ImageWriter, tree: CollectedTree, plans: reado
 export const pagesIn = (plans: readonly PagePlan[]): number => plans.reduce((sum, { pages }) => sum + pages, 0);
 
 /** Says of each mapping whether the plans have pages of it. */
-function withPages(mappings: CollectedTree['mappings'], plans: readonly PagePlan[]): MappingState[] {
+function withPages(
+  mappings: readonly CollectedMapping[],
+  plans: readonly PagePlan[],
+): (CollectedMapping & { hasPages: boolean })[] {
   const ranges = plans.flatMap(({ chunks }) => chunks.flatMap((chunk) => chunk.ranges));
   ranges.sort((a, b) => a.start - b.start);
   let next = 0;

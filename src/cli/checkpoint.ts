@@ -1,8 +1,9 @@
-/** `quicksave checkpoint PID --output FILE|-` */
+/** `quicksave checkpoint PID|--self --output FILE|-` */
 import { fstatSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { type CheckpointSummary, checkpoint } from '../checkpoint/checkpoint.ts';
 import { outputTo, streamOutput } from '../checkpoint/output.ts';
+import { ownParent } from '../checkpoint/saver.ts';
 import { asPid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { interruptible } from './interruptible.ts';
@@ -11,6 +12,7 @@ import { UsageError } from './usage-error.ts';
 
 interface Options {
   readonly output: string;
+  readonly self?: boolean;
   readonly kill?: boolean;
   readonly compress: string | true;
 }
@@ -18,8 +20,12 @@ interface Options {
 const STANDARD_OUTPUT = 1;
 const MEBIBYTE = 1024 * 1024;
 
-export function runCheckpoint(pidText: string, options: Options): void {
-  const pid = parsePid(pidText);
+export function runCheckpoint(pidText: string | undefined, options: Options): void {
+  const savesItself = options.self ?? false;
+  if (savesItself !== (pidText === undefined)) {
+    throw new UsageError('give the process to save: its id, or --self for the one that runs this command.');
+  }
+  const pid = pidText === undefined ? ownParent() : parsePid(pidText);
   const level = parseCompression(options.compress);
   if (options.output === '-' && isatty(STANDARD_OUTPUT)) {
     throw new UsageError('an image is not written to a terminal; give a file, or send it into a pipe.');
@@ -37,7 +43,7 @@ export function runCheckpoint(pidText: string, options: Options): void {
   }
   const sentence = `The save was interrupted; process ${pid} goes on, and no image was made.`;
   const summary = interruptible(`saving ${pid}`, sentence, (onPages) =>
-    checkpoint({ pid, output, kill: options.kill ?? false, level, onPages }),
+    checkpoint({ pid, savesItself, output, kill: options.kill ?? false, level, onPages }),
   );
   printLine(summaryLine(summary));
   for (const remark of summary.remarks) printLine(`  ${remark}`);

@@ -16,7 +16,8 @@ function program(): Command {
   root
     .command('checkpoint')
     .description('save a running process; it goes on')
-    .argument('<pid>', 'process to save')
+    .argument('[pid]', 'process to save')
+    .option('--self', 'save the process that runs this command: exit status 0 there, 3 when it has been restarted')
     .requiredOption('-o, --output <file>', 'where the image goes; - is standard output')
     .option('--kill', 'end the process once the image is safely on disk')
     .option('--compress [method]', 'compress pages: none, zstd or zstd:LEVEL', 'none')
@@ -45,6 +46,14 @@ function program(): Command {
     .option('--json', 'print the result as data')
     .exitOverride()
     .action(async (image, options) => (await commands()).runInspect(image, options));
+  root
+    .command('diff')
+    .description('show what changed between two saves')
+    .argument('<a>', 'image file, the earlier one')
+    .argument('<b>', 'image file, the later one')
+    .option('--json', 'print the result as data')
+    .exitOverride()
+    .action(async (a, b, options) => (await commands()).runDiff(a, b, options));
   root
     .command('verify')
     .description('read an image and check all of it')

@@ -90,6 +90,9 @@ export class ModelBuilder {
     if (record.objref !== task.pid) throw badRecord(where, 'its objref is not its pid');
     if (task.threads[0] !== task.pid) throw badRecord(where, 'its first thread is not the group leader');
     if (new Set(task.threads).size !== task.threads.length) throw badRecord(where, 'a thread is there twice');
+    if (task.saver !== undefined && task.threads.includes(task.saver.pid)) {
+      throw badRecord(where, 'its saver is one of its threads');
+    }
   }
 
   taskState(record: MetadataRecord, where: string): void {
@@ -143,6 +146,7 @@ export class ModelBuilder {
       if (mapping.start < (this.#mappings.at(-1)?.end ?? 0))
         throw badRecord(where, `${name} overlaps the one before it`);
       if (mapping.offset % PAGE !== 0) throw badRecord(where, `${name} has an offset that is not a page's`);
+      refuseStrayGuards(mapping, where);
       this.#mappings.push(mapping);
     }
   }
@@ -236,6 +240,20 @@ export class ModelBuilder {
         at = mapping.end;
       }
     }
+  }
+}
+
+function refuseStrayGuards({ start, end, guards }: MappingState, where: string): void {
+  let last = start;
+  for (const guard of guards) {
+    const stop = guard.start + guard.pages * PAGE;
+    if (guard.start < last || stop > end) {
+      throw badRecord(
+        where,
+        `mapping 0x${start.toString(16)} has a guard page at 0x${guard.start.toString(16)}, where none can be`,
+      );
+    }
+    last = stop;
   }
 }
 

@@ -48,6 +48,8 @@ export const TaskRecord = v.strictObject({
   addressBits: v.optional(v.picklist([32, 64]), 64),
   /** Those bits of personality(2) that only execve(2) heeds. Images from before them do not say it. */
   layoutBits: v.optional(u32, 0),
+  /** The command that the process ran to save itself: its child, which is not in the image. */
+  saver: v.optional(v.strictObject({ pid: taskId, leads: v.picklist(['nothing', 'group', 'session']) })),
 });
 export type TaskRecord = v.InferOutput<typeof TaskRecord>;
 
@@ -82,6 +84,8 @@ export type FilesRecord = v.InferOutput<typeof FilesRecord>;
 
 const MAX_MAPPINGS = 1 << 24;
 
+const MAX_GUARDS = 1 << 20;
+
 /** One mapping. `protection` is PROT_READ 1, PROT_WRITE 2, PROT_EXEC 4 of mmap(2). */
 export const MappingState = v.strictObject({
   start: pageAddress,
@@ -92,6 +96,11 @@ export const MappingState = v.strictObject({
   protectionKey: v.optional(integerBetween(0, 15), 0),
   /** Words of the VmFlags line that have to be set again. */
   flags: boundedArray(boundedString(2), 32),
+  /** Pages of MADV_GUARD_INSTALL, ascending. Images from before them do not have it. */
+  guards: v.optional(
+    boundedArray(v.strictObject({ start: pageAddress, pages: integerBetween(1, 2 ** 35) }), MAX_GUARDS),
+    [],
+  ),
   kind: boundedString(64),
   state: v.unknown(),
   /** The image carries pages of it. */

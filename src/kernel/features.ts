@@ -5,6 +5,7 @@
 import { closeSync, openSync } from 'node:fs';
 import {
   asTid,
+  type LocalAddress,
   type LocalFd,
   localFd,
   type Pid,
@@ -17,6 +18,7 @@ import { QuicksaveError } from '../support/errors.ts';
 import { errnoName, errnoSentence } from './abi/errno.ts';
 import { OPEN } from './abi/fcntl.ts';
 import { FS } from './abi/fs.ts';
+import { MADV, MAP, PROT } from './abi/mman.ts';
 import { PR } from './abi/prctl.ts';
 import { PTRACE } from './abi/ptrace.ts';
 import { SIGNAL } from './abi/signal.ts';
@@ -178,6 +180,30 @@ export function probeMemoryNames(): Probe {
     name.bytes.write('quicksave');
     const { PR_SET_VMA, PR_SET_VMA_ANON_NAME } = PR;
     return byResult(rawSyscall(SYS.prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, memory.address, PAGE, name.address));
+  } finally {
+    memory.free();
+  }
+}
+
+/** MADV_GUARD_INSTALL of madvise(2), Linux 6.13. */
+export const probeGuardPages = (): Probe =>
+  withPage((address) => byResult(rawSyscall(SYS.madvise, address, PAGE, MADV.MADV_GUARD_INSTALL)));
+
+/** mseal(2), Linux 6.10, of nothing. */
+export const probeSealing = (): Probe => withPage((address) => byResult(rawSyscall(SYS.mseal, address, 0, 0)));
+
+/** MAP_DROPPABLE of mmap(2), Linux 6.11. */
+export function probeDroppableMemory(): Probe {
+  const flags = MAP.MAP_DROPPABLE | MAP.MAP_ANONYMOUS;
+  const address = rawSyscall(SYS.mmap, 0, PAGE, PROT.PROT_READ, flags, -1, 0);
+  if (!isFailure(address)) rawSyscall(SYS.munmap, address, PAGE);
+  return byResult(isFailure(address) ? address : 0);
+}
+
+function withPage(probe: (address: LocalAddress) => Probe): Probe {
+  const memory = NativeMemory.allocate(PAGE);
+  try {
+    return probe(memory.address);
   } finally {
     memory.free();
   }

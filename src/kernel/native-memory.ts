@@ -5,6 +5,8 @@ import { SYS } from './abi/syscall.ts';
 import { check } from './errors.ts';
 import { rawSyscall, viewOf } from './ffi.ts';
 
+const PAGE = 4096;
+
 export class NativeMemory {
   readonly address: LocalAddress;
   readonly sizeBytes: number;
@@ -19,12 +21,18 @@ export class NativeMemory {
     this.view = new DataView(window);
   }
 
+  /** With the rest of its last page. */
+  get mappedBytes(): number {
+    return Math.ceil(this.sizeBytes / PAGE) * PAGE;
+  }
+
   /**
-   * Anonymous private memory, zero-filled. With `populate` its pages are touched at once, so that no page fault happens
+   * Anonymous memory, zero-filled, private unless `shared`. With `populate` its pages are touched at once, so that no page fault happens
    * later, while a target stands still.
    */
-  static allocate(sizeBytes: number, options: { populate?: boolean } = {}): NativeMemory {
-    const flags = MAP.MAP_PRIVATE | MAP.MAP_ANONYMOUS | (options.populate ? MAP.MAP_POPULATE : 0);
+  static allocate(sizeBytes: number, options: { populate?: boolean; shared?: boolean } = {}): NativeMemory {
+    const sharing = options.shared ? MAP.MAP_SHARED : MAP.MAP_PRIVATE;
+    const flags = sharing | MAP.MAP_ANONYMOUS | (options.populate ? MAP.MAP_POPULATE : 0);
     const address = rawSyscall(SYS.mmap, 0, sizeBytes, PROT.PROT_READ | PROT.PROT_WRITE, flags, -1, 0);
     check('mmap', address, { doing: `get ${sizeBytes} bytes of memory` });
     return new NativeMemory(localAddress(address), sizeBytes);

@@ -24,5 +24,8 @@ export function checkpoint(
   const { kill = false, compress: level = 0 } = options;
   const output = typeof sink === 'string' ? sink : '-';
   const streams = typeof sink === 'string' ? {} : { sink };
-  return runPipeline({ kind: 'checkpoint', pid, output, kill, level }, options, { ...streams, restarted: [0, 1, 2] });
+  return runPipeline({ kind: 'checkpoint', pid, self: false, output, kill, level }, options, {
+    ...streams,
+    restarted: [0, 1, 2],
+  });
 }

@@ -2,7 +2,9 @@
 import { checkProcess, type ProcessCheck } from '../checkpoint/check.ts';
 import { openInput, sourceOf } from '../image/image-source.ts';
 import { checkHost, type HostCheck } from '../report/check-host.ts';
+import { type Difference, diffImages } from '../report/diff.ts';
 import { type Inspection, inspectImage } from '../report/inspect.ts';
+import { verifyImageAt } from '../report/verify.ts';
 import { asPid } from '../support/brand.ts';
 
 /** What is in an image, as data. Needs neither rights nor the files that the image refers to. */
@@ -13,6 +15,25 @@ export function inspect(path: string): Inspection {
   } finally {
     input.close();
   }
+}
+
+/** What changed between two images in files. */
+export const diff = (a: string, b: string): Difference => diffImages(a, b);
+
+/** Reads and checks all of an image in a file. Throws ImageError for what is wrong first. */
+export function verify(path: string): Intact {
+  const { model, imageBytes, records, dataPages, zeroPages } = verifyImageAt(path);
+  return { pid: model.task.pid, threads: model.task.threads.length, imageBytes, records, dataPages, zeroPages };
+}
+
+export interface Intact {
+  readonly pid: number;
+  readonly threads: number;
+  readonly imageBytes: number;
+  readonly records: number;
+  /** Pages whose bytes are in the image, and those that it only says are zero. */
+  readonly dataPages: number;
+  readonly zeroPages: number;
 }
 
 /** Everything that stands in the way of saving this process; it is not stopped. */

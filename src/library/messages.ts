@@ -11,6 +11,8 @@ export const FIRST_STREAM_FD = 4;
 export interface CheckpointOrder {
   readonly kind: 'checkpoint';
   readonly pid: number;
+  /** The host program itself: nothing is said until it goes on, because it cannot listen. */
+  readonly self: boolean;
   /** A path; `-` is standard output. */
   readonly output: string;
   readonly kill: boolean;

@@ -5,6 +5,7 @@
 import { writeSync } from 'node:fs';
 import { checkpoint } from '../checkpoint/checkpoint.ts';
 import { outputTo, streamOutput } from '../checkpoint/output.ts';
+import { refuseOtherParent } from '../checkpoint/saver.ts';
 import { noteInterrupts } from '../kernel/interrupt-flag.ts';
 import { restart } from '../restart/restart.ts';
 import { asPid } from '../support/brand.ts';
@@ -18,9 +19,11 @@ const tell = (reply: Reply): void => void writeSync(REPLY_FD, `${JSON.stringify(
 
 function carryOut(order: Order): unknown {
   const flag = noteInterrupts();
+  const isHeard = order.kind === 'restart' || !order.self;
   let toldAt = 0;
   const onPages = (doneBytes: number, totalBytes: number): void => {
     if (flag.signal() !== 0) throw new QuicksaveError('interrupted', sentenceFor(order));
+    if (!isHeard) return;
     const now = performance.now();
     const isLast = doneBytes === totalBytes;
     if (totalBytes === 0 || (now - toldAt < PROGRESS_EVERY_MS && !isLast)) return;
@@ -32,9 +35,17 @@ function carryOut(order: Order): unknown {
 
 type OnPages = (doneBytes: number, totalBytes: number) => void;
 
-function save({ pid, output, kill, level }: Extract<Order, { kind: 'checkpoint' }>, onPages: OnPages): unknown {
+function save({ pid, self, output, kill, level }: Extract<Order, { kind: 'checkpoint' }>, onPages: OnPages): unknown {
+  if (self) refuseOtherParent(asPid(pid));
   const target = output === '-' ? streamOutput(STANDARD_OUTPUT) : outputTo(output);
-  return checkpoint({ pid: asPid(pid), output: target, kill, level: level === 0 ? undefined : level, onPages });
+  return checkpoint({
+    pid: asPid(pid),
+    savesItself: self,
+    output: target,
+    kill,
+    level: level === 0 ? undefined : level,
+    onPages,
+  });
 }
 
 function bringBack(source: string, acceptChangedFiles: boolean, onPages: OnPages): unknown {

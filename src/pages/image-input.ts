@@ -10,6 +10,7 @@ import { type LocalFd, localAddress } from '../support/brand.ts';
 import { ImageError, QuicksaveError } from '../support/errors.ts';
 import { chunkPages, type LoadChunk, putPages } from './load-job.ts';
 import type { PageCrew } from './page-crew.ts';
+import { type StoredPage, storedPages } from './stored-pages.ts';
 
 const PAGE = 4096;
 
@@ -17,6 +18,8 @@ export interface ImageInput {
   readonly model: ImageModel;
   /** Puts all pages where they belong; throws ImageError if the rest of the image turns out to be damaged. */
   loadPages(target: PageTarget, crew: PageCrew): void;
+  /** The pages of an object, ascending. Only of a file. */
+  pages(objref: number): Iterable<StoredPage>;
   /** Instead of loading them: checks all that is not checked yet, to the end of the image. */
   checkPages(): ImageCounts;
   close(): void;
@@ -83,6 +86,7 @@ export function readImageFile(fd: number, sizeBytes: number, crew: PageCrew): Im
           if (chunk.objref !== target.memory) loadIntoFile(target, chunk, chunkPages(image.address, chunk));
         }
       },
+      pages: (objref) => storedPages(image.address, chunks, objref),
       checkPages: () => {
         // Checksums say that the stored bytes are the written ones, not that they can be decompressed.
         for (const chunk of chunks) chunkPages(image.address, chunk);
@@ -146,6 +150,11 @@ export function readImageStream(fd: number): ImageInput {
         builder.finishPages();
         loadFromHeap(target, record);
       }
+    },
+    pages: () => {
+      throw new QuicksaveError('not-a-file', 'The image comes from a pipe, where nothing can be looked up.', {
+        remedy: 'Write it into a file first.',
+      });
     },
     checkPages: () => {
       let counts = countPages([]);

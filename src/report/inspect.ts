@@ -55,6 +55,8 @@ export interface ProcessInspection {
   readonly vdsoBytes?: number;
   /** Only of a 32-bit program. */
   readonly addressBits?: 32;
+  /** Of one that saved itself: the command that it ran for that. */
+  readonly saver?: { readonly pid: number; readonly leads: string };
   /** Entries of its LDT, if it has one. */
   readonly localDescriptors?: number;
   /** Credentials, limits, signal actions and so on, by the name of the aspect. */
@@ -159,6 +161,7 @@ function describe(
         vdsoSha256: task.vdso.sha256,
         ...(task.vdso.image === undefined ? {} : { vdsoBytes: task.vdso.image.length }),
         ...(task.addressBits === 32 ? { addressBits: 32 } : {}),
+        ...(task.saver === undefined ? {} : { saver: task.saver }),
         ...localDescriptorsIn(model),
         aspects: Object.fromEntries(Object.entries(model.aspects).map(([name, state]) => [name, toJson(state)])),
         threads: model.threads.map((thread) => inspectThread(thread, vdsoPlace)),
@@ -253,10 +256,15 @@ function describeMapping(mapping: MappingState, pages: PageCounts, model: ImageM
 
 /** A mapping's state names its file by object. */
 function fileOf(state: Json, model: ImageModel): { file?: string } {
-  const object = numberAt(state, 'file');
-  const found = object === undefined ? undefined : pathOf(toJson(model.mappedFiles.get(object))).path;
-  return found === undefined ? {} : { file: found };
+  const [named, nameless] = [numberAt(state, 'file'), numberAt(state, 'object')];
+  if (named !== undefined) return asFile(pathOf(toJson(model.mappedFiles.get(named))).path);
+  if (nameless === undefined) return {};
+  const { kind, state: saved } = model.descriptions.get(nameless) ?? {};
+  const { path } = pathOf(toJson(saved));
+  return asFile(path ?? textAt(toJson(saved), 'name') ?? kind);
 }
+
+const asFile = (file: string | undefined): { file?: string } => (file === undefined ? {} : { file });
 
 /** Kinds keep the name of what they stand for as `path`, as `file.path`, or in words as `was`. */
 function pathOf(state: Json): { path?: string } {

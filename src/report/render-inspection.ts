@@ -50,6 +50,7 @@ function processSections(process: ProcessInspection, { files }: Inspection): str
       printable(`process ${pid} (${comm}), ${kind}${counted(threads.length, 'thread')}`),
       ...aspectTable([
         ...(executable === undefined ? [] : [['executable', executable]]),
+        ...(process.saver === undefined ? [] : [['saved itself by', `its child ${process.saver.pid}`]]),
         ...(localDescriptors === undefined ? [] : [['LDT', counted(localDescriptors, 'entry', 'entries')]]),
         ...aspectRows(process.aspects),
       ]),

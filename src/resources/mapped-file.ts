@@ -25,6 +25,10 @@ export const mappedFileSchema = v.strictObject({
 });
 export type MappedFile = v.InferOutput<typeof mappedFileSchema>;
 
+/** The kernel's link to the file behind a mapping: proc_pid_map_files(5), for CAP_CHECKPOINT_RESTORE since Linux 5.9. */
+export const mapLink = (pid: number, { start, end }: { readonly start: number; readonly end: number }): string =>
+  `/proc/${pid}/map_files/${start.toString(16)}-${end.toString(16)}`;
+
 /** `link` is what the kernel holds open (in /proc); `path` is its name. Both must be one file. */
 export function collectMappedFile(link: string, path: string, writable: boolean, shown?: ShownFile): MappedFile {
   const named = tryStat(path);

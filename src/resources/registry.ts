@@ -3,13 +3,21 @@
  * descriptor or mapping kind that recognises something has it.
  */
 import { directory } from './files/directory.ts';
+import { epoll } from './files/epoll.ts';
+import { eventfd } from './files/eventfd.ts';
 import { externalStream } from './files/external-stream.ts';
+import { memfd } from './files/memfd.ts';
 import { memoryDevice } from './files/memory-device.ts';
 import { pipe } from './files/pipe.ts';
 import { regularFile } from './files/regular-file.ts';
+import { sharedMemory } from './files/shared-memory.ts';
+import { signalfd } from './files/signalfd.ts';
+import { timerfd } from './files/timerfd.ts';
 import { unlinkedFile } from './files/unlinked-file.ts';
+import { droppable } from './memory/droppable.ts';
 import { privateFile, sharedFile } from './memory/file-mappings.ts';
 import { kernelMapping } from './memory/kernel-mappings.ts';
+import { privateObject, sharedObject } from './memory/object-mappings.ts';
 import { privateAnonymous } from './memory/private-anonymous.ts';
 import { credentials } from './process/credentials.ts';
 import { fileSystemContext } from './process/file-system-context.ts';
@@ -20,6 +28,7 @@ import { mappingPolicies } from './process/mapping-policies.ts';
 import { membarrier } from './process/membarrier.ts';
 import { memoryMapFields } from './process/memory-map-fields.ts';
 import { namespaces } from './process/namespaces.ts';
+import { posixTimers } from './process/posix-timers.ts';
 import { procFiles } from './process/proc-files.ts';
 import { session } from './process/session.ts';
 import { processSettings } from './process/settings.ts';
@@ -58,6 +67,7 @@ export const processAspects: readonly ProcessAspect<unknown>[] = [
   membarrier,
   futureLocking,
   intervalTimers,
+  posixTimers,
   sharedPendingSignals,
   surroundings,
   limits,
@@ -75,16 +85,25 @@ export const threadAspects: readonly ThreadAspect<unknown>[] = [
 
 export const descriptorKinds: readonly DescriptorKind<unknown>[] = [
   regularFile,
+  memfd,
+  sharedMemory,
   unlinkedFile,
   directory,
   memoryDevice,
+  timerfd,
+  signalfd,
   externalStream,
   pipe,
+  eventfd,
+  epoll,
 ].map((kind) => erase<DescriptorKind<unknown>>(kind));
 
 export const mappingKinds: readonly MappingKind<unknown>[] = [
   kernelMapping,
   privateAnonymous,
+  droppable,
+  privateObject,
+  sharedObject,
   privateFile,
   sharedFile,
 ].map((kind) => erase<MappingKind<unknown>>(kind));

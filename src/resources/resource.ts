@@ -52,6 +52,8 @@ export type ShownFile = Pick<MapsEntry, 'device' | 'inode'>;
 export interface FileReferences {
   /** The object for the file behind `link` (a link in /proc, such as /proc/PID/exe); `shown` is what maps says of it. */
   reference(link: string, path: string, writable?: boolean, shown?: ShownFile): number;
+  /** The object for a file without a name: a description that no descriptor need have, with its bytes. */
+  object(link: string, path: string, writable: boolean): number;
 }
 
 export interface CollectedThread {
@@ -73,6 +75,8 @@ export interface HostView {
   readonly acceptChangedFiles: boolean;
   /** False if the restart command, the parent, ends as soon as the process runs. */
   readonly keepsParent: boolean;
+  /** Linux 6.15. */
+  readonly maySetTimerNumbers: boolean;
 }
 
 export interface RebuiltProcess {
@@ -141,7 +145,7 @@ export interface DescriptorView {
   readonly numbers: readonly RemoteFd[];
   /** All open file descriptions of the process: to find the other end of something. */
   readonly siblings: readonly DescriptorView[];
-  /** For pipes: processes outside of the saved tree that have it open too. */
+  /** Of pipes and objects without a name (anon_inode): processes outside of the saved tree that have it open too. */
   readonly outsiders: readonly Holder[];
 }
 
@@ -182,11 +186,20 @@ export interface DescriptorKind<State> {
   /** Bytes of the object itself that the image carries: they are read from and written to it by position. Default: none. */
   readonly contentBytes?: (state: NoInfer<State>) => number;
   readonly plan?: (state: NoInfer<State>, host: HostView, path: readonly string[]) => Problem[];
+  /** Descriptor numbers of the process that it refers to: each must be in the image. */
+  readonly descriptorsOf?: (state: NoInfer<State>) => readonly number[];
+  /** The highest descriptor number that {@link finish} uses, beside those that are in the image. */
+  readonly highestNumber?: (state: NoInfer<State>) => number;
   /** Makes the object in our table, to be handed over. */
   readonly restore: (state: NoInfer<State>, world: RestoredDescriptors) => OwnedFd;
   /** Where {@link contentBytes} go: something that can be written whatever the descriptor's own mode is. */
   readonly contentTarget?: (state: NoInfer<State>, world: RestoredDescriptors) => OwnedFd;
-  /** Calls inside the process, once the descriptor stands at `fd`: what belongs to the process, not to the object. */
+  /** Called when its content is in it: what would have been in the way of that. `own` is what {@link restore} has made. */
+  readonly settle?: (state: NoInfer<State>, own: LocalFd) => void;
+  /**
+   * Calls inside the process, once all descriptors are in place and this one at `fd`: what belongs to the process, or refers
+   * to other descriptors. Who has more to ask than fits runs the batch in between.
+   */
   readonly finish?: (state: NoInfer<State>, process: RebuiltProcess, fd: RemoteFd) => void;
   /**
    * A sentence for the summary, where the object comes back as something else than it was. The summary of a save has no host:
@@ -203,6 +216,8 @@ export interface MappingPlan {
   readonly flags: number;
   /** The file object behind it, 0 for none. */
   readonly file: number;
+  /** That object is a description of a kind whose content the image carries. */
+  readonly nameless?: boolean;
   /** A name for PR_SET_VMA, '' for none. */
   readonly name: string;
 }

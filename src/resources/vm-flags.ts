@@ -22,6 +22,10 @@ const derived: ReadonlySet<string> = new Set([
   'pf',
   'mm',
   'dw',
+  // Which pages are guards is kept apart.
+  'gu',
+  // Droppable memory is a kind of its own.
+  'dp',
 ]);
 
 const advice: ReadonlyMap<string, number> = new Map([
@@ -40,6 +44,9 @@ const mmapFlags: ReadonlyMap<string, number> = new Map([
   ['nr', MAP.MAP_NORESERVE],
 ]);
 
+/** mseal(2). */
+const SEALED = 'sl';
+
 const locking: ReadonlySet<string> = new Set(['lo', 'lf']);
 
 const refused: ReadonlyMap<string, string> = new Map([
@@ -48,13 +55,10 @@ const refused: ReadonlyMap<string, string> = new Map([
   ['uw', 'a live userfaultfd (write protection)'],
   ['ui', 'a live userfaultfd (minor faults)'],
   ['ss', 'a shadow stack'],
-  ['sl', 'a sealed mapping (mseal)'],
-  ['dp', 'droppable memory (MAP_DROPPABLE)'],
   ['sf', 'synchronous page faults (DAX)'],
   ['wp', 'write-protect marks'],
   ['ar', 'an architecture flag'],
   ['nl', 'a non-linear mapping'],
-  ['gu', 'guard pages'],
 ]);
 
 /** What of the words must be kept in the image: all that has to be set again. */
@@ -64,6 +68,7 @@ export const wordsToKeep = (words: readonly string[]): string[] => words.filter(
 export function refusedWords(words: readonly string[]): string[] {
   return words.flatMap((word) => {
     if (derived.has(word) || advice.has(word) || mmapFlags.has(word) || locking.has(word)) return [];
+    if (word === SEALED) return [];
     return [refused.get(word) ?? `the flag "${word}", which this version does not know`];
   });
 }
@@ -76,6 +81,8 @@ export const adviceOf = (words: readonly string[]): number[] =>
     const found = advice.get(word);
     return found === undefined ? [] : [found];
   });
+
+export const isSealed = (words: readonly string[]): boolean => words.includes(SEALED);
 
 export type Locking = 'none' | 'all' | 'on-fault';
 

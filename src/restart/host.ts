@@ -8,9 +8,10 @@ import { executableFromBytes } from '../kernel/calls/descriptors.ts';
 import { interruptIfAlive, trySeize } from '../kernel/calls/ptrace.ts';
 import { spawnProgram } from '../kernel/calls/spawn.ts';
 import { sendSignal } from '../kernel/calls/task-attributes.ts';
+import { timersMayChooseNumbers } from '../kernel/calls/timers.ts';
 import { waitForEnd } from '../kernel/calls/wait.ts';
 import { xsaveLayout } from '../kernel/cpu.ts';
-import { probeMemoryNames } from '../kernel/features.ts';
+import { probeDroppableMemory, probeGuardPages, probeMemoryNames, probeSealing } from '../kernel/features.ts';
 import { readCpuinfo } from '../procfs/cpuinfo.ts';
 import { readMaps } from '../procfs/smaps.ts';
 import { readStatus } from '../procfs/status.ts';
@@ -31,7 +32,11 @@ export interface RestartHost extends HostView {
   readonly mayChoosePids: boolean;
   /** PR_SET_VMA_ANON_NAME, a configuration of the kernel. */
   readonly mayNameMemory: boolean;
+  /** What younger kernels have of memory. */
+  readonly memoryFeatures: ReadonlySet<MemoryFeature>;
 }
+
+export type MemoryFeature = 'guard-pages' | 'sealing' | 'droppable';
 
 export interface KernelMemory {
   readonly vdsoSha256: string;
@@ -49,13 +54,23 @@ export function lookAtHost(request: Pick<HostView, 'acceptChangedFiles' | 'keeps
     status,
     acceptChangedFiles: request.acceptChangedFiles,
     keepsParent: request.keepsParent,
+    maySetTimerNumbers: timersMayChooseNumbers(),
     layout: xsaveLayout(),
     cpuFeatures: readCpuinfo().flags,
     kernelMemory: kernelMemoryOf(ownPid),
     kernelMemory32: lookAt32BitProcess,
     mayChoosePids: mayChoosePids(status),
     mayNameMemory: probeMemoryNames().available,
+    memoryFeatures: memoryFeatures(),
   };
+}
+
+function memoryFeatures(): Set<MemoryFeature> {
+  const features = new Set<MemoryFeature>();
+  if (probeGuardPages().available) features.add('guard-pages');
+  if (probeSealing().available) features.add('sealing');
+  if (probeDroppableMemory().available) features.add('droppable');
+  return features;
 }
 
 function kernelMemoryOf(pid: Pid): KernelMemory {

@@ -14,12 +14,12 @@ import { type MappedFile, mappedFileSchema, planMappedFile } from '../resources/
 import { noPidChoice } from '../resources/pid-choice.ts';
 import { descriptorKinds, mappingKinds, processAspects, threadAspects } from '../resources/registry.ts';
 import type { DescriptorKind, MappingPlan, ProcessAspect, StateSchema, ThreadAspect } from '../resources/resource.ts';
-import { adviceOf, type Locking, lockingOf, mmapFlagsOf, refusedWords } from '../resources/vm-flags.ts';
+import { adviceOf, isSealed, type Locking, lockingOf, mmapFlagsOf, refusedWords } from '../resources/vm-flags.ts';
 import { asPid, asTid, type Tid } from '../support/brand.ts';
 import { ImageError, type Problem, RefusedError } from '../support/errors.ts';
 import type { Span } from '../tracee/address-space.ts';
 import type { ProtectionKeys } from '../tracee/protection-keys.ts';
-import type { KernelMemory, RestartHost } from './host.ts';
+import type { KernelMemory, MemoryFeature, RestartHost } from './host.ts';
 import { isSameVdso, type OldMemory, type OldVdso, type OldVdsoRequest, planOldVdso } from './old-vdso.ts';
 import { takenPids } from './taken-pids.ts';
 
@@ -32,6 +32,7 @@ export interface PlannedMapping {
   readonly bytes?: Buffer;
   readonly advice: readonly number[];
   readonly locking: Locking;
+  readonly sealed: boolean;
 }
 
 export interface PlannedThread {
@@ -49,6 +50,12 @@ export interface PlannedDescription {
   readonly state: unknown;
 }
 
+/** The command that the process ran to save itself. */
+export interface PlannedSaver {
+  readonly tid: Tid;
+  readonly leads: 'nothing' | 'group' | 'session';
+}
+
 export interface RestartPlan {
   readonly pid: ReturnType<typeof asPid>;
   readonly is32Bit: boolean;
@@ -58,6 +65,8 @@ export interface RestartPlan {
   readonly memory: number;
   readonly aspects: readonly { aspect: ProcessAspect<unknown>; state: unknown }[];
   readonly threads: readonly PlannedThread[];
+  /** Undefined if it was saved from outside. */
+  readonly saver: PlannedSaver | undefined;
   readonly mappedFiles: ReadonlyMap<number, MappedFile>;
   readonly mappings: readonly PlannedMapping[];
   /** Where the kernel's own mappings go, by name. */
@@ -94,6 +103,7 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
     memory: model.task.memory,
     aspects: planProcess(model, host, problems),
     threads,
+    saver: planSaver(model),
     mappedFiles: planFiles(model, host, problems),
     ...vdso,
     protectionKeys: { allocated: model.memory.allocatedKeys, executeOnly: model.memory.executeOnlyKey },
@@ -109,6 +119,13 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   }
   return { ...plan, remarks: remarksOf(plan, host) };
 }
+
+/** Every number that a task of the restarted process has. */
+export const numbersOf = ({ threads, saver }: ImageModel['task']): number[] =>
+  saver === undefined ? [...threads] : [...threads, saver.pid];
+
+const planSaver = ({ task: { saver } }: ImageModel): PlannedSaver | undefined =>
+  saver === undefined ? undefined : { tid: asTid(saver.pid), leads: saver.leads };
 
 function refuseIncremental({ head }: ImageModel): void {
   if (head.state.parentId === undefined) return;
@@ -137,7 +154,7 @@ function refuseIncomplete({ aspects, mappedFiles }: RestartPlan): void {
 }
 
 function hostProblems(model: ImageModel, host: RestartHost, runsSuchPrograms: boolean): Problem[] {
-  const problems = takenPids(model.task.threads);
+  const problems = takenPids(numbersOf(model.task));
   if (!host.mayChoosePids) problems.push(noPidChoice);
   if (model.head.state.kernel.machine !== 'x86_64') {
     problems.push({
@@ -245,7 +262,7 @@ function planMapping(state: MappingState, model: ImageModel, host: RestartHost, 
   const made = kind.mapping(own);
   const [refused] = made === undefined ? [] : refusedWords(state.flags);
   if (refused !== undefined) throw new ImageError('bad-record', `${where}: it has ${refused}.`);
-  if (made !== undefined && made.file !== 0 && !model.mappedFiles.has(made.file)) {
+  if (made !== undefined && made.file !== 0 && !hasFile(model, made)) {
     throw new ImageError('bad-record', `${where}: its file is object ${made.file}, which is not there.`);
   }
   const specialName = made === undefined ? (own as { name: string }).name : '';
@@ -257,6 +274,7 @@ function planMapping(state: MappingState, model: ImageModel, host: RestartHost, 
       remedy: 'Restart it on a kernel that has them.',
     });
   }
+  if (made !== undefined) problems.push(...missingFeatures(state, host));
   const flags = made === undefined ? 0 : made.flags | mmapFlagsOf(state.flags) | MAP.MAP_FIXED_NOREPLACE;
   return {
     state,
@@ -264,8 +282,38 @@ function planMapping(state: MappingState, model: ImageModel, host: RestartHost, 
     specialName,
     advice: adviceOf(state.flags),
     locking: lockingOf(state.flags),
+    sealed: isSealed(state.flags),
   };
 }
+
+const FEATURES: Record<MemoryFeature, string> = {
+  'guard-pages': 'guard pages (MADV_GUARD_INSTALL, Linux 6.13)',
+  sealing: 'a seal (mseal, Linux 6.10)',
+  droppable: 'memory that the kernel may drop (MAP_DROPPABLE, Linux 6.11)',
+};
+
+function missingFeatures({ start, guards, flags, kind }: MappingState, host: RestartHost): Problem[] {
+  const needed: MemoryFeature[] = [
+    ...(guards.length > 0 ? (['guard-pages'] as const) : []),
+    ...(isSealed(flags) ? (['sealing'] as const) : []),
+    ...(kind === 'droppable' ? (['droppable'] as const) : []),
+  ];
+  return needed
+    .filter((feature) => !host.memoryFeatures.has(feature))
+    .map((feature) => ({
+      code: 'no-such-memory',
+      path: [`mapping 0x${start.toString(16)}`],
+      message: `It has ${FEATURES[feature]}, which this kernel does not know.`,
+      remedy: 'Restart it on a newer kernel.',
+    }));
+}
+
+/** A file with a name, or a description that has one no more. */
+const hasFile = ({ descriptions, mappedFiles }: ImageModel, { file, nameless }: MappingPlan): boolean =>
+  nameless ? mayBeMapped(descriptions.get(file)?.kind) : mappedFiles.has(file);
+
+const mayBeMapped = (kind: string | undefined): boolean =>
+  descriptorKinds.some((candidate) => candidate.kind === kind && candidate.contentTarget !== undefined);
 
 /** The request of {@link planOldVdso}, on a kernel that may run no such programs at all. */
 type VdsoRequest = Omit<OldVdsoRequest, 'kernelMemory'> & { readonly kernelMemory: KernelMemory | undefined };
@@ -291,15 +339,28 @@ function planVdso(
 
 /** Memory of the program as if the image had it as pages. */
 const madeOfBytes = ({ start, end, protection, bytes }: OldMemory): PlannedMapping => ({
-  state: { start, end, protection, offset: 0, protectionKey: 0, flags: [], kind: '', state: {}, hasPages: true },
+  state: {
+    start,
+    end,
+    protection,
+    offset: 0,
+    protectionKey: 0,
+    flags: [],
+    kind: '',
+    state: {},
+    hasPages: true,
+    guards: [],
+  },
   made: { flags: MAP.MAP_PRIVATE | MAP.MAP_ANONYMOUS | MAP.MAP_FIXED_NOREPLACE, file: 0, name: '' },
   specialName: '',
   advice: [],
   locking: 'none',
+  sealed: false,
   bytes,
 });
 
 function planDescriptions(model: ImageModel, host: RestartHost, problems: Problem[]): PlannedDescription[] {
+  const numbers = new Set(model.files.entries.map(({ fd }) => fd));
   return [...model.descriptions].map(([objref, record]) => {
     const kind = descriptorKinds.find((candidate) => candidate.kind === record.kind);
     if (kind === undefined) {
@@ -308,6 +369,13 @@ function planDescriptions(model: ImageModel, host: RestartHost, problems: Proble
     const state = parse(kind.schema, record.state, `FD_DATA record of object ${objref}`);
     if ((kind.contentBytes?.(state) ?? 0) !== record.contentBytes) {
       throw new ImageError('bad-record', `FD_DATA record of object ${objref}: its content does not fit its state.`);
+    }
+    const missing = kind.descriptorsOf?.(state).find((number) => !numbers.has(number));
+    if (missing !== undefined) {
+      throw new ImageError(
+        'bad-record',
+        `FD_DATA record of object ${objref}: it names descriptor ${missing}, which is not there.`,
+      );
     }
     const fd = model.files.entries.find((entry) => entry.object === objref)?.fd;
     problems.push(...(kind.plan?.(state, host, [`pid ${model.task.pid}`, `fd ${fd ?? '?'}`]) ?? []));

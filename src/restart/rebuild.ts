@@ -4,7 +4,7 @@
  */
 import { stubProgram, stubProgram32 } from '../arch/x86/stub-elf.ts';
 import { FCNTL, OPEN } from '../kernel/abi/fcntl.ts';
-import { MLOCK, MREMAP, PROT } from '../kernel/abi/mman.ts';
+import { MADV, MLOCK, MREMAP, PROT } from '../kernel/abi/mman.ts';
 import { PR } from '../kernel/abi/prctl.ts';
 import { PTRACE } from '../kernel/abi/ptrace.ts';
 import { RLIMIT } from '../kernel/abi/resource.ts';
@@ -24,6 +24,7 @@ import { listTasks } from '../procfs/tasks.ts';
 import { openMappedFile } from '../resources/mapped-file.ts';
 import type { RebuiltProcess, RestoredDescriptors } from '../resources/resource.ts';
 import {
+  asPid,
   asTid,
   type LocalFd,
   localFd,
@@ -44,6 +45,7 @@ import { writeRemote } from '../tracee/remote-memory.ts';
 import { type CallSite, StoppedTask, waitForInterruptStop } from '../tracee/stopped-task.ts';
 import { ThreadCalls } from '../tracee/thread-calls.ts';
 import type { PlannedMapping, RestartPlan } from './plan.ts';
+import { lead } from './stand-in.ts';
 
 const PAGE = 4096;
 /** Room beside the agent where the kernel's own mappings wait for their place. */
@@ -51,13 +53,18 @@ const WAITING_ROOM = 256 * PAGE;
 const TID_LIST_SIZE = 16;
 const CLONE_ARGS_SIZE = 88;
 const VSYSCALL = '[vsyscall]';
+const SHARED_BY_ALL = CLONE.CLONE_VM | CLONE.CLONE_FS | CLONE.CLONE_FILES;
 const ALL_SIGNALS = 0xffffffffffffffffn;
-const OPTIONS = PTRACE.PTRACE_O_EXITKILL | PTRACE.PTRACE_O_TRACESYSGOOD | PTRACE.PTRACE_O_TRACECLONE;
+/** With TRACECLONE and TRACEFORK the threads and the child that the process makes are ours before they run. */
+const OPTIONS =
+  PTRACE.PTRACE_O_EXITKILL | PTRACE.PTRACE_O_TRACESYSGOOD | PTRACE.PTRACE_O_TRACECLONE | PTRACE.PTRACE_O_TRACEFORK;
 
 export interface RebuiltTree {
   readonly pid: Pid;
   /** In the order of the plan's threads; all of them stand still, away. */
   readonly tasks: readonly StoppedTask[];
+  /** Stands still before its first instruction: in the place of the command that saved the process. */
+  readonly standIn: StoppedTask | undefined;
   /** What is ours in the process: one stretch of address space. */
   readonly ours: { readonly start: RemoteAddress; readonly sizeBytes: number };
   readonly agent: Agent;
@@ -109,10 +116,10 @@ export class Rebuild {
     this.#takeDescriptors();
     this.#aspects('early');
     this.#clearAddressSpace();
+    this.#makeObjects(streams);
     this.#receiveMappedFiles();
     takeProtectionKeys(new CallBatch(this.#live), this.#plan.protectionKeys, this.#keysOfMappings);
     this.#makeMappings();
-    this.#makeObjects(streams);
     return this.#plan.pid;
   }
 
@@ -163,7 +170,10 @@ export class Rebuild {
   /** Leaves the process with no descriptor but the doorbell, above all that the image has. */
   #takeDescriptors(): void {
     const agent = this.#live;
-    const highest = this.#plan.entries.at(-1)?.fd ?? 0;
+    const highest = Math.max(
+      this.#plan.entries.at(-1)?.fd ?? 0,
+      ...this.#plan.descriptions.map(({ kind, state }) => kind.highestNumber?.(state) ?? 0),
+    );
     const batch = new CallBatch(agent);
     const limit = batch.data(16);
     batch.call('read the descriptor limit', SYS.prlimit64, 0, RLIMIT.RLIMIT_NOFILE, 0, limit.address);
@@ -177,7 +187,8 @@ export class Rebuild {
       batch.bytes(limit.bytes).address,
       0,
     );
-    const least = Math.max(highest, this.#plan.entries.length, this.#plan.mappedFiles.size) + 1;
+    const mapped = this.#plan.mappedFiles.size + this.#mappedObjects.length;
+    const least = Math.max(highest, this.#plan.entries.length, mapped) + 1;
     const doorbell = [...agent.ownDescriptors].find((fd) => fd >= 0) ?? -1;
     const moved = batch.call('move the doorbell', SYS.fcntl, doorbell, FCNTL.F_DUPFD_CLOEXEC, least);
     batch.run();
@@ -240,18 +251,23 @@ export class Rebuild {
   }
 
   #receiveMappedFiles(): void {
-    const objrefs = [...this.#plan.mappedFiles.keys()];
+    const files = [...this.#plan.mappedFiles];
+    const objrefs = [...files.map(([objref]) => objref), ...this.#mappedObjects];
     const opened: OwnedFd[] = [];
     try {
-      for (const objref of objrefs) {
-        const file = this.#plan.mappedFiles.get(objref);
-        if (file !== undefined) opened.push(openMappedFile(file));
-      }
-      const numbers = this.#handOver(opened.map((file) => file.number));
+      for (const [, file] of files) opened.push(openMappedFile(file));
+      const objects = this.#mappedObjects.map((objref) => must(this.#objects.get(objref)).number);
+      const numbers = this.#handOver([...opened.map((file) => file.number), ...objects]);
       this.#fileNumbers = new Map(objrefs.map((objref, index) => [objref, numbers[index] ?? -1]));
     } finally {
       for (const file of opened) file.close();
     }
+  }
+
+  /** Descriptions that mappings refer to. */
+  get #mappedObjects(): number[] {
+    const nameless = this.#plan.mappings.flatMap(({ made }) => (made?.nameless ? [made.file] : []));
+    return [...new Set(nameless)];
   }
 
   /** Sends descriptors of ours; the result are their numbers in the process, the lowest free ones in order. */
@@ -320,18 +336,22 @@ export class Rebuild {
     giveBackProtectionKeys(new CallBatch(this.#live), this.#plan.protectionKeys, this.#keysOfMappings);
     this.#aspects('memory');
     writeLocalDescriptors(new CallBatch(this.#live), this.#plan.localDescriptors);
+    this.#sealMappings();
     this.#closeMappedFiles();
     this.#handOverDescriptors();
     const agent = this.#live;
     agent.pause();
     const others = this.#plan.threads.slice(1).map(({ tid }, index) => this.#makeThread(tid, index + 1));
     const tasks = [agent.task, ...others];
+    const standIn = this.#makeStandIn();
+    if (others.length > 0 || standIn !== undefined) agent.task.standStill(false);
     this.#restoreThreads(tasks);
     this.#aspects('late');
     agent.pause();
     return {
       pid: this.#plan.pid,
       tasks,
+      standIn,
       ours: { start: this.#hole, sizeBytes: this.#sizeBytes },
       agent,
     };
@@ -346,7 +366,19 @@ export class Rebuild {
     for (const mapping of this.#plan.mappings) {
       if (mapping.made === undefined) continue;
       if (!batch.hasRoomFor(16, 512)) batch.run();
+      installGuards(batch, mapping.state);
       finishMapping(batch, mapping, mapping.made.name);
+    }
+    batch.run();
+  }
+
+  /** When nothing about them is changed any more. */
+  #sealMappings(): void {
+    const batch = new CallBatch(this.#live);
+    for (const { sealed, made, state } of this.#plan.mappings) {
+      if (!sealed || made === undefined) continue;
+      if (!batch.hasRoomFor(1, 0)) batch.run();
+      batch.call(`seal 0x${state.start.toString(16)}`, SYS.mseal, state.start, state.end - state.start, 0);
     }
     batch.run();
   }
@@ -386,6 +418,9 @@ export class Rebuild {
    * below the one that it arrived at, so that no other is overwritten before it has moved.
    */
   #handOverDescriptors(): void {
+    for (const { objref, kind, state } of this.#plan.descriptions) {
+      kind.settle?.(state, must(this.#objects.get(objref)).number);
+    }
     const arrived = this.#handOver(this.#plan.entries.map(({ object }) => must(this.#objects.get(object)).number));
     this.#closeObjects();
     this.#placeDescriptors(arrived);
@@ -429,28 +464,41 @@ export class Rebuild {
   /** One more thread, with its tid, stopped before its first instruction. */
   #makeThread(tid: Tid, blockIndex: number): StoppedTask {
     const agent = this.#live;
-    const { CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_THREAD, CLONE_SYSVSEM } = CLONE;
-    const flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+    const task = this.#clone(tid, SHARED_BY_ALL | CLONE.CLONE_SIGHAND | CLONE.CLONE_THREAD | CLONE.CLONE_SYSVSEM, 0);
+    agent.fillBlock(blockIndex, { registers: leaveRegisters(agent.code, task.registers), signalMask: ALL_SIGNALS });
+    return task;
+  }
+
+  #makeStandIn(): StoppedTask | undefined {
+    const { saver } = this.#plan;
+    if (saver === undefined) return undefined;
+    const task = this.#clone(saver.tid, SHARED_BY_ALL, SIGNAL.SIGCHLD);
+    this.#cleanup.push(() => killAndReap(asPid(saver.tid)));
+    lead(task, saver.leads, must(this.#site));
+    return task;
+  }
+
+  #clone(tid: Tid, flags: number, exitSignal: number): StoppedTask {
+    const agent = this.#live;
     // The list of one tid, then struct clone_args of clone3(2).
     const bytes = Buffer.alloc(TID_LIST_SIZE + CLONE_ARGS_SIZE);
     bytes.writeInt32LE(tid, 0);
     bytes.writeBigUInt64LE(BigInt(flags), TID_LIST_SIZE);
+    bytes.writeBigUInt64LE(BigInt(exitSignal), TID_LIST_SIZE + 32);
     bytes.writeBigUInt64LE(BigInt(agent.dataAddress), TID_LIST_SIZE + 64);
     bytes.writeBigUInt64LE(1n, TID_LIST_SIZE + 72);
     writeRemote(this.#plan.pid, agent.dataAddress, bytes);
     const args = agent.dataAddress + TID_LIST_SIZE;
     const made = agent.task.tryCall(must(this.#site), SYS.clone3, args, CLONE_ARGS_SIZE);
-    check('clone3', made, { doing: `make thread ${tid}`, pid: this.#plan.pid });
+    const what = exitSignal === 0 ? 'thread' : 'child';
+    check('clone3', made, { doing: `make ${what} ${tid}`, pid: this.#plan.pid });
     waitForInterruptStop(tid);
-    const task = new StoppedTask(tid, getRegisterFile(tid), ALL_SIGNALS);
-    agent.fillBlock(blockIndex, { registers: leaveRegisters(agent.code, task.registers), signalMask: ALL_SIGNALS });
-    return task;
+    return new StoppedTask(tid, getRegisterFile(tid), ALL_SIGNALS);
   }
 
   #restoreThreads(tasks: readonly StoppedTask[]): void {
     const agent = this.#live;
     const { pid, is32Bit } = this.#plan;
-    if (tasks.length > 1) agent.task.standStill(false);
     this.#plan.threads.forEach((thread, index) => {
       const task = must(tasks[index]);
       const batch = new CallBatch(index === 0 ? agent : new ThreadCalls(agent, task, index));
@@ -488,6 +536,14 @@ const runnerOf = (agent: Agent): BatchRunner => ({
 function must<T>(value: T | undefined): T {
   if (value === undefined) throw new Error('the plan is inconsistent');
   return value;
+}
+
+/** There may be as many as there are threads in it, or more. */
+function installGuards(batch: CallBatch, { guards }: PlannedMapping['state']): void {
+  for (const { start, pages } of guards) {
+    if (!batch.hasRoomFor(16, 512)) batch.run();
+    batch.call(`guard 0x${start.toString(16)}`, SYS.madvise, start, pages * PAGE, MADV.MADV_GUARD_INSTALL);
+  }
 }
 
 function finishMapping(batch: CallBatch, { state, advice, locking }: PlannedMapping, name: string): void {

@@ -5,7 +5,7 @@ import { type ImageInput, readImageFile, readImageStream } from '../pages/image-
 import { PageCrew } from '../pages/page-crew.ts';
 import type { Pid } from '../support/brand.ts';
 import { lookAtHost } from './host.ts';
-import { planRestart, type RestartPlan } from './plan.ts';
+import { numbersOf, planRestart, type RestartPlan } from './plan.ts';
 import { Rebuild } from './rebuild.ts';
 import { resumeTree } from './resume.ts';
 import { awaitReaping } from './zombies.ts';
@@ -44,7 +44,7 @@ export function restart(request: RestartRequest): RestartSummary {
     const host = lookAtHost(request);
     input =
       opened.sizeBytes === undefined ? readImageStream(opened.fd) : readImageFile(opened.fd, opened.sizeBytes, crew);
-    awaitReaping(input.model.task.threads);
+    awaitReaping(numbersOf(input.model.task));
     const plan = planRestart(input.model, host);
     // A stream that is standard input is used up by the image: the program gets nothing from it.
     const streams = request.source === '-' ? withoutInput(request.streams) : undefined;

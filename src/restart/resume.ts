@@ -25,24 +25,28 @@ import { readRemote } from '../tracee/remote-memory.ts';
 import type { CallSite } from '../tracee/stopped-task.ts';
 import type { PlannedThread, RestartPlan } from './plan.ts';
 import type { RebuiltTree } from './rebuild.ts';
+import { letEnd, prepareToEnd } from './stand-in.ts';
 
 export function resumeTree(plan: RestartPlan, tree: RebuiltTree, layout: XstateLayout): void {
-  leaveAddressSpace(plan, tree);
+  const site = vdsoSite(plan, tree);
+  leaveAddressSpace(plan, tree, site);
   plan.threads.forEach((thread, index) => {
     const task = tree.tasks[index];
     if (task === undefined) throw new Error('a thread of the plan was not made');
     setRegisters(thread, registersOf(thread, plan), layout);
   });
+  const { standIn } = tree;
+  if (standIn !== undefined) prepareToEnd(standIn, site, plan.is32Bit);
   // The leader last: the others wait for nothing that it has to do for us.
   for (const task of [...tree.tasks].reverse()) {
     if (!detachIfAlive(task.tid)) {
       throw new QuicksaveError('target-ended', `Thread ${task.tid} ended while it was being resumed.`);
     }
   }
+  if (standIn !== undefined) letEnd(standIn, plan.pid, plan.threads);
 }
 
-function leaveAddressSpace(plan: RestartPlan, tree: RebuiltTree): void {
-  const site = vdsoSite(plan, tree);
+function leaveAddressSpace(plan: RestartPlan, tree: RebuiltTree, site: CallSite): void {
   const leader = tree.agent.task;
   const { close, munmap } = plan.is32Bit ? SYS_I386 : SYS;
   const call = (doing: string, number: number, ...args: number[]): void => {

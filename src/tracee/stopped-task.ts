@@ -148,6 +148,18 @@ export class StoppedTask {
     return callResult(getRegisterFile(this.tid));
   }
 
+  /** What the task does first when it is let go; it is not expected to come back from it. */
+  prepareCall(site: CallSite, number: number, argument: number): void {
+    const routed = this.#routed(site.callOnce, site.block);
+    setRegisterFile(this.tid, withRegisters(routed, { rax: number, rdi: argument }));
+  }
+
+  /** The same by a call of i386. */
+  prepareI386Call(site: CallSite, number: number, argument: number): void {
+    const routed = this.#routed(site.callI386, site.block);
+    setRegisterFile(this.tid, withRegisters(routed, { rax: number, rbx: argument }));
+  }
+
   #runToSyscallStop(): void {
     for (;;) {
       resumeToSyscall(this.tid);

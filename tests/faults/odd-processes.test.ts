@@ -78,6 +78,31 @@ test('a process whose program file is gone is refused and goes on', async () => 
   await said(target.output, 'ok');
 });
 
+test('memory without a file that another process has too is refused by the name of that process', async () => {
+  const folder = newFolder();
+  const body = [
+    'import mmap, os, time',
+    'memory = mmap.mmap(-1, 4096)',
+    'if os.fork() == 0:',
+    '  other = os.fork()',
+    '  if other == 0: time.sleep(600)',
+    '  print("other", other, flush=True); os._exit(0)',
+    'os.wait(); print("ready", flush=True); time.sleep(600)',
+  ];
+  const target = start(folder, 'python3', ['-c', body.join('\n')]);
+  await said(target.output, 'ready');
+  const other = Number(/other (\d+)/.exec(readIfThere(target.output) ?? '')?.[1]);
+  remember(other);
+  const sentence = new RegExp(
+    `process ${other} \\(python3\\): It shares this memory \\(/dev/zero\\) with that process`,
+  );
+  const { status, stderr } = await quicksave('checkpoint', String(target.pid), '--output', join(folder, 'image'));
+  expect(stderr).toMatch(sentence);
+  expect(status).toBe(1);
+  const checked = await quicksave('check', String(target.pid));
+  expect(checked.stdout.toString() + checked.stderr).toMatch(sentence);
+});
+
 test('what a process outside has open too is named by a save, and by check', async () => {
   const folder = newFolder();
   const script = [

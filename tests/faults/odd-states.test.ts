@@ -29,7 +29,6 @@ const python = (body: string): string[] => ['-c', `${body}\nprint("ready", flush
 
 test.each([
   ['a child', 'import os\nif os.fork() == 0:\n  import time; time.sleep(600)', /has a child process/],
-  ['a POSIX timer', posixTimer(), /timer made with timer_create/],
   [
     'signal-driven files',
     'import fcntl, os\nf = open("x", "w"); fcntl.fcntl(f, fcntl.F_SETOWN, os.getpid())',
@@ -43,7 +42,7 @@ test.each([
     /holds a lock/,
   ],
   ['a path that is no text', 'f = open(b"\\xff\\xfe", "w")', /is not UTF-8/],
-  ['shared memory', 'import mmap\nm = mmap.mmap(-1, 4096)', /shared memory without a file/],
+  ['a System V segment', systemVSegment(), /cannot be made again yet \(\/SYSV00000000\)/],
 ])('a program with %s is refused', async (_, body, sentence) => {
   const folder = newFolder();
   const target = start(folder, 'python3', python(body));
@@ -52,7 +51,13 @@ test.each([
   expect(stateOf(target.pid)).toBe('S');
 });
 
-/** python3 has no timer_create(2): the call itself, on CLOCK_MONOTONIC and with SIGALRM. */
-function posixTimer(): string {
-  return 'import ctypes\nt = ctypes.c_int()\nassert ctypes.CDLL(None).syscall(222, 1, None, ctypes.byref(t)) == 0';
+/** shmget(2) and shmat(2); it goes when nobody has it mapped any more. */
+function systemVSegment(): string {
+  const calls = [
+    'import ctypes\nc = ctypes.CDLL(None)',
+    'i = c.shmget(0, 4096, 0o600); assert i >= 0',
+    'c.shmat.restype = ctypes.c_void_p; assert c.shmat(i, None, 0) > 0',
+    'assert c.shmctl(i, 0, None) == 0',
+  ];
+  return calls.join('\n');
 }

@@ -73,14 +73,14 @@ test('a stopped process is refused and stays stopped', async () => {
 
 test('all reasons are given at once', async () => {
   const folder = newFolder();
-  const script = 'import socket,time,os\na=socket.socket();b=os.eventfd(1) if hasattr(os,"eventfd") else os.pipe()\n';
+  const script = 'import socket,time,os\na=socket.socket();b=os.pidfd_open(os.getpid())\n';
   writeFileSync(join(folder, 'program.py'), `${script}print("ready",flush=True)\ntime.sleep(600)\n`);
   const target = start(folder, 'python3', ['program.py']);
   await said(target.output, 'ready');
   const result = await save(target.pid, folder);
   expect(result.status).toBe(1);
   expect(result.stderr).toMatch(/socket:\[/);
-  expect(result.stderr).toMatch(/eventfd/);
+  expect(result.stderr).toMatch(/pidfd/);
   expect(isAlive(target.pid)).toBe(true);
 });
 
@@ -226,4 +226,79 @@ test('a file that has changed behind a mapping or descriptor is refused, and all
   expect(result.status).toBe(1);
   expect(result.stderr).toContain(`${program} has changed`);
   expect(result.stderr).toContain(`${target.output} has changed`);
+});
+
+test('a counter and an interest list that another process has too are refused with its name', async () => {
+  const folder = newFolder();
+  const script = `
+import os, select, subprocess, sys, time
+counter = os.eventfd(1)
+interest = select.epoll()
+os.set_inheritable(interest.fileno(), True)
+other = subprocess.Popen(['sleep', '600'], pass_fds=[counter, interest.fileno()], start_new_session=True)
+print('ready', other.pid, flush=True)
+time.sleep(600)
+`;
+  writeFileSync(join(folder, 'program.py'), script);
+  const target = start(folder, 'python3', ['program.py']);
+  await said(target.output, 'ready');
+  const other = Number(/ready (\d+)/.exec(readFileSync(target.output, 'utf8'))?.[1]);
+  remember(other);
+  await waitFor('sleep', () => readIfThere(`/proc/${other}/comm`) === 'sleep\n');
+  const result = await save(target.pid, folder);
+  expect(result.status).toBe(1);
+  expect(result.stderr).toMatch(new RegExp(`an eventfd open that ${other} \\(sleep, fd \\d+\\) has too`));
+  expect(result.stderr).toMatch(new RegExp(`an epoll open that ${other} \\(sleep, fd \\d+\\) has too`));
+  expect(isAlive(target.pid)).toBe(true);
+});
+
+test('an entry whose file the process has no more is refused, and what is ready stays so', async () => {
+  const folder = newFolder();
+  const script = `
+import os, select, subprocess, time
+reading, writing = os.pipe()
+interest = select.epoll()
+interest.register(reading, select.EPOLLIN)
+other = subprocess.Popen(['sleep', '600'], stdin=reading, start_new_session=True)
+os.close(reading)
+print('ready', other.pid, flush=True)
+while not os.path.exists('go'): time.sleep(0.01)
+os.write(writing, b'x')
+print('ok' if len(interest.poll(0)) == 1 else 'not ok', flush=True)
+`;
+  writeFileSync(join(folder, 'program.py'), script);
+  const target = start(folder, 'python3', ['program.py']);
+  await said(target.output, 'ready');
+  remember(Number(/ready (\d+)/.exec(readFileSync(target.output, 'utf8'))?.[1]));
+  const result = await save(target.pid, folder);
+  expect(result.status).toBe(1);
+  expect(result.stderr).toMatch(/It watches what was descriptor \d+ once/);
+  writeFileSync(join(folder, 'go'), '');
+  await said(target.output, 'ok');
+});
+
+test('a stream that cannot be watched as the old one was ends the restart with a sentence', async () => {
+  const folder = newFolder();
+  const script = `
+import os, select, subprocess
+reading, writing = os.pipe()
+subprocess.run(['sh', '-c', 'setsid sleep 600 & echo $! > other'], stdout=writing)
+os.close(writing)
+os.dup2(reading, 0)
+os.close(reading)
+interest = select.epoll()
+interest.register(0, select.EPOLLIN)
+print('ready', flush=True)
+interest.poll(600)
+`;
+  writeFileSync(join(folder, 'program.py'), script);
+  const { pid, output } = start(folder, 'python3', ['program.py']);
+  await said(output, 'ready');
+  remember(Number(readFileSync(join(folder, 'other'), 'utf8')));
+  const image = join(folder, 'image');
+  await saveAndEnd(pid, image);
+  const result = await quicksave('restart', image, '--detach');
+  expect(result.status).toBe(1);
+  expect(result.stderr).toMatch(/watches descriptor 0, which is now a file or device that cannot be watched/);
+  expect(readIfThere(`/proc/${pid}/stat`)).toBe(undefined);
 });

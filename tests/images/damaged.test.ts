@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
-import { encodeCbor } from '../../src/image/cbor.ts';
+import { decodeCbor, encodeCbor } from '../../src/image/cbor.ts';
 import { RECORD } from '../../src/image/record-types.ts';
 import { compiled, full, newFolder, run, said, saveAndEnd, start, stateOf } from '../support/harness.ts';
 import { type Piece, putTogether, takeApart } from '../support/image-surgery.ts';
@@ -143,6 +143,27 @@ test('an image whose records hold nonsense is refused although all checksums are
       const image = putTogether(pieces.map((other, at) => (at === index ? { ...piece, payload } : other)));
       await expectRefusal(image, `nonsense in a record of type ${type}`, through(round++));
     }
+  }
+});
+
+test('an image whose saver is no process that could have saved it is refused', async () => {
+  const pieces = takeApart(sample.image);
+  const savers = [
+    { pid: sample.pid, leads: 'nothing' },
+    { pid: 0, leads: 'nothing' },
+    { pid: 2 ** 22 + 1, leads: 'nothing' },
+    { pid: 1, leads: 'everything' },
+    { pid: 1 },
+    7,
+  ];
+  for (const saver of savers) {
+    const image = putTogether(
+      pieces.map((piece) => {
+        if (piece.type !== RECORD.TASK) return piece;
+        return { ...piece, payload: Buffer.from(encodeCbor({ ...(decodeCbor(piece.payload) as object), saver })) };
+      }),
+    );
+    await expectRefusal(image, `the saver ${JSON.stringify(saver)}`, 'file');
   }
 });
 

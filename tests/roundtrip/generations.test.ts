@@ -10,14 +10,18 @@ import { type Piece, takeApart } from '../support/image-surgery.ts';
 
 const GENERATIONS = 5;
 
-/** At rest: threads that wait for each other, files, a pipe with bytes in it, handlers, and no clock. */
+/** At rest: threads that wait for each other, files, a pipe with bytes in it, a counter and interest lists, handlers, and no clock. */
 const program = `
-import os, signal, tempfile, threading
+import os, select, signal, tempfile, threading
 block = bytearray(os.urandom(4 << 20))
 files = [open('kept', 'w+b'), tempfile.TemporaryFile(dir='.')]
 for one in files: one.write(block[:70000]); one.flush()
 reading, writing = os.pipe()
 os.write(writing, b'on its way')
+counter, interest, fired = os.eventfd(5, os.EFD_SEMAPHORE), select.epoll(), select.epoll()
+for one in (reading, writing, counter, fired): interest.register(one, select.EPOLLIN | select.EPOLLET)
+fired.register(reading, select.EPOLLIN | select.EPOLLONESHOT)
+fired.poll(0)
 signal.signal(signal.SIGUSR1, lambda *_: os._exit(0))
 never = threading.Event()
 started = threading.Barrier(4)

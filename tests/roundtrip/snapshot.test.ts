@@ -40,7 +40,8 @@ async function crash(pid: number): Promise<void> {
 describe.each([
   { name: 'memory-kinds' },
   { name: 'memory-kinds', flags: ['-m32'] },
-  { name: 'process-state' },
+  { name: 'memory-objects' },
+  { name: 'newer-memory' },
   { name: 'thread-state' },
   { name: 'open-files' },
   { name: 'busy-threads' },
@@ -58,6 +59,8 @@ describe.each([
     for (let cycle = 0; cycle < 3; cycle++) {
       const { stderr } = await mustRun('checkpoint', String(target.pid), '--output', image);
       expect(stderr).not.toContain(STOOD_STILL);
+      const pages = Number(/(\d+) pages/.exec(stderr)?.[1]);
+      expect(pages).toBeGreaterThanOrEqual(ballastMiB * 256);
       if (cycle === 0) expect(footprint(target.pid).maps).toEqual(before);
       await crash(target.pid);
       expect(await bringBack(image)).toBe(target.pid);

@@ -60,7 +60,8 @@ export function compiled(name: string, flags: readonly string[] = []): string {
   mkdirSync(build, { recursive: true });
   const source = join(programs, `${name}.c`);
   const binary = join(build, [name, ...flags].join('').replaceAll('/', '_'));
-  if (!existsSync(binary) || statSync(binary).mtimeMs < statSync(source).mtimeMs) {
+  const changed = Math.max(...[source, join(programs, 'self-check.h')].map((path) => statSync(path).mtimeMs));
+  if (!existsSync(binary) || statSync(binary).mtimeMs < changed) {
     execFileSync('gcc', ['-O1', '-g', '-Wall', '-Wextra', '-Werror', '-pthread', ...flags, source, '-o', binary]);
   }
   return binary;

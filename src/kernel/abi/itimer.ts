@@ -27,10 +27,11 @@ export const TFD = {
   TFD_NONBLOCK: 2048,
   TFD_TIMER_ABSTIME: 1,
   TFD_TIMER_CANCEL_ON_SET: 2,
+  TFD_IOC_SET_TICKS: 0x40085400,
 } as const;
 
 export const itimerAbi = defineAbi({
-  headers: ['sys/time.h', 'time.h', 'sys/timerfd.h', 'sys/ioctl.h'],
+  headers: ['sys/time.h', 'time.h', 'sys/timerfd.h', 'linux/timerfd.h', 'sys/ioctl.h'],
   constants: { ...ITIMER, ...CLOCK, ...TFD },
   structs: {
     timeval: {

@@ -9,6 +9,10 @@ export const POLL = {
   POLLHUP: 0x10,
   POLLNVAL: 0x20,
   POLLRDHUP: 0x2000,
+  EPOLLIN: 0x1,
+  EPOLLPRI: 0x2,
+  EPOLLOUT: 0x4,
+  EPOLLRDHUP: 0x2000,
   EPOLLET: 0x80000000,
   EPOLLONESHOT: 0x40000000,
   EPOLLEXCLUSIVE: 0x10000000,
@@ -17,6 +21,12 @@ export const POLL = {
   EPOLL_CTL_DEL: 0x2,
   EPOLL_CTL_MOD: 0x3,
   EPOLL_CLOEXEC: 0x80000,
+} as const;
+
+/** ioctl(2) on an epoll, Linux 6.9. */
+export const EPIOC = {
+  EPIOCSPARAMS: 0x40088a01,
+  EPIOCGPARAMS: 0x80088a02,
 } as const;
 
 export const EVENTFD = {
@@ -31,7 +41,8 @@ export const EVENTFD = {
 
 export const pollAbi = defineAbi({
   headers: ['poll.h', 'sys/epoll.h', 'sys/eventfd.h', 'sys/signalfd.h', 'sys/inotify.h'],
-  constants: { ...POLL, ...EVENTFD },
+  constants: { ...POLL, ...EPIOC, ...EVENTFD },
+  unlisted: EPIOC,
   structs: {
     pollfd: {
       size: 8,
@@ -46,6 +57,18 @@ export const pollAbi = defineAbi({
       fields: {
         events: [0, 'u32'],
         'data.u64': [4, 'u64'],
+      },
+    },
+    /** Linux 6.9, linux/eventpoll.h. */
+    epoll_params: {
+      guard: 'EPIOCSPARAMS',
+      definition:
+        'struct epoll_params { unsigned busy_poll_usecs; unsigned short busy_poll_budget; unsigned char prefer_busy_poll, __pad; };',
+      size: 8,
+      fields: {
+        busy_poll_usecs: [0, 'u32'],
+        busy_poll_budget: [4, 'u16'],
+        prefer_busy_poll: [6, 'u8'],
       },
     },
   },

@@ -52,12 +52,16 @@ export function duplicate(fd: LocalFd): OwnedFd {
   return new OwnedFd(fcntl(fd, FCNTL.F_DUPFD_CLOEXEC, 0, `duplicate descriptor ${fd}`));
 }
 
+/** linux/memfd.h */
+const MFD_CLOEXEC = 1;
+const MFD_ALLOW_SEALING = 2;
+
 /** An empty file in memory (memfd_create(2)). */
-export function newMemoryFile(name: string): OwnedFd {
+export function newMemoryFile(name: string, options: { sealable?: boolean } = {}): OwnedFd {
   newCall();
   const label = cString(name);
-  const MFD_CLOEXEC = 1;
-  const result = rawSyscall(SYS.memfd_create, label.address, MFD_CLOEXEC);
+  const flags = MFD_CLOEXEC | (options.sealable ? MFD_ALLOW_SEALING : 0);
+  const result = rawSyscall(SYS.memfd_create, label.address, flags);
   return new OwnedFd(check('memfd_create', result, { doing: 'make a file in memory' }));
 }
 

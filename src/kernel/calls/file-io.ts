@@ -14,6 +14,7 @@ export interface LocalRange {
 }
 
 const MAX_PARTS = 1024;
+const PAGE = 4096;
 
 /**
  * Writes the parts one behind the other: at `position`, or where a stream stands when it is undefined. A short write (a
@@ -68,6 +69,16 @@ function behind(parts: readonly LocalRange[], bytes: number): LocalRange[] {
     if (taken === part.sizeBytes) return [];
     return [{ address: (part.address + taken) as LocalAddress, sizeBytes: part.sizeBytes - taken }];
   });
+}
+
+/**
+ * Where the next page that holds data begins, at `from` or behind it (lseek(2), SEEK_DATA); undefined if there is none. A file
+ * system that does not know its holes calls all of a file data.
+ */
+export function nextData(fd: LocalFd, from: number): number | undefined {
+  const at = rawSyscall(SYS.lseek, fd, from, FCNTL.SEEK_DATA);
+  if (at === -ERRNO.ENXIO) return undefined;
+  return Math.max(from, Math.floor(check('lseek', at, { doing: 'look for data in a file' }) / PAGE) * PAGE);
 }
 
 /** pread(2) of exactly `sizeBytes` bytes into native memory; for /proc/PID/mem, where offsets are addresses. */

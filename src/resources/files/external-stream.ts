@@ -10,9 +10,9 @@ import { FCNTL, OPEN } from '../../kernel/abi/fcntl.ts';
 import { STAT } from '../../kernel/abi/stat.ts';
 import { duplicate, fcntl, tryOpenFile } from '../../kernel/calls/descriptors.ts';
 import type { OwnedFd } from '../../kernel/owned-fd.ts';
-import type { Holder } from '../../procfs/holders.ts';
 import type { LocalFd } from '../../support/brand.ts';
 import type { Problem } from '../../support/errors.ts';
+import { describeHolders } from '../held-outside.ts';
 import type { DescriptorKind, DescriptorView } from '../resource.ts';
 
 const schema = v.strictObject({
@@ -85,8 +85,4 @@ function notStandard(view: DescriptorView): Problem {
     message: `It has a pipe open that ${describeHolders(view.outsiders)} holds too, outside of what is saved.`,
     remedy: 'Close the pipe, or end the other process first.',
   };
-}
-
-function describeHolders(holders: readonly Holder[]): string {
-  return holders.map((holder) => `${holder.pid} (${holder.comm}, fd ${holder.fd})`).join(', ');
 }

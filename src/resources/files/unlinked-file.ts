@@ -1,7 +1,6 @@
 /**
  * An open regular file that has no name any more: unlink(2), O_TMPFILE. Its bytes are carried in the image. It comes back
- * under its old name for an instant, or without any where that is taken, and is unlinked again. A memfd is refused (it has
- * seals and no file system). Lost: times, extended attributes, holes; its owner, where the restart may not give it away: then
+ * under its old name for an instant, or without any where that is taken, and is unlinked again. Lost: times, extended attributes, holes; its owner, where the restart may not give it away: then
  * the summary says so.
  */
 import { rmSync } from 'node:fs';
@@ -14,11 +13,14 @@ import { SYS } from '../../kernel/abi/syscall.ts';
 import { openFile, setFileSize, trySeek } from '../../kernel/calls/descriptors.ts';
 import { KernelError } from '../../kernel/errors.ts';
 import type { OwnedFd } from '../../kernel/owned-fd.ts';
+import { findMount, readMountinfo } from '../../procfs/mountinfo.ts';
 import type { ProcessStatus } from '../../procfs/status.ts';
 import type { RemoteFd } from '../../support/brand.ts';
+import type { Problem } from '../../support/errors.ts';
 import { tryStat } from '../../support/try-stat.ts';
 import { lockObstacles, locks, locksOf, takeDescriptionLocks, takeProcessLocks } from '../file-locks.ts';
-import type { DescriptorKind, RebuiltProcess } from '../resource.ts';
+import { canBeMadeAgain } from '../memory-objects.ts';
+import type { DescriptorKind, DescriptorView, RebuiltProcess } from '../resource.ts';
 
 const schema = v.strictObject({
   path: boundedString(4096),
@@ -37,6 +39,9 @@ const schema = v.strictObject({
 });
 type UnlinkedFile = v.InferOutput<typeof schema>;
 
+/** Other kinds have these. */
+const isOfMemory = (name: string): boolean => name.startsWith('/memfd:') || name === '/dev/zero';
+
 /** Flags that act once, when a file is opened: of no meaning afterwards, and in the way of opening it through /proc. */
 const OPENING_FLAGS =
   OPEN.O_CREAT | OPEN.O_EXCL | OPEN.O_TRUNC | OPEN.O_CLOEXEC | OPEN.O_NOFOLLOW | (OPEN.O_TMPFILE & ~OPEN.O_DIRECTORY);
@@ -49,9 +54,9 @@ export const unlinkedFile: DescriptorKind<UnlinkedFile> = {
     (stat.mode & STAT.S_IFMT) === STAT.S_IFREG &&
     (info.flags & OPEN.O_PATH) === 0 &&
     stat.links === 0n &&
-    !descriptor.name.startsWith('/memfd:') &&
-    !descriptor.name.startsWith('/SYSV'),
-  obstacles: ({ pid, fd, descriptor, info }) => lockObstacles(info.locks, [`pid ${pid}`, `fd ${fd}`, descriptor.name]),
+    canBeMadeAgain(descriptor.name) &&
+    !isOfMemory(descriptor.name),
+  obstacles,
   collect: ({ descriptor, stat, info, fd, siblings }) => ({
     path: descriptor.name,
     inode: stat.inode,
@@ -94,6 +99,20 @@ export const unlinkedFile: DescriptorKind<UnlinkedFile> = {
       ? undefined
       : `the file ${path} of descriptor ${fd}, which has no name, belonged to uid ${owner.uid}, gid ${owner.gid}`,
 };
+
+function obstacles({ pid, fd, descriptor, info }: DescriptorView): Problem[] {
+  const path = [`pid ${pid}`, `fd ${fd}`, descriptor.name];
+  const found = lockObstacles(info.locks, path);
+  if (findMount(readMountinfo(pid), info.mountId) !== undefined) return found;
+  // Drivers make such files too: what is in them belongs to a device.
+  found.push({
+    code: 'kernel-memory',
+    path,
+    message: `${descriptor.name} is memory of a part of the kernel, in no file system, which cannot be saved.`,
+    remedy: 'Save it when the program has closed or unmapped it.',
+  });
+  return found;
+}
 
 /** linux/capability.h */
 const CAP_CHOWN = 0n;

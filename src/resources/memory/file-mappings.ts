@@ -7,6 +7,8 @@ import { objectReference } from '../../image/schema.ts';
 import { MAP } from '../../kernel/abi/mman.ts';
 import type { Mapping } from '../../procfs/smaps.ts';
 import type { Problem } from '../../support/errors.ts';
+import { mapLink } from '../mapped-file.ts';
+import { isObjectMapping } from '../memory-objects.ts';
 import type { CollectedProcess, MappingKind, PagePolicy } from '../resource.ts';
 
 const schema = v.strictObject({ file: objectReference });
@@ -16,8 +18,8 @@ function fileMapping(kind: string, shared: boolean, flags: number, pages: PagePo
   return {
     kind,
     schema,
-    recognise: (mapping) => mapping.shared === shared && mapping.path.startsWith('/'),
-    obstacles: (mapping) => [...deletedFile(mapping), ...device(mapping)],
+    recognise: (mapping) => mapping.shared === shared && mapping.path.startsWith('/') && !isObjectMapping(mapping),
+    obstacles: (mapping) => [...otherMemory(mapping), ...device(mapping)],
     pages,
     collect: (mapping: Mapping, { pid, files }: CollectedProcess) => ({
       file: files.reference(mapLink(pid, mapping), mapping.path, shared && mapping.vmFlags.includes('mw'), mapping),
@@ -29,27 +31,15 @@ function fileMapping(kind: string, shared: boolean, flags: number, pages: PagePo
 export const privateFile = fileMapping('private-file', false, MAP.MAP_PRIVATE, 'differing-from-file');
 export const sharedFile = fileMapping('shared-file', true, MAP.MAP_SHARED, 'none');
 
-const mapLink = (pid: number, mapping: Mapping): string =>
-  `/proc/${pid}/map_files/${mapping.start.toString(16)}-${mapping.end.toString(16)}`;
-
-function deletedFile(mapping: Mapping): Problem[] {
+/** Without a name, but no memory object that can be made again. */
+function otherMemory(mapping: Mapping): Problem[] {
   if (!mapping.deleted) return [];
-  if (mapping.path === '/dev/zero' || mapping.path.startsWith('/memfd:') || mapping.path.startsWith('/SYSV')) {
-    return [
-      {
-        code: 'shared-memory',
-        path: [],
-        message: `It is shared memory without a file (${mapping.path}), which cannot be saved yet.`,
-        remedy: 'Save it when the program has unmapped this memory.',
-      },
-    ];
-  }
   return [
     {
-      code: 'deleted-mapped-file',
+      code: 'shared-memory',
       path: [],
-      message: `The mapped file ${mapping.path} has been deleted or replaced.`,
-      remedy: 'Restart the program so that it uses the new file, or put the old one back.',
+      message: `It is memory that cannot be made again yet (${mapping.path}).`,
+      remedy: 'Save it when the program has unmapped this memory.',
     },
   ];
 }

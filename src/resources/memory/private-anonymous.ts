@@ -15,8 +15,11 @@ const anonymousName = (mapping: Mapping): string => /^\[anon:(.*)\]$/s.exec(mapp
 export const privateAnonymous: MappingKind<v.InferOutput<typeof schema>> = {
   kind: 'anonymous',
   schema,
-  recognise: ({ shared, path, special }) =>
-    !shared && path === '' && (special === undefined || /^\[(heap|stack|anon:.*)\]$/s.test(special)),
+  recognise: ({ shared, path, special, vmFlags }) =>
+    !shared &&
+    !vmFlags.includes('dp') &&
+    path === '' &&
+    (special === undefined || /^\[(heap|stack|anon:.*)\]$/s.test(special)),
   pages: 'all-present',
   collect: (mapping) => ({ name: anonymousName(mapping) }),
   mapping: (state) => ({ flags: MAP.MAP_PRIVATE | MAP.MAP_ANONYMOUS, file: 0, name: state.name }),

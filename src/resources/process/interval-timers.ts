@@ -1,13 +1,12 @@
 /**
  * The three interval timers: getitimer(2), microseconds. What was left when the process stood still is what is left when
- * it goes on. POSIX timers (timer_create(2)) are refused.
+ * it goes on.
  */
 import * as v from 'valibot';
 import { i64 } from '../../image/schema.ts';
 import { SYS } from '../../kernel/abi/syscall.ts';
-import { readTimers } from '../../procfs/timers.ts';
-import type { Problem } from '../../support/errors.ts';
-import type { ProcessAspect, ProcessView } from '../resource.ts';
+import type { ProcessAspect } from '../resource.ts';
+import { awaitExpiry } from '../soon.ts';
 
 const timerNames = ['real', 'virtual', 'profiling'] as const;
 const ITIMERVAL_SIZE = 32;
@@ -21,7 +20,6 @@ export const intervalTimers: ProcessAspect<Timers> = {
   name: 'intervalTimers',
   schema,
   stage: 'late',
-  obstacles: refusePosixTimers,
   collect: ({ batch }) => {
     const asked = timerNames.map((name, which) => {
       const data = batch.data(ITIMERVAL_SIZE);
@@ -43,20 +41,10 @@ export const intervalTimers: ProcessAspect<Timers> = {
   },
 };
 
-/** Between the reading of the timer and that of the pending signals, which comes after, less time passes. */
-const SOON_MS = 10;
-
-/**
- * ITIMER_REAL goes on while the process stands still. If it runs out now, its signal is among the pending ones that are read
- * later: then it has run out here too, and neither is lost nor comes twice.
- */
+/** ITIMER_REAL goes on while the process stands still. */
 function settled(timer: Timer, askedAtMs: number): Timer {
-  const leftMs = Number(timer.leftSec) * 1000 + Number(timer.leftUsec) / 1000;
-  const endMs = askedAtMs + leftMs;
-  if (leftMs === 0 || endMs > performance.now() + SOON_MS) return timer;
-  while (performance.now() <= endMs + 1) {
-    // Some milliseconds at most.
-  }
+  const leftNs = (timer.leftSec * 1_000_000n + timer.leftUsec) * 1000n;
+  if (!awaitExpiry(askedAtMs, leftNs)) return timer;
   return { ...timer, leftSec: timer.intervalSec, leftUsec: timer.intervalUsec };
 }
 
@@ -76,13 +64,4 @@ function encode(value: Timer): Buffer {
   bytes.writeBigInt64LE(value.leftSec, 16);
   bytes.writeBigInt64LE(value.leftUsec, 24);
   return bytes;
-}
-
-function refusePosixTimers({ pid }: ProcessView): Problem[] {
-  return readTimers(pid).map((entry) => ({
-    code: 'posix-timer',
-    path: [`pid ${pid}`, `timer ${entry.id}`],
-    message: 'It has a timer made with timer_create(), which cannot be saved yet.',
-    remedy: 'Save it when the timer has been deleted.',
-  }));
 }

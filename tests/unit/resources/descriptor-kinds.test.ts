@@ -1,9 +1,11 @@
 import { appendFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { OPEN } from '../../../src/kernel/abi/fcntl.ts';
+import { FCNTL, OPEN } from '../../../src/kernel/abi/fcntl.ts';
 import { checksumOfEnds } from '../../../src/resources/file-identity.ts';
 import { directory } from '../../../src/resources/files/directory.ts';
+import { epoll } from '../../../src/resources/files/epoll.ts';
+import { eventfd } from '../../../src/resources/files/eventfd.ts';
 import { externalStream } from '../../../src/resources/files/external-stream.ts';
 import { memoryDevice } from '../../../src/resources/files/memory-device.ts';
 import { pipe } from '../../../src/resources/files/pipe.ts';
@@ -39,12 +41,18 @@ describe('an open file description is recognised:', () => {
     ['a terminal', looks.terminal, 'external-stream'],
     ['a pipe within the process', looks.pipe, 'pipe'],
     ['a pipe that somebody else holds', { ...looks.pipe, outsiders: [outsider] }, 'external-stream'],
-    ['a memfd', looks.memfd, undefined],
+    ['a timerfd', looks.timerfd, 'timerfd'],
+    ['a signalfd', looks.signalfd, 'signalfd'],
+    ['a memfd', looks.memfd, 'memfd'],
+    ['a memfd by its path only', { ...looks.memfd, flags: OPEN.O_PATH }, undefined],
+    ['shared memory that a mapping shows', { ...looks.anonymousMemory, fd: -1 }, 'shared-memory'],
+    ['shared memory by a descriptor', looks.anonymousMemory, undefined],
     ['a System V segment', looks.sharedMemory, undefined],
     ['/dev/mem', looks.memory, undefined],
     ['a device that has state', looks.fuse, undefined],
     ['a socket', looks.socket, undefined],
-    ['an eventfd', looks.eventfd, undefined],
+    ['an eventfd', looks.eventfd, 'eventfd'],
+    ['an epoll', looks.epoll, 'epoll'],
     ['a file by its path only', { ...looks.file, flags: OPEN.O_PATH }, undefined],
     ['a folder by its path only', { ...looks.directory, flags: OPEN.O_PATH }, undefined],
     ['/dev/null by its path only', { ...looks.null, flags: OPEN.O_PATH }, undefined],
@@ -88,6 +96,16 @@ describe('what of a description goes into the image', () => {
     expect(states[0]).toMatchObject({ path: '/tmp/gone', mode: 0o600, inode: 7n });
   });
 
+  it('of a counter: all 64 bits, and what is no flag', () => {
+    const fields = { 'eventfd-count': ['fedcba9876543210'], 'eventfd-id': ['7'], 'eventfd-semaphore': ['1'] };
+    const view = descriptorView({ ...looks.eventfd, flags: OPEN.O_RDWR | OPEN.O_NONBLOCK | OPEN.O_CLOEXEC, fields });
+    expect(eventfd.collect(opened(view))).toEqual({
+      count: 0xfedc_ba98_7654_3210n,
+      semaphore: true,
+      flags: OPEN.O_RDWR | OPEN.O_NONBLOCK,
+    });
+  });
+
   it('of a device: its number', () => {
     expect(memoryDevice.collect(opened(descriptorView(looks.null)))).toMatchObject({ path: '/dev/null', minor: 3 });
   });
@@ -123,6 +141,25 @@ describe('a description of a kind that can be saved stands in the way when', () 
     expect(directory.obstacles?.(deleted)).toMatchObject([
       { code: 'deleted-directory', path: ['pid 4242', 'fd 5', '/srv/gone'] },
     ]);
+  });
+
+  it('it is a counter of which this kernel does not tell all', () => {
+    const fields = { 'eventfd-count': ['0'], 'eventfd-id': ['7'] };
+    expect(codes(eventfd.obstacles?.(descriptorView({ ...looks.eventfd, fields })))).toEqual(['eventfd-mode']);
+  });
+
+  it('somebody else has the same counter or interest list: the other is named', () => {
+    const fields = { 'eventfd-semaphore': ['0'] };
+    const shared = (look: Looks) => descriptorView({ ...look, fields, outsiders: [outsider] });
+    for (const problems of [eventfd.obstacles?.(shared(looks.eventfd)), epoll.obstacles?.(shared(looks.epoll))]) {
+      expect(problems).toMatchObject([
+        {
+          code: 'held-outside',
+          message: expect.stringContaining('99 (less, fd 0)'),
+          path: ['pid 4242', 'fd 5', expect.any(String)],
+        },
+      ]);
+    }
   });
 
   it('it is a packet pipe', () => {
@@ -264,6 +301,21 @@ describe('the summary', () => {
     expect(remark(undefined)).toBeUndefined();
   });
 
+  it('tells which one-shot entries will be heard of again, and that nobody is kept awake', () => {
+    const entry = { fd: 7, watches: 7, events: 0x4000_0000, data: 0n, mayFire: false };
+    const state = (...entries: (typeof entry)[]) => ({ ...descriptorStates.epoll, entries }) as never;
+    const remark = (shown: never, capEffective?: bigint) =>
+      epoll.remark?.(
+        shown,
+        remoteFd(5),
+        capEffective === undefined ? undefined : ({ status: { capEffective } } as never),
+      );
+    expect(remark(state(entry, { ...entry, fd: 8 }))).toMatch(/entries of 7, 8 in epoll 5 had fired/);
+    expect(remark(state({ ...entry, mayFire: true }), 0n)).toBeUndefined();
+    expect(remark(state({ ...entry, events: 0x2000_0001 }), 0n)).toMatch(/epoll 5 kept the system awake/);
+    expect(remark(state({ ...entry, events: 0x2000_0001 }), 1n << 36n)).toBeUndefined();
+  });
+
   it('of a save says nothing of a host that nobody knows yet', () => {
     expect(unlinkedFile.remark?.(descriptorStates['unlinked-file'] as never, remoteFd(7), undefined)).toBeUndefined();
   });
@@ -278,3 +330,42 @@ describe('the summary', () => {
     ]);
   });
 });
+
+describe('the entries of an epoll are made in the process', () => {
+  const entry = { fd: 7, watches: 7, events: 0x19, data: 0x1122n, mayFire: false };
+  const finish = (...entries: (typeof entry)[]) =>
+    restored((process) => epoll.finish?.({ ...descriptorStates.epoll, entries } as never, process, remoteFd(5)));
+  const madeBy = ({ calls }: ReturnType<typeof finish>) => calls.map(({ name, args }) => [name, ...args.slice(0, 3)]);
+
+  it('each under its number, with its events and its data', () => {
+    const made = finish(entry, { ...entry, fd: 8, watches: 8, data: 2n ** 64n - 1n });
+    expect(madeBy(made)).toEqual([
+      ['epoll_ctl', 5, 1, 7],
+      ['epoll_ctl', 5, 1, 8],
+    ]);
+    expect(made.at(made.calls[0]?.args[3]).subarray(0, 12).toString('hex')).toBe('190000002211000000000000');
+    expect(made.at(made.calls[1]?.args[3]).subarray(0, 12).toString('hex')).toBe('19000000ffffffffffffffff');
+  });
+
+  it('those that had fired first: they fire before others could be reported', () => {
+    const fired = { ...entry, fd: 9, watches: 9, events: 0x4000_0000, mayFire: true };
+    expect(madeBy(finish(entry, fired))).toEqual([
+      ['epoll_ctl', 5, 1, 9],
+      ['epoll_wait', 5, expect.any(Number), 1],
+      ['epoll_ctl', 5, 1, 7],
+    ]);
+  });
+
+  it('under a number that is in use again: it is lent for that moment', () => {
+    expect(madeBy(finish({ ...entry, watches: 30 })).map(([name, first, second]) => [name, first, second])).toEqual([
+      ['fcntl', 7, OPEN_FLAG_QUESTION],
+      ['fcntl', 7, KEEP],
+      ['dup3', 30, 7],
+      ['epoll_ctl', 5, 1],
+      ['dup3', 0, 7],
+      ['close', 0, 0],
+    ]);
+  });
+});
+
+const { F_GETFD: OPEN_FLAG_QUESTION, F_DUPFD_CLOEXEC: KEEP } = FCNTL;

@@ -5,6 +5,7 @@ import { readMaps } from '../../../src/procfs/smaps.ts';
 import { collectMappedFile, planMappedFile } from '../../../src/resources/mapped-file.ts';
 import { privateFile, sharedFile } from '../../../src/resources/memory/file-mappings.ts';
 import { kernelMapping } from '../../../src/resources/memory/kernel-mappings.ts';
+import { privateObject, sharedObject } from '../../../src/resources/memory/object-mappings.ts';
 import { privateAnonymous } from '../../../src/resources/memory/private-anonymous.ts';
 import { mappingKinds } from '../../../src/resources/registry.ts';
 import type { HostView } from '../../../src/resources/resource.ts';
@@ -73,13 +74,44 @@ describe('a file mapping', () => {
     },
   );
 
-  it('stands in the way when its file is gone, or a device', () => {
+  it('stands in the way when it cannot be made again, or is a device', () => {
     const codes = (name: string) => privateFile.obstacles?.(mappingView('r--p', name)).map(({ code }) => code);
     expect(codes('/usr/lib/libc.so')).toEqual([]);
-    expect(codes('/usr/lib/libc.so (deleted)')).toEqual(['deleted-mapped-file']);
+    expect(codes('/SYSV00000000 (deleted)')).toEqual(['shared-memory']);
+    expect(codes('/[aio] (deleted)')).toEqual(['shared-memory']);
     expect(codes('/dev/dri/card0')).toEqual(['device-memory']);
     expect(codes('/dev/shm/pool')).toEqual([]);
-    expect(codes('/dev/shm/pool (deleted)')).toEqual(['deleted-mapped-file']);
+  });
+});
+
+describe('a mapping of a file without a name', () => {
+  it.each([
+    [privateObject, 'rw-p', 'rd wr mr mw me', 'differing-from-file', MAP.MAP_PRIVATE, false],
+    [sharedObject, 'rw-s', 'rd wr sh mr mw me ms', 'none', MAP.MAP_SHARED, true],
+    // Opened for reading: a seal against writing allows no other.
+    [sharedObject, 'r--s', 'rd mr me ms', 'none', MAP.MAP_SHARED, false],
+  ] as const)(
+    '(%#) refers to a description, which is opened as it was',
+    (kind, permissions, flags, pages, map, writable) => {
+      const asked: AskedFile[] = [];
+      const state = kind.collect(mappingView(permissions, '/memfd:pool (deleted)', flags), processWithFiles(asked));
+      expect(asked).toEqual([
+        { link: '/proc/4242/map_files/7f0000000000-7f0000002000', path: '/memfd:pool', writable },
+      ]);
+      expect(kind.pages).toBe(pages);
+      expect(kind.mapping(state)).toEqual({ flags: map, file: 7, nameless: true, name: '' });
+    },
+  );
+
+  it.each([
+    ['rw-s', '/dev/zero (deleted)', 'shared-object'],
+    ['rw-s', '/memfd:pool (deleted)', 'shared-object'],
+    ['r-xp', '/usr/lib/libc.so (deleted)', 'private-object'],
+    ['rw-s', '/SYSV00000000 (deleted)', 'shared-file'],
+    ['rw-s', '/dev/shm/pool', 'shared-file'],
+    ['rw-p', '/memfd:pool', 'private-file'],
+  ])('%s %s is known by one kind', (permissions, name, kind) => {
+    expect(kindsOf(permissions, name)).toEqual([kind]);
   });
 });
 

@@ -31,6 +31,7 @@ const host = (status: Partial<HostView['status']> = {}): HostView => ({
   ownPid: own,
   acceptChangedFiles: false,
   keepsParent: true,
+  maySetTimerNumbers: true,
   status: { ...readStatus(own), ...status },
 });
 const CAP_SYS_RESOURCE = 1n << 24n;

@@ -81,6 +81,10 @@ export const processStates = {
   membarrier: { registrations: 0x10 },
   futureLocking: { mode: 'on-fault' },
   surroundings: { cgroups: [], label: '', loginUid: '', vsyscall: '' },
+  posixTimers: [
+    { id: 7, clockId: 1, notify: 'thread', signal: 34, value: 2n ** 63n, tid: 4243, intervalNs: 5n, leftNs: 2n ** 40n },
+    { id: 2, clockId: -6, notify: 'none', signal: 0, value: 0n, tid: 0, intervalNs: 0n, leftNs: 0n },
+  ],
   intervalTimers: {
     real: { intervalSec: 1n, intervalUsec: 999_999n, leftSec: 2n ** 62n, leftUsec: 1n },
     virtual: stopped,
@@ -141,6 +145,28 @@ export const descriptorStates = {
       { kind: 'FLOCK', exclusive: true, start: 0n, length: 0n },
     ],
   },
+  memfd: {
+    name: 'pool',
+    inode: 2n ** 40n,
+    flags: OPEN.O_RDWR,
+    mode: 0o777,
+    owner: { uid: 0, gid: 2 ** 32 - 2 },
+    seals: 0x17,
+    position: 2n ** 33n,
+    sizeBytes: 5000,
+    carries: true,
+    locks: [{ kind: 'FLOCK', exclusive: true, start: 0n, length: 0n }],
+  },
+  'shared-memory': { inode: 2n ** 40n, sizeBytes: 8192, carries: true },
+  timerfd: {
+    clockId: 0,
+    settings: 3,
+    ticks: 2n ** 40n,
+    intervalNs: 1_500_000_000n,
+    valueNs: 2n ** 60n,
+    flags: OPEN.O_RDWR,
+  },
+  signalfd: { mask: 2n ** 63n + 1n, flags: OPEN.O_RDWR | OPEN.O_NONBLOCK },
   'unlinked-file': {
     path: '/tmp/gone',
     inode: 2n ** 40n,
@@ -163,6 +189,15 @@ export const descriptorStates = {
     capacityBytes: 65_536,
     content: Buffer.from('queued'),
   },
+  eventfd: { count: 2n ** 64n - 2n, semaphore: true, flags: OPEN.O_RDWR | OPEN.O_NONBLOCK },
+  epoll: {
+    flags: OPEN.O_RDWR,
+    entries: [
+      { fd: 0, watches: 0, events: 0x8000_0019, data: 2n ** 64n - 1n, mayFire: false },
+      { fd: 7, watches: 9, events: 0x4000_0000, data: 7n, mayFire: true },
+    ],
+    busyPolling: { microseconds: 64, budget: 8, preferred: 1 },
+  },
 } satisfies States;
 
 export const mappingStates = {
@@ -170,6 +205,9 @@ export const mappingStates = {
   anonymous: { name: 'arena' },
   'private-file': { file: 3 },
   'shared-file': { file: 4 },
+  droppable: {},
+  'private-object': { object: 5 },
+  'shared-object': { object: 6 },
 } satisfies States;
 
 export const mappedFileState = { file: identity, buildId: 'ab12', writable: true };

@@ -67,7 +67,7 @@ describe('the registry', () => {
 });
 
 /** Aspects that came later: images from before do not have them. */
-const laterAspects = new Set(['process mappingPolicies', 'process surroundings']);
+const laterAspects = new Set(['process mappingPolicies', 'process posixTimers', 'process surroundings']);
 
 describe('the state of', () => {
   it.each(cases)('%s comes through an image as it was', (_, { schema, state }) => {
@@ -134,6 +134,7 @@ describe('a state that no save writes is refused:', () => {
   const { scheduling, signalStack, settings, threadPointers } = threadStates;
   const regular = descriptorStates['regular-file'];
   const [action] = signalActions;
+  const [aTimer] = processStates.posixTimers;
 
   const lies: [string, string, unknown][] = [
     ['process credentials', 'a uid of 33 bits', { ...credentials, uid: { ...credentials.uid, real: 2 ** 32 } }],
@@ -155,6 +156,16 @@ describe('a state that no save writes is refused:', () => {
     ['process signalActions', 'a handler of 65 bits', [{ ...action, handler: 2n ** 64n }]],
     ['process settings', 'a personality of 33 bits', { ...processStates.settings, personality: 2 ** 31 }],
     ['process intervalTimers', 'half a timer', { ...intervalTimers, real: { leftSec: 1n } }],
+    ['process posixTimers', 'a number twice', [aTimer, aTimer]],
+    ['process posixTimers', 'a negative number', [{ ...aTimer, id: -1 }]],
+    ['process posixTimers', 'signal 65', [{ ...aTimer, signal: 65 }]],
+    ['process posixTimers', 'time that is negative', [{ ...aTimer, leftNs: -1n }]],
+    ['process posixTimers', 'a notice that there is not', [{ ...aTimer, notify: 'mail' }]],
+    ['descriptor timerfd', 'a clock without timers', { ...descriptorStates.timerfd, clockId: 2 }],
+    ['descriptor timerfd', 'a setting that there is not', { ...descriptorStates.timerfd, settings: 4 }],
+    ['descriptor timerfd', 'time that is negative', { ...descriptorStates.timerfd, valueNs: -1n }],
+    ['descriptor memfd', 'a seal that nobody knows', { ...descriptorStates.memfd, seals: 0x40 }],
+    ['descriptor shared-memory', 'no size', { ...descriptorStates['shared-memory'], sizeBytes: 0 }],
     ['process sharedPendingSignals', 'a siginfo that is cut', [siginfo(10).subarray(0, 127)]],
     ['process sharedPendingSignals', 'a siginfo with a byte too many', [Buffer.concat([siginfo(10), Buffer.alloc(1)])]],
     ['process limits', 'a limit that nobody knows', { ...limits, RLIMIT_BEER: { soft: 1n, hard: 2n } }],

@@ -26,6 +26,8 @@ export interface Looks {
   readonly siblings?: readonly DescriptorView[];
   readonly outsiders?: DescriptorView['outsiders'];
   readonly locks?: DescriptorView['info']['locks'];
+  /** Lines of fdinfo that only this kind has. */
+  readonly fields?: Readonly<Record<string, readonly string[]>>;
 }
 
 export function descriptorView(looks: Looks): DescriptorView {
@@ -40,7 +42,7 @@ export function descriptorView(looks: Looks): DescriptorView {
       mountId: 1,
       inode: 7,
       locks: looks.locks ?? [],
-      fields: new Map(),
+      fields: new Map(Object.entries(looks.fields ?? {})),
     },
     stat: {
       mode,
@@ -65,6 +67,7 @@ export const looks = {
   file: { target: '/var/log/worker', mode: type(STAT.S_IFREG, 0o644) },
   unlinked: { target: '/tmp/gone (deleted)', mode: type(STAT.S_IFREG), links: 0n },
   memfd: { target: '/memfd:pool (deleted)', mode: type(STAT.S_IFREG), links: 0n },
+  anonymousMemory: { target: '/dev/zero (deleted)', mode: type(STAT.S_IFREG), links: 0n },
   sharedMemory: { target: '/SYSV00000000 (deleted)', mode: type(STAT.S_IFREG), links: 0n },
   directory: { target: '/srv', mode: type(STAT.S_IFDIR) },
   null: { target: '/dev/null', mode: type(STAT.S_IFCHR), rawDevice: device(1, 3) },
@@ -73,7 +76,10 @@ export const looks = {
   fuse: { target: '/dev/fuse', mode: type(STAT.S_IFCHR), rawDevice: device(10, 229) },
   pipe: { target: 'pipe:[99]', mode: type(STAT.S_IFIFO) },
   socket: { target: 'socket:[98]', mode: type(STAT.S_IFSOCK) },
+  timerfd: { target: 'anon_inode:[timerfd]', mode: 0o600 },
+  signalfd: { target: 'anon_inode:[signalfd]', mode: 0o600 },
   eventfd: { target: 'anon_inode:[eventfd]', mode: 0o600 },
+  epoll: { target: 'anon_inode:[eventpoll]', mode: 0o600 },
 } satisfies Record<string, Looks>;
 
 const SIZES = [
@@ -102,5 +108,5 @@ export function processWithFiles(asked: AskedFile[] = []): CollectedProcess {
     asked.push({ link, path, writable });
     return 7;
   };
-  return { pid: PID, files: { reference } } as unknown as CollectedProcess;
+  return { pid: PID, files: { reference, object: reference } } as unknown as CollectedProcess;
 }

@@ -1,12 +1,19 @@
 import { describe, expect, it } from 'vitest';
 import { MADV, MAP } from '../../../src/kernel/abi/mman.ts';
-import { adviceOf, lockingOf, mmapFlagsOf, refusedWords, wordsToKeep } from '../../../src/resources/vm-flags.ts';
+import {
+  adviceOf,
+  isSealed,
+  lockingOf,
+  mmapFlagsOf,
+  refusedWords,
+  wordsToKeep,
+} from '../../../src/resources/vm-flags.ts';
 
 /** Every word of Documentation/filesystems/proc.rst ("VmFlags") and of show_smap_vma_flags() that x86-64 can print. */
 const words = {
-  derived: ['rd', 'wr', 'ex', 'sh', 'mr', 'mw', 'me', 'ms', 'pf', 'dw', 'io', 'de', 'ac', 'sd', 'mm'],
+  derived: ['rd', 'wr', 'ex', 'sh', 'mr', 'mw', 'me', 'ms', 'pf', 'dw', 'io', 'de', 'ac', 'sd', 'mm', 'gu', 'dp'],
   setAgain: ['sr', 'rr', 'dc', 'dd', 'wf', 'hg', 'nh', 'mg', 'gd', 'nr', 'lo', 'lf'],
-  refused: ['ht', 'um', 'uw', 'ui', 'ss', 'sl', 'dp', 'sf', 'wp', 'ar', 'nl', 'gu'],
+  refused: ['ht', 'um', 'uw', 'ui', 'ss', 'sf', 'wp', 'ar', 'nl'],
 };
 
 describe('a word of VmFlags', () => {
@@ -74,11 +81,17 @@ describe('the words of one mapping', () => {
   });
 
   it('are all refused by name, not just the first', () => {
-    expect(refusedWords(['rd', 'ht', 'zz', 'sl'])).toEqual([
+    expect(refusedWords(['rd', 'ht', 'zz', 'ss'])).toEqual([
       'huge pages of hugetlbfs',
       'the flag "zz", which this version does not know',
-      'a sealed mapping (mseal)',
+      'a shadow stack',
     ]);
+  });
+
+  it('keep a seal, which is set last', () => {
+    expect(wordsToKeep(['rd', 'sl'])).toEqual(['sl']);
+    expect([isSealed(['rd', 'sl']), isSealed(['rd'])]).toEqual([true, false]);
+    expect(refusedWords(['sl'])).toEqual([]);
   });
 
   it('of a stack are no reason to refuse it', () => {

@@ -33,12 +33,14 @@ export const goodHost: RestartHost = {
   status,
   acceptChangedFiles: false,
   keepsParent: true,
+  maySetTimerNumbers: true,
   layout: smallLayout,
   cpuFeatures: new Set(['fpu', 'sse2', 'avx2']),
   kernelMemory: kernelMemory('cafe'),
   kernelMemory32: () => kernelMemory('face'),
   mayChoosePids: true,
   mayNameMemory: true,
+  memoryFeatures: new Set(['guard-pages', 'sealing', 'droppable']),
 };
 
 const { uid, gid, groups, capInheritable, capPermitted, capEffective, capBounding, capAmbient } = status;
@@ -85,6 +87,7 @@ export function mapping(kind: string, start: number, state: unknown, others: Par
     offset: 0,
     protectionKey: 0,
     flags: [],
+    guards: [],
     kind,
     state,
     hasPages: false,

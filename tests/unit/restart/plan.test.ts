@@ -39,6 +39,12 @@ describe('the plan of an image without fault', () => {
     ]);
   });
 
+  it('has a place for the command that saved it, if it saved itself', () => {
+    expect(plan.saver).toBeUndefined();
+    const saver = { pid: PID + 1, leads: 'group' } as const;
+    expect(planOf({ task: { ...task, saver } }).saver).toEqual({ tid: PID + 1, leads: 'group' });
+  });
+
   it('has the registers and the signal mask of every thread', () => {
     expect(plan.threads).toMatchObject([{ tid: PID, signalMask: 0x1000n, cpu: { layout: smallLayout } }]);
     expect(plan.threads[0]?.cpu.xstate).toEqual(stateOf(smallLayout, [2, 9]));
@@ -109,6 +115,10 @@ describe('the plan of a 32-bit program', () => {
   });
 });
 
+const vma = (kind: string, state: unknown, others = {}): Partial<ImageModel> => ({
+  mappings: [...mappings.slice(0, 2), mapping(kind, 0x60_0000, state, others), ...mappings.slice(2)],
+});
+
 describe('a host', () => {
   const cases: [string, Partial<ImageModel>, Partial<RestartHost>, Partial<Problem>][] = [
     ['that does not let us choose pids', {}, { mayChoosePids: false }, { code: 'not-enough-rights', path: ['host'] }],
@@ -119,6 +129,24 @@ describe('a host', () => {
       { code: 'other-vdso', path: ['host'] },
     ],
     ['without an instruction set of the image', {}, { cpuFeatures: new Set(['fpu']) }, { code: 'missing-cpu-feature' }],
+    [
+      'without seals',
+      vma('anonymous', { name: '' }, { flags: ['sl'] }),
+      { memoryFeatures: new Set(['guard-pages', 'droppable']) },
+      { code: 'no-such-memory', path: ['mapping 0x600000'], message: expect.stringContaining('mseal') },
+    ],
+    [
+      'without guard pages',
+      vma('anonymous', { name: '' }, { guards: [{ start: 0x60_0000, pages: 1 }] }),
+      { memoryFeatures: new Set(['sealing', 'droppable']) },
+      { code: 'no-such-memory', message: expect.stringContaining('MADV_GUARD_INSTALL') },
+    ],
+    [
+      'without droppable memory',
+      vma('droppable', {}),
+      { memoryFeatures: new Set(['guard-pages', 'sealing']) },
+      { code: 'no-such-memory', message: expect.stringContaining('MAP_DROPPABLE') },
+    ],
     ['without names for memory', {}, { mayNameMemory: false }, { code: 'no-memory-names', path: ['mapping 0x500000'] }],
     [
       'whose vDSO has another size',
@@ -149,6 +177,12 @@ describe('a host', () => {
       { head: { ...head, state: { ...head.state, kernel: { ...head.state.kernel, machine: 'i686' } } } },
       {},
       { code: 'other-machine' },
+    ],
+    [
+      'where the pid of the command that saved it is taken',
+      { task: { ...task, saver: { pid: process.pid, leads: 'nothing' } } },
+      {},
+      { code: 'pid-in-use', path: [`pid ${process.pid}`] },
     ],
     [
       'where a pid is taken',
@@ -240,9 +274,6 @@ describe('an image that no save makes is refused:', () => {
   const thread = (changes: Parameters<typeof threadModel>[0]): Partial<ImageModel> => ({
     threads: [threadModel(changes)],
   });
-  const vma = (kind: string, state: unknown, others = {}): Partial<ImageModel> => ({
-    mappings: [...mappings.slice(0, 2), mapping(kind, 0x60_0000, state, others), ...mappings.slice(2)],
-  });
   const description = (kind: string, state: unknown, contentBytes = 0): Partial<ImageModel> => ({
     descriptions: new Map([[ROOT, { kind, state, contentBytes }]]),
     files: { entries: [] },
@@ -280,8 +311,13 @@ describe('an image that no save makes is refused:', () => {
       /its file is object 99, which is not there/,
     ],
     ['a mapping with an unknown flag', vma('anonymous', { name: '' }, { flags: ['zz'] }), /flag "zz"/],
-    ['a sealed mapping', vma('anonymous', { name: '' }, { flags: ['dd', 'sl'] }), /a sealed mapping/],
+    ['memory of a file system of huge pages', vma('anonymous', { name: '' }, { flags: ['dd', 'ht'] }), /huge pages/],
     ['a description of an unknown kind', description('magic', {}), /its kind magic is not known/],
+    [
+      'an epoll that watches a descriptor that is not there',
+      description('epoll', descriptorStates.epoll),
+      /descriptor/,
+    ],
     ['a description with a state of another kind', description('pipe', descriptorStates.directory), /FD_DATA record/],
     [
       'content of an object that has none',

@@ -1,0 +1,187 @@
+/** Collect, the part of files: what mappings, the executable link and descriptors refer to, as objects of the image. */
+import { statSync } from 'node:fs';
+import type { DescriptionRecord, FilesRecord } from '../image/tree.ts';
+import { OPEN } from '../kernel/abi/fcntl.ts';
+import { duplicateFrom, hasSignalOwner, openFile } from '../kernel/calls/descriptors.ts';
+import type { OwnedFd } from '../kernel/owned-fd.ts';
+import { readFdinfo } from '../procfs/fdinfo.ts';
+import { collectMappedFile, type MappedFile } from '../resources/mapped-file.ts';
+import { descriptorKinds } from '../resources/registry.ts';
+import type { DescriptorKind, DescriptorView, FileReferences, ShownFile } from '../resources/resource.ts';
+import { asPid, type LocalFd, type Pid, remoteFd } from '../support/brand.ts';
+import { type Problem, QuicksaveError } from '../support/errors.ts';
+import { type ClassifiedDescriptor, statOf } from './preflight.ts';
+
+export interface Description {
+  readonly objref: number;
+  readonly record: DescriptionRecord;
+}
+
+export interface ObjectContent {
+  readonly objref: number;
+  readonly own: OwnedFd;
+  readonly sizeBytes: number;
+}
+
+/** Gives out object references: 1 is the memory, 2 the descriptor table. */
+export class Objects {
+  #next = 3;
+  next(): number {
+    return this.#next++;
+  }
+}
+
+export class CollectedFiles implements FileReferences {
+  readonly found: { objref: number; state: MappedFile }[] = [];
+  /** Files without a name, behind mappings. */
+  readonly nameless: NamelessFile[] = [];
+  readonly #objects: Objects;
+  readonly #known = new Map<string, { objref: number; shown: ShownFile | undefined }>();
+  readonly #problems: Problem[];
+
+  constructor(objects: Objects, problems: Problem[]) {
+    this.#objects = objects;
+    this.#problems = problems;
+  }
+
+  reference(link: string, path: string, writable = false, shown?: ShownFile): number {
+    const key = `${writable ? 'w' : 'r'} ${path}`;
+    const known = this.#known.get(key);
+    if (known !== undefined && isSameShown(known.shown, shown)) return known.objref;
+    const objref = this.#objects.next();
+    this.#known.set(key, { objref, shown });
+    try {
+      this.found.push({ objref, state: collectMappedFile(link, path, writable, shown) });
+    } catch (error) {
+      if (!(error instanceof QuicksaveError)) throw error;
+      const { code, message, remedy } = error;
+      this.#problems.push({ code, path: ['mapped file', path], message, ...(remedy === undefined ? {} : { remedy }) });
+    }
+    return objref;
+  }
+
+  object(link: string, path: string, writable: boolean): number {
+    const { dev, ino } = statSync(link, { bigint: true });
+    const key = `nameless ${writable ? 'w' : 'r'} ${dev} ${ino}`;
+    const known = this.#known.get(key);
+    if (known !== undefined) return known.objref;
+    const objref = this.#objects.next();
+    this.#known.set(key, { objref, shown: undefined });
+    this.nameless.push({ objref, link, path, writable });
+    return objref;
+  }
+}
+
+/** A file without a name that mappings show: an object of the image, whether a descriptor has it or not. */
+interface NamelessFile {
+  readonly objref: number;
+  readonly link: string;
+  readonly path: string;
+  readonly writable: boolean;
+}
+
+/** A mount over a file gives its path to another one: then the paths are equal, and one of the two is refused. */
+const isSameShown = (a: ShownFile | undefined, b: ShownFile | undefined): boolean =>
+  a === undefined ||
+  b === undefined ||
+  (a.inode === b.inode && a.device.major === b.device.major && a.device.minor === b.device.minor);
+
+/** What the collecting of descriptions needs. */
+export interface DescriptionSource {
+  readonly pid: Pid;
+  readonly pidfd: LocalFd;
+  readonly descriptors: readonly ClassifiedDescriptor[];
+  /** Found on the way. */
+  readonly problems: Problem[];
+}
+
+export function collectDescriptors(
+  { pid, pidfd, descriptors: found, problems }: DescriptionSource,
+  objects: Objects,
+): { descriptions: Description[]; contents: ObjectContent[]; table: FilesRecord } {
+  const contents: ObjectContent[] = [];
+  const entries: FilesRecord['entries'] = [];
+  const descriptions = found.map(({ view, kind, closeOnExec }) => {
+    const objref = objects.next();
+    view.numbers.forEach((fd, index) => {
+      entries.push({ fd, object: objref, closeOnExec: closeOnExec[index] ?? false });
+    });
+    const own = duplicateFrom(pidfd, view.fd, pid);
+    problems.push(...signalObstacles(view, own.number));
+    return describe(objref, kind, view, own, contents);
+  });
+  entries.sort((a, b) => a.fd - b.fd);
+  return { descriptions, contents, table: { entries } };
+}
+
+/** Takes `own`: it is closed, or stays open for the content. */
+function describe(
+  objref: number,
+  kind: DescriptorKind<unknown>,
+  view: DescriptorView,
+  own: OwnedFd,
+  contents: ObjectContent[],
+): Description {
+  let contentBytes = 0;
+  try {
+    const state = kind.collect({ ...view, own: own.number });
+    contentBytes = kind.contentBytes?.(state) ?? 0;
+    return { objref, record: { kind: kind.kind, state, contentBytes } };
+  } finally {
+    if (contentBytes > 0) contents.push({ objref, own, sizeBytes: contentBytes });
+    else own.close();
+  }
+}
+
+/** What mappings show and descriptors need not have: descriptions of the same kinds, under numbers that are none. */
+export function collectNameless(
+  found: readonly NamelessFile[],
+  { pid, descriptors, problems }: DescriptionSource,
+  into: { readonly descriptions: Description[]; readonly contents: ObjectContent[] },
+): void {
+  const siblings = descriptors.map(({ view }) => view);
+  found.forEach(({ objref, link, path, writable }, index) => {
+    const flags = writable ? OPEN.O_RDWR : OPEN.O_RDONLY;
+    const own = openFile(link, flags);
+    const fd = remoteFd(-1 - index);
+    const view: DescriptorView = {
+      pid,
+      fd,
+      descriptor: { fd, target: `${path} (deleted)`, kind: 'path', name: path, deleted: true },
+      info: { ...readFdinfo(asPid(process.pid), remoteFd(own.number)), flags, locks: [] },
+      stat: statOf(`/proc/self/fd/${own.number}`),
+      numbers: [],
+      siblings,
+      outsiders: [],
+    };
+    siblings.push(view);
+    const kind = descriptorKinds.find((candidate) => candidate.recognise(view));
+    for (const obstacle of kind?.obstacles?.(view) ?? []) {
+      problems.push({ ...obstacle, path: [`pid ${pid}`, 'mapped file', path] });
+    }
+    if (kind !== undefined) {
+      into.descriptions.push(describe(objref, kind, view, own, into.contents));
+      return;
+    }
+    own.close();
+    problems.push({
+      code: 'shared-memory',
+      path: [`pid ${pid}`, 'mapped file', path],
+      message: 'It is memory that cannot be made again yet.',
+      remedy: 'Save it when the program has unmapped this memory.',
+    });
+  });
+}
+
+/** F_SETOWN and F_SETSIG belong to the open file description and matter even without O_ASYNC (fcntl(2)). */
+function signalObstacles({ pid, fd, descriptor }: DescriptorView, own: LocalFd): Problem[] {
+  if (!hasSignalOwner(own)) return [];
+  return [
+    {
+      code: 'signal-driven-io',
+      path: [`pid ${pid}`, `fd ${fd}`, descriptor.target],
+      message: 'It has an owner or a signal for readiness (F_SETOWN, F_SETSIG), which cannot be saved yet.',
+      remedy: 'Save it when the program has closed it.',
+    },
+  ];
+}

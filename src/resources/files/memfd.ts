@@ -1,0 +1,110 @@
+/**
+ * A file in memory: memfd_create(2). Read from the link in /proc/PID/fd, fdinfo, stat(2) and F_GET_SEALS. Its bytes are carried
+ * in the image; the seals are set when they are in. Lost: times, extended attributes, holes of the file. Huge pages: refused.
+ */
+import { chmodSync, chownSync, statfsSync, statSync } from 'node:fs';
+import * as v from 'valibot';
+import { boundedString, count, u32, u64 } from '../../image/schema.ts';
+import { FCNTL, OPEN } from '../../kernel/abi/fcntl.ts';
+import { STAT } from '../../kernel/abi/stat.ts';
+import { fcntl, newMemoryFile, openFile, setFileSize, trySeek } from '../../kernel/calls/descriptors.ts';
+import type { LocalFd } from '../../support/brand.ts';
+import type { Problem } from '../../support/errors.ts';
+import { lockObstacles, locks, locksOf, takeDescriptionLocks, takeProcessLocks } from '../file-locks.ts';
+import type { DescriptorKind, DescriptorView } from '../resource.ts';
+
+/** F_SEAL_* of linux/fcntl.h, up to F_SEAL_EXEC (Linux 6.3). */
+const ALL_SEALS = 0x3f;
+
+const schema = v.strictObject({
+  name: boundedString(249),
+  /** Descriptions with the same number are of one file. */
+  inode: u64,
+  flags: u32,
+  mode: u32,
+  owner: v.strictObject({ uid: u32, gid: u32 }),
+  seals: v.pipe(u32, v.maxValue(ALL_SEALS)),
+  position: u64,
+  sizeBytes: count,
+  /** The first description of the file carries its bytes. */
+  carries: v.boolean(),
+  locks,
+});
+type Memfd = v.InferOutput<typeof schema>;
+
+const PREFIX = '/memfd:';
+/** linux/magic.h */
+const HUGETLBFS_MAGIC = 0x9584_58f6;
+const OPENING_FLAGS = OPEN.O_CREAT | OPEN.O_EXCL | OPEN.O_TRUNC | OPEN.O_CLOEXEC | OPEN.O_NOFOLLOW;
+
+export const memfd: DescriptorKind<Memfd> = {
+  kind: 'memfd',
+  schema,
+  recognise: ({ descriptor, stat, info }) =>
+    descriptor.kind === 'path' &&
+    descriptor.name.startsWith(PREFIX) &&
+    (stat.mode & STAT.S_IFMT) === STAT.S_IFREG &&
+    (info.flags & OPEN.O_PATH) === 0 &&
+    stat.links === 0n,
+  obstacles,
+  collect: ({ descriptor, stat, info, fd, siblings, own }) => ({
+    name: descriptor.name.slice(PREFIX.length),
+    inode: stat.inode,
+    flags: (info.flags & ~OPENING_FLAGS) >>> 0,
+    mode: stat.mode & 0o7777,
+    owner: { uid: stat.uid, gid: stat.gid },
+    seals: fcntl(own, FCNTL.F_GET_SEALS, 0, 'read the seals of a file in memory'),
+    position: BigInt(info.position),
+    sizeBytes: Number(stat.sizeBytes),
+    carries: siblings.find((other) => other.stat.inode === stat.inode && other.stat.device === stat.device)?.fd === fd,
+    locks: locksOf(info.locks),
+  }),
+  contentBytes: (state) => (state.carries ? state.sizeBytes : 0),
+  restore: (state, world) => {
+    const { file } = world.shared(keyOf(state), () => ({ file: makeFile(state) }));
+    const fd = openFile(`/proc/self/fd/${file.number}`, state.flags & ~OPENING_FLAGS);
+    trySeek(fd.number, Number(state.position), FCNTL.SEEK_SET);
+    takeDescriptionLocks(fd.number, state.locks, state.name);
+    return fd;
+  },
+  contentTarget: (state, world) => world.shared(keyOf(state), () => ({ file: makeFile(state) })).file,
+  settle,
+  finish: (state, process, fd) => takeProcessLocks(fd, state.locks, state.name, process),
+};
+
+function obstacles({ pid, fd, descriptor, info }: DescriptorView): Problem[] {
+  const path = [`pid ${pid}`, `fd ${fd}`, descriptor.name];
+  const found = lockObstacles(info.locks, path);
+  if (fd >= 0 && statfsSync(`/proc/${pid}/fd/${fd}`).type === HUGETLBFS_MAGIC) {
+    found.push({
+      code: 'huge-memfd',
+      path,
+      message: 'It is a file of huge pages (MFD_HUGETLB), which cannot be saved yet.',
+      remedy: 'Save it when the program has closed it.',
+    });
+  }
+  return found;
+}
+
+const keyOf = ({ inode }: Memfd): string => `memfd ${inode}`;
+
+function makeFile({ name, sizeBytes }: Memfd): ReturnType<typeof newMemoryFile> {
+  const file = newMemoryFile(name, { sealable: true });
+  setFileSize(file.number, sizeBytes);
+  return file;
+}
+
+/** A mode may forbid what the restart still has to open, and a seal what it has to write. Both belong to the file: each description sets the same. */
+function settle({ mode, owner, seals }: Memfd, own: LocalFd): void {
+  const path = `/proc/self/fd/${own}`;
+  const now = statSync(path);
+  if (now.uid !== owner.uid || now.gid !== owner.gid) chownSync(path, owner.uid, owner.gid);
+  if ((statSync(path).mode & 0o7777) !== mode) chmodSync(path, mode);
+  if (fcntl(own, FCNTL.F_GET_SEALS, 0, 'read the seals') === seals) return;
+  const writable = openFile(path, OPEN.O_RDWR);
+  try {
+    fcntl(writable.number, FCNTL.F_ADD_SEALS, seals, 'seal a file in memory');
+  } finally {
+    writable.close();
+  }
+}

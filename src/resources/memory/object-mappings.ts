@@ -1,0 +1,32 @@
+/**
+ * Mappings of memory objects: files without a name, whose bytes the image carries. Shared memory of mmap(2) without a file, memfd,
+ * deleted files. The object itself is a description of the image that no descriptor need have (files/shared-memory.ts,
+ * files/memfd.ts, files/unlinked-file.ts). Private mappings carry the pages that the program has changed, as those of files with a
+ * name do.
+ */
+import * as v from 'valibot';
+import { objectReference } from '../../image/schema.ts';
+import { MAP } from '../../kernel/abi/mman.ts';
+import type { Mapping } from '../../procfs/smaps.ts';
+import { mapLink } from '../mapped-file.ts';
+import { isObjectMapping } from '../memory-objects.ts';
+import type { CollectedProcess, MappingKind, PagePolicy } from '../resource.ts';
+
+const schema = v.strictObject({ object: objectReference });
+type ObjectMapping = v.InferOutput<typeof schema>;
+
+function objectMapping(kind: string, shared: boolean, flags: number, pages: PagePolicy): MappingKind<ObjectMapping> {
+  return {
+    kind,
+    schema,
+    recognise: (mapping) => mapping.shared === shared && isObjectMapping(mapping),
+    pages,
+    collect: (mapping: Mapping, { pid, files }: CollectedProcess) => ({
+      object: files.object(mapLink(pid, mapping), mapping.path, shared && mapping.vmFlags.includes('mw')),
+    }),
+    mapping: (state) => ({ flags, file: state.object, nameless: true, name: '' }),
+  };
+}
+
+export const sharedObject = objectMapping('shared-object', true, MAP.MAP_SHARED, 'none');
+export const privateObject = objectMapping('private-object', false, MAP.MAP_PRIVATE, 'differing-from-file');

@@ -1,0 +1,93 @@
+/** `quicksave diff`: what a program has changed between two saves, found exactly. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { compiled, mustRun, newFolder, quicksave, said, start } from '../support/harness.ts';
+
+interface Difference {
+  readonly same: boolean;
+  readonly descriptors: readonly { path: string; a?: unknown; b?: unknown }[];
+  readonly mappings: readonly { path: string; a?: unknown; b?: unknown }[];
+  readonly memory: readonly Memory[];
+  readonly content: readonly Memory[];
+}
+
+interface Memory {
+  readonly start: string;
+  readonly name: string;
+  readonly changedPages: number;
+  readonly changedBytes: number;
+  readonly ranges: readonly { start: string; bytes: number }[];
+}
+
+test.each([
+  ['as it is', []],
+  ['compressed', ['--compress', 'zstd']],
+])('finds each change, in images %s', async (_, options) => {
+  const folder = newFolder();
+  const target = start(folder, compiled('changes-itself'));
+  await said(target.output, 'ready');
+  const [a, b, c] = ['a', 'b', 'c'].map((name) => join(folder, name));
+  const save = (image = '') => mustRun('checkpoint', String(target.pid), '--output', image, ...options);
+  await save(a);
+  writeFileSync(join(folder, 'change'), '');
+  await said(target.output, 'changed');
+  await save(b);
+  await save(c);
+  const [, room = '', shared = ''] = /room (\S+) shared (\S+)/.exec(readFileSync(target.output, 'utf8')) ?? [];
+  const at = (base: string, offset: number): string => `0x${(BigInt(base) + BigInt(offset)).toString(16)}`;
+
+  const found = JSON.parse((await mustRun('diff', a ?? '', b ?? '', '--json')).stdout.toString()) as Difference;
+  expect(found.same).toBe(false);
+  const ofRoom = found.memory.find(({ start }) => start === room);
+  expect(ofRoom).toMatchObject({
+    changedPages: 3,
+    changedBytes: 1 + 2 + 4096,
+    ranges: [
+      { start: at(room, 5), bytes: 1 },
+      { start: at(room, 3 * 4096), bytes: 1 },
+      { start: at(room, 3 * 4096 + 100), bytes: 1 },
+      { start: at(room, 7 * 4096), bytes: 4096 },
+    ],
+  });
+  expect(found.content).toEqual([
+    {
+      start: '0x0',
+      end: '0x2000',
+      name: `mapping ${shared}`,
+      changedPages: 1,
+      changedBytes: 1,
+      ranges: [{ start: '0x1009', bytes: 1 }],
+    },
+  ]);
+  expect(found.descriptors.map(({ path, a: was, b: is }) => [path.split('.')[0], was, is])).toContainEqual(['4', 7, 9]);
+  expect(found.descriptors.some(({ path, a: was }) => path === '5' && was === undefined)).toBe(true);
+  expect(found.mappings.some(({ path, a: was }) => was === undefined && /^0x[0-9a-f]+$/.test(path))).toBe(true);
+
+  const text = (await mustRun('diff', a ?? '', b ?? '')).stdout.toString();
+  expect(text).toContain(`${room}-`);
+  expect(text).toContain('4.0 KiB in 3 pages');
+});
+
+test('two saves of a program that does nothing do not differ in its memory', async () => {
+  const folder = newFolder();
+  const target = start(folder, compiled('at-rest'));
+  await said(target.output, 'ready');
+  const [a, b] = [join(folder, 'a'), join(folder, 'b')];
+  for (const image of [a, b]) await mustRun('checkpoint', String(target.pid), '--output', image);
+  const found = JSON.parse((await mustRun('diff', a, b, '--json')).stdout.toString()) as Difference;
+  expect([found.memory, found.content, found.mappings]).toEqual([[], [], []]);
+  const itself = await mustRun('diff', a, a);
+  expect(itself.stdout.toString()).toContain('No difference.');
+});
+
+test('what cannot be compared is refused', async () => {
+  const folder = newFolder();
+  writeFileSync(join(folder, 'text'), 'no image');
+  const { status, stderr } = await quicksave('diff', join(folder, 'text'), join(folder, 'text'));
+  expect(stderr).toContain('not a quicksave image');
+  expect(status).toBe(1);
+  const piped = await quicksave('diff', '/dev/null', '/dev/null');
+  expect(piped.stderr).toContain('is no file');
+  expect(piped.status).toBe(1);
+});
