@@ -14,6 +14,7 @@ const NEEDED = [
   { package: 'sqlite3', present: () => onPath('sqlite3') },
   { package: 'gzip', present: () => onPath('gzip') },
   { package: 'binutils', present: () => onPath('objdump') },
+  { package: 'gdb', present: () => onPath('gdb') },
   { package: 'procps', present: () => onPath('ps') },
 ];
 
