@@ -4,8 +4,8 @@
  * their old addresses; each function begins with a jump to the one of this kernel, whose own vDSO goes to a free place.
  *
  * Code in the middle of a function goes on in the old code. The clocks that it reads there are marked as not readable
- * (arch/x86/vdso-clock.ts), so that it makes the system call in the end. A thread that stands in the very bytes that the jump takes goes
- * on in a second, unchanged copy.
+ * (arch/x86/vdso-clock.ts), so that it makes the system call in the end. A thread, or a frame, that stands in the very bytes that the
+ * jump takes goes on in a second, unchanged copy.
  *
  * The next save sees ordinary memory and a vDSO of the kernel at another address, and needs to know nothing of this.
  */
@@ -34,6 +34,8 @@ export interface OldVdso {
   readonly places: ReadonlyMap<string, Span>;
   /** Registers with which a thread goes on. `wordAt` reads 32 bits of the process. */
   readonly adapted: (registers: RegisterFile, wordAt: (address: number) => number) => RegisterFile;
+  /** Changes frames of signal handlers in a part of a stack; true if there was one to change. */
+  readonly adaptFrames: (stack: Buffer) => boolean;
   readonly remark: string;
 }
 
@@ -96,15 +98,14 @@ export function planOldVdso(request: OldVdsoRequest, mappings: readonly Named[])
   for (const { start, bytes } of redirection.changes) changed.set(bytes, start);
   const memory = [...data, oldMemory(code, READ_EXECUTE, changed)];
   const standing = { base: old.start, redirection, toCopy: places.copy - places.span.start };
-  if (request.registers.some((file) => standsInChange(file, standing))) {
-    for (const one of [...data, oldMemory(code, READ_EXECUTE, old.image)]) {
-      memory.push({ ...one, start: one.start + standing.toCopy, end: one.end + standing.toCopy });
-    }
+  for (const one of [...data, oldMemory(code, READ_EXECUTE, old.image)]) {
+    memory.push({ ...one, start: one.start + standing.toCopy, end: one.end + standing.toCopy });
   }
   return {
     memory,
     places: places.kernel,
     adapted: (file, wordAt) => adaptedRegisters(file, standing, wordAt),
+    adaptFrames: (stack) => adaptFrames(stack, standing, is32Bit ? WORD_32 : WORD_64),
     remark: remarkOn(model, redirection),
   };
 }
@@ -232,7 +233,8 @@ function adaptedRegisters(file: RegisterFile, standing: Standing, wordAt: (addre
   return standsInChange(file, standing) ? withRegisters(file, { rip: rip + standing.toCopy }) : file;
 }
 
-const WORD = 4;
+const WORD_32 = 4;
+const WORD_64 = 8;
 
 /** On its way to the call it has only pushed registers, and then set ebp for the processor's own way into the kernel. */
 function backAtEntry(
@@ -245,7 +247,24 @@ function backAtEntry(
   const rsp = Number(readRegister(file, 'rsp'));
   const pushed = Math.min(rip, pushesEnd) - start;
   const rbp = rip >= pushesEnd ? wordAt(rsp) : readRegister(file, 'rbp');
-  return withRegisters(file, { rip: base + start, rsp: rsp + pushed * WORD, rbp });
+  return withRegisters(file, { rip: base + start, rsp: rsp + pushed * WORD_32, rbp });
+}
+
+/**
+ * A handler may have interrupted a function in the bytes that the jump takes: then its frame has such an address to go back to.
+ * Nothing else on a stack has one: no call returns there.
+ */
+function adaptFrames(stack: Buffer, { base, redirection, toCopy }: Standing, wordSize: number): boolean {
+  let found = false;
+  for (let at = 0; at + wordSize <= stack.length; at += wordSize) {
+    const word = wordSize === WORD_32 ? stack.readUInt32LE(at) : Number(stack.readBigUInt64LE(at));
+    const offset = word - base;
+    if (!redirection.changes.some(({ start, end }) => start < offset && offset < end)) continue;
+    if (wordSize === WORD_32) stack.writeUInt32LE(word + toCopy, at);
+    else stack.writeBigUInt64LE(BigInt(word + toCopy), at);
+    found = true;
+  }
+  return found;
 }
 
 function remarkOn(model: ImageModel, { missing }: Redirection): string {

@@ -4,7 +4,7 @@
  */
 import { resolvedAnew } from '../arch/x86/interrupted-call.ts';
 import { withoutUnusedFields } from '../arch/x86/register-sanity.ts';
-import type { RegisterFile } from '../arch/x86/registers.ts';
+import { type RegisterFile, readRegister } from '../arch/x86/registers.ts';
 import { FIRST_TLS_ENTRY, userDescriptors } from '../arch/x86/segments.ts';
 import { relocated, type XstateLayout } from '../arch/x86/xstate.ts';
 import { DEBUG_REGISTERS_OFFSET } from '../kernel/abi/ptrace.ts';
@@ -21,7 +21,7 @@ import {
 import { check } from '../kernel/errors.ts';
 import { type RemoteAddress, remoteAddress } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
-import { readRemote } from '../tracee/remote-memory.ts';
+import { readRemote, writeRemote } from '../tracee/remote-memory.ts';
 import type { CallSite } from '../tracee/stopped-task.ts';
 import type { PlannedThread, RestartPlan } from './plan.ts';
 import type { RebuiltTree } from './rebuild.ts';
@@ -29,6 +29,7 @@ import { letEnd, prepareToEnd } from './stand-in.ts';
 
 export function resumeTree(plan: RestartPlan, tree: RebuiltTree, layout: XstateLayout): void {
   const site = vdsoSite(plan, tree);
+  adaptFrames(plan);
   leaveAddressSpace(plan, tree, site);
   plan.threads.forEach((thread, index) => {
     const task = tree.tasks[index];
@@ -74,6 +75,24 @@ function vdsoSite(plan: RestartPlan, tree: RebuiltTree): CallSite {
   if (offset < 0) throw new QuicksaveError('no-foothold', 'The vDSO has no system call instruction.');
   const callOnce: RemoteAddress = remoteAddress(vdso.start + offset);
   return { callOnce, callI386: callOnce, goHome: callOnce, block: callOnce };
+}
+
+/** Of each stack this much is looked at, from where the thread is. */
+const MAX_STACK_BYTES = 1 << 20;
+const WRITABLE = 3;
+
+/** Frames of signal handlers that lead back to where code of another kernel's vDSO was changed. */
+function adaptFrames({ pid, threads, mappings, oldVdso }: RestartPlan): void {
+  if (oldVdso === undefined) return;
+  for (const { cpu } of threads) {
+    const rsp = Number(readRegister(cpu.registers, 'rsp') & ~7n);
+    const stack = mappings.find(({ state }) => state.start <= rsp && rsp < state.end)?.state;
+    if (stack === undefined || (stack.protection & WRITABLE) !== WRITABLE) continue;
+    const guards = stack.guards.map(({ start }) => start).filter((start) => start >= rsp);
+    const end = Math.min(stack.end, rsp + MAX_STACK_BYTES, ...guards.slice(0, 1));
+    const bytes = readRemote(pid, remoteAddress(rsp), end - rsp);
+    if (oldVdso.adaptFrames(bytes)) writeRemote(pid, remoteAddress(rsp), bytes);
+  }
 }
 
 /** Those of the image, but for a thread that stands where code was changed. */

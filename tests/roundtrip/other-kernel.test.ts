@@ -68,6 +68,20 @@ describe.each([
     writeFileSync(join(folder, 'go'), '');
     expect(await verdict(target.output)).toBe('ok');
   });
+
+  test('leads a handler back that has interrupted its first bytes', async () => {
+    const folder = newFolder();
+    const target = start(folder, compiled('vdso-frame', flags));
+    await said(target.output, 'ready');
+    const image = join(folder, 'image');
+    for (let cycle = 0; cycle < CYCLES; cycle++) {
+      await saveAndEnd(target.pid, image);
+      writeFileSync(image, withVdso(readFileSync(image), ofAnotherKernel));
+      await bringBack(image);
+    }
+    writeFileSync(join(folder, 'go'), '');
+    expect(await verdict(target.output)).toBe('ok');
+  });
 });
 
 /** How many bytes of the function are behind a thread, and what that has done to its registers. */

@@ -106,7 +106,6 @@ describe('the vDSO of another kernel', () => {
       const cpu = plan.threads[0]?.cpu.registers;
       if (cpu === undefined) throw new Error('the plan has no thread');
       expect(plan.oldVdso?.adapted(cpu, () => 0)).toEqual(cpu);
-      expect(plan.oldVdso?.memory).toHaveLength(2);
     }
   });
 
@@ -125,6 +124,32 @@ describe('the vDSO of another kernel', () => {
       expect(bytesAt(plan, copy)).toEqual(other);
       expect(bytesAt(plan, copy - 4096)).toEqual(bytesAt(plan, VVAR));
     }
+  });
+});
+
+describe('frames of signal handlers', () => {
+  const plan = planOf();
+  const copy = plan.oldVdso?.memory.filter(({ name }) => name === '[vdso]')[1]?.start ?? 0;
+
+  it('lead to the copy where they led into a jump, and nowhere else otherwise', () => {
+    const addresses = [GETTIME, GETTIME + 1, GETTIME + 4, GETTIME + 5].map((offset) => BigInt(VDSO + offset));
+    const stack = Buffer.from(new BigUint64Array([0n, ...addresses, 2n ** 64n - 1n]).buffer);
+    expect(plan.oldVdso?.adaptFrames(stack)).toBe(true);
+    expect([...new BigUint64Array(new Uint8Array(stack).buffer)]).toEqual([
+      0n,
+      BigInt(VDSO + GETTIME),
+      BigInt(copy + GETTIME + 1),
+      BigInt(copy + GETTIME + 4),
+      BigInt(VDSO + GETTIME + 5),
+      2n ** 64n - 1n,
+    ]);
+  });
+
+  it('that lead elsewhere stay as they are', () => {
+    const stack = Buffer.from(new BigUint64Array([BigInt(VDSO), BigInt(VDSO + GETTIME)]).buffer);
+    const before = Buffer.from(stack);
+    expect(plan.oldVdso?.adaptFrames(stack)).toBe(false);
+    expect(stack).toEqual(before);
   });
 });
 
