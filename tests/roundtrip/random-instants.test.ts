@@ -24,5 +24,5 @@ test.each([
     await said(target.output, 'ok');
     expect(await target.ended).toEqual({ status: 0, signal: null });
   },
-  full ? 600_000 : undefined,
+  full ? 1_800_000 : undefined,
 );
