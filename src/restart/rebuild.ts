@@ -3,15 +3,14 @@
  * instant until it is resumed (PTRACE_O_EXITKILL), so that no half-made process is ever left behind.
  */
 import { stubProgram, stubProgram32 } from '../arch/x86/stub-elf.ts';
-import { FCNTL, OPEN } from '../kernel/abi/fcntl.ts';
-import { MADV, MLOCK, MREMAP, PROT } from '../kernel/abi/mman.ts';
-import { PR } from '../kernel/abi/prctl.ts';
+import { FCNTL } from '../kernel/abi/fcntl.ts';
+import { MREMAP } from '../kernel/abi/mman.ts';
 import { PTRACE } from '../kernel/abi/ptrace.ts';
 import { RLIMIT } from '../kernel/abi/resource.ts';
 import { CLONE } from '../kernel/abi/sched.ts';
 import { SIGNAL } from '../kernel/abi/signal.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
-import { executableFromBytes, MAX_DESCRIPTORS_PER_MESSAGE, tryOpenPidfd } from '../kernel/calls/descriptors.ts';
+import { executableFromBytes, tryOpenPidfd } from '../kernel/calls/descriptors.ts';
 import { getRegisterFile, interruptIfAlive, trySeize } from '../kernel/calls/ptrace.ts';
 import { spawnProgram } from '../kernel/calls/spawn.ts';
 import { sendSignal } from '../kernel/calls/task-attributes.ts';
@@ -22,29 +21,22 @@ import { unlessMissing } from '../procfs/proc-file.ts';
 import { readMaps } from '../procfs/smaps.ts';
 import { listTasks } from '../procfs/tasks.ts';
 import { openMappedFile } from '../resources/mapped-file.ts';
-import type { RebuiltProcess, RestoredDescriptors } from '../resources/resource.ts';
-import {
-  asPid,
-  asTid,
-  type LocalFd,
-  localFd,
-  type Pid,
-  type RemoteAddress,
-  remoteAddress,
-  remoteFd,
-  type Tid,
-} from '../support/brand.ts';
+import type { RebuiltProcess } from '../resources/resource.ts';
+import { asPid, asTid, type LocalFd, type Pid, type RemoteAddress, remoteAddress, type Tid } from '../support/brand.ts';
 import { CleanupStack } from '../support/cleanup-stack.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { findHole, USER_SPACE_END_32 } from '../tracee/address-space.ts';
 import { Agent, type AgentLayout, agentSize, leaveRegisters } from '../tracee/agent.ts';
-import { type BatchRunner, CallBatch } from '../tracee/call-batch.ts';
+import { CallBatch } from '../tracee/call-batch.ts';
 import { writeLocalDescriptors } from '../tracee/local-descriptors.ts';
 import { giveBackProtectionKeys, takeProtectionKeys } from '../tracee/protection-keys.ts';
 import { writeRemote } from '../tracee/remote-memory.ts';
 import { type CallSite, StoppedTask, waitForInterruptStop } from '../tracee/stopped-task.ts';
 import { ThreadCalls } from '../tracee/thread-calls.ts';
-import type { PlannedMapping, RestartPlan } from './plan.ts';
+import { handOver } from './hand-over.ts';
+import { fillMappings, finishMappings, makeMappings, sealMappings } from './make-mappings.ts';
+import type { RestartPlan } from './plan.ts';
+import { RestoredObjects } from './restored-objects.ts';
 import { lead } from './stand-in.ts';
 
 const PAGE = 4096;
@@ -88,13 +80,12 @@ export class Rebuild {
   #agent: Agent | undefined;
   #site: CallSite | undefined;
   #fileNumbers = new Map<number, number>();
-  readonly #objects = new Map<number, OwnedFd>();
-  readonly #contentTargets = new Map<number, LocalFd>();
-  #shared: ReadonlyMap<string, unknown> = new Map();
+  readonly #restored: RestoredObjects;
 
   constructor(plan: RestartPlan, options: RebuildOptions) {
     this.#plan = plan;
     this.#options = options;
+    this.#restored = new RestoredObjects(plan);
     this.#layout = { maxCalls: 4096, maxDataBytes: 512 * 1024, blocks: plan.threads.length };
     this.#sizeBytes = PAGE + WAITING_ROOM + agentSize(this.#layout);
     this.#hole = findHole(
@@ -116,10 +107,11 @@ export class Rebuild {
     this.#takeDescriptors();
     this.#aspects('early');
     this.#clearAddressSpace();
-    this.#makeObjects(streams);
+    this.#restored.make(streams);
     this.#receiveMappedFiles();
     takeProtectionKeys(new CallBatch(this.#live), this.#plan.protectionKeys, this.#keysOfMappings);
-    this.#makeMappings();
+    makeMappings(this.#live, this.#plan.mappings, (objref) => this.#remoteFile(objref));
+    fillMappings(this.#plan.pid, this.#plan.mappings);
     return this.#plan.pid;
   }
 
@@ -187,7 +179,7 @@ export class Rebuild {
       batch.bytes(limit.bytes).address,
       0,
     );
-    const mapped = this.#plan.mappedFiles.size + this.#mappedObjects.length;
+    const mapped = this.#plan.mappedFiles.size + this.#restored.mapped.length;
     const least = Math.max(highest, this.#plan.entries.length, mapped) + 1;
     const doorbell = [...agent.ownDescriptors].find((fd) => fd >= 0) ?? -1;
     const moved = batch.call('move the doorbell', SYS.fcntl, doorbell, FCNTL.F_DUPFD_CLOEXEC, least);
@@ -214,12 +206,19 @@ export class Rebuild {
       pid: this.#plan.pid,
       is32Bit: this.#plan.is32Bit,
       batch,
-      remoteFile: (objref) => {
-        const fd = this.#fileNumbers.get(objref);
-        if (fd === undefined) throw new QuicksaveError('bad-record', `The image has no file object ${objref}.`);
-        return fd;
-      },
+      remoteFile: (objref) => this.#remoteFile(objref),
     };
+  }
+
+  #remoteFile(objref: number): number {
+    const fd = this.#fileNumbers.get(objref);
+    if (fd === undefined) throw new QuicksaveError('bad-record', `The image has no file object ${objref}.`);
+    return fd;
+  }
+
+  /** Our descriptor for the bytes of an object, undefined if it takes none. */
+  contentTarget(objref: number): LocalFd | undefined {
+    return this.#restored.contentTarget(objref);
   }
 
   /** Unmaps what the stub began with; the kernel's own mappings go to the waiting room and from there to their places. */
@@ -252,93 +251,27 @@ export class Rebuild {
 
   #receiveMappedFiles(): void {
     const files = [...this.#plan.mappedFiles];
-    const objrefs = [...files.map(([objref]) => objref), ...this.#mappedObjects];
+    const objrefs = [...files.map(([objref]) => objref), ...this.#restored.mapped];
     const opened: OwnedFd[] = [];
     try {
       for (const [, file] of files) opened.push(openMappedFile(file));
-      const objects = this.#mappedObjects.map((objref) => must(this.#objects.get(objref)).number);
-      const numbers = this.#handOver([...opened.map((file) => file.number), ...objects]);
+      const objects = this.#restored.mapped.map((objref) => this.#restored.numberOf(objref));
+      const numbers = handOver(this.#live, [...opened.map((file) => file.number), ...objects]);
       this.#fileNumbers = new Map(objrefs.map((objref, index) => [objref, numbers[index] ?? -1]));
     } finally {
       for (const file of opened) file.close();
     }
   }
 
-  /** Descriptions that mappings refer to. */
-  get #mappedObjects(): number[] {
-    const nameless = this.#plan.mappings.flatMap(({ made }) => (made?.nameless ? [made.file] : []));
-    return [...new Set(nameless)];
-  }
-
-  /** Sends descriptors of ours; the result are their numbers in the process, the lowest free ones in order. */
-  #handOver(fds: readonly LocalFd[]): number[] {
-    const agent = this.#live;
-    const numbers: number[] = [];
-    for (let index = 0; index < fds.length; index += MAX_DESCRIPTORS_PER_MESSAGE) {
-      numbers.push(...this.#handOverMessage(agent, fds.slice(index, index + MAX_DESCRIPTORS_PER_MESSAGE)));
-    }
-    return numbers;
-  }
-
-  #handOverMessage(agent: Agent, fds: readonly LocalFd[]): number[] {
-    const batch = new CallBatch({
-      ...runnerOf(agent),
-      runBatch: (calls, bytes) => agent.runBatchWithDescriptors(calls, bytes, [fds]),
-    });
-    const byte = batch.data(8);
-    const iov = batch.data(16);
-    iov.bytes.writeBigUInt64LE(BigInt(byte.address), 0);
-    iov.bytes.writeBigUInt64LE(1n, 8);
-    const controlBytes = 16 + fds.length * 4;
-    const control = batch.data((controlBytes + 7) & ~7);
-    const message = batch.data(56);
-    message.bytes.writeBigUInt64LE(BigInt(iov.address), 16);
-    message.bytes.writeBigUInt64LE(1n, 24);
-    message.bytes.writeBigUInt64LE(BigInt(control.address), 32);
-    message.bytes.writeBigUInt64LE(BigInt(control.bytes.length), 40);
-    const doorbell = [...agent.ownDescriptors].find((fd) => fd >= 0) ?? -1;
-    batch.call('receive descriptors', SYS.recvmsg, doorbell, message.address, 0);
-    batch.run();
-    const received = (Number(control.bytes.readBigUInt64LE(0)) - 16) / 4;
-    if (received !== fds.length)
-      throw new QuicksaveError('descriptors-lost', 'Not all descriptors arrived in the new process.');
-    return fds.map((_, index) => control.bytes.readInt32LE(16 + index * 4));
-  }
-
-  #makeMappings(): void {
-    const batch = new CallBatch(this.#live);
-    for (const mapping of this.#plan.mappings) {
-      const { made, state } = mapping;
-      if (made === undefined) continue;
-      if (!batch.hasRoomFor(1, 0)) batch.run();
-      const fd = made.file === 0 ? -1 : this.#target(batch).remoteFile(made.file);
-      const protection = state.hasPages ? PROT.PROT_READ | PROT.PROT_WRITE : state.protection;
-      batch.call(
-        `map 0x${state.start.toString(16)}`,
-        SYS.mmap,
-        state.start,
-        state.end - state.start,
-        protection,
-        made.flags,
-        fd,
-        state.offset,
-      );
-    }
-    batch.run();
-    for (const { state, bytes } of this.#plan.mappings) {
-      if (bytes !== undefined) writeRemote(this.#plan.pid, remoteAddress(state.start), bytes);
-    }
-  }
-
   /** Everything behind the pages: final protections, descriptors, threads, and what is set last. */
   complete(): RebuiltTree {
-    this.#finishMappings();
+    finishMappings(this.#live, this.#plan.mappings);
     giveBackProtectionKeys(new CallBatch(this.#live), this.#plan.protectionKeys, this.#keysOfMappings);
     this.#aspects('memory');
     writeLocalDescriptors(new CallBatch(this.#live), this.#plan.localDescriptors);
-    this.#sealMappings();
+    sealMappings(this.#live, this.#plan.mappings);
     this.#closeMappedFiles();
-    this.#handOverDescriptors();
+    this.#restored.handOver(this.#live, (batch) => this.#target(batch));
     const agent = this.#live;
     agent.pause();
     const others = this.#plan.threads.slice(1).map(({ tid }, index) => this.#makeThread(tid, index + 1));
@@ -361,104 +294,11 @@ export class Rebuild {
     return this.#plan.mappings.map(({ state }) => state.protectionKey);
   }
 
-  #finishMappings(): void {
-    const batch = new CallBatch(this.#live);
-    for (const mapping of this.#plan.mappings) {
-      if (mapping.made === undefined) continue;
-      if (!batch.hasRoomFor(16, 512)) batch.run();
-      installGuards(batch, mapping.state);
-      finishMapping(batch, mapping, mapping.made.name);
-    }
-    batch.run();
-  }
-
-  /** When nothing about them is changed any more. */
-  #sealMappings(): void {
-    const batch = new CallBatch(this.#live);
-    for (const { sealed, made, state } of this.#plan.mappings) {
-      if (!sealed || made === undefined) continue;
-      if (!batch.hasRoomFor(1, 0)) batch.run();
-      batch.call(`seal 0x${state.start.toString(16)}`, SYS.mseal, state.start, state.end - state.start, 0);
-    }
-    batch.run();
-  }
-
   #closeMappedFiles(): void {
     const batch = new CallBatch(this.#live);
     for (const fd of this.#fileNumbers.values()) batch.call('close a mapped file', SYS.close, fd);
     batch.run();
     this.#fileNumbers.clear();
-  }
-
-  /** Makes every open file description in our own table; content can be put into them from now on. */
-  #makeObjects(streams: readonly [number, number, number]): void {
-    const shared = new Map<string, unknown>();
-    const world: RestoredDescriptors = {
-      shared: <T>(key: string, make: () => T): T => {
-        if (!shared.has(key)) shared.set(key, make());
-        return shared.get(key) as T;
-      },
-      standardStream: (number) => localFd(streams[number]),
-    };
-    this.#shared = shared;
-    for (const { objref, kind, state } of this.#plan.descriptions) {
-      this.#objects.set(objref, kind.restore(state, world));
-      const target = kind.contentTarget?.(state, world);
-      if (target !== undefined) this.#contentTargets.set(objref, target.number);
-    }
-  }
-
-  /** Our descriptor for the bytes of an object, undefined if it takes none. */
-  contentTarget(objref: number): LocalFd | undefined {
-    return this.#contentTargets.get(objref);
-  }
-
-  /**
-   * Descriptors arrive at the lowest numbers, in order; in descending order each then goes to its own number, which is never
-   * below the one that it arrived at, so that no other is overwritten before it has moved.
-   */
-  #handOverDescriptors(): void {
-    for (const { objref, kind, state } of this.#plan.descriptions) {
-      kind.settle?.(state, must(this.#objects.get(objref)).number);
-    }
-    const arrived = this.#handOver(this.#plan.entries.map(({ object }) => must(this.#objects.get(object)).number));
-    this.#closeObjects();
-    this.#placeDescriptors(arrived);
-    this.#finishDescriptors();
-  }
-
-  #closeObjects(): void {
-    for (const fd of this.#objects.values()) fd.close();
-    closeShared(this.#shared);
-    this.#objects.clear();
-    this.#contentTargets.clear();
-  }
-
-  #placeDescriptors(arrived: readonly number[]): void {
-    const batch = new CallBatch(this.#live);
-    for (let index = this.#plan.entries.length - 1; index >= 0; index--) {
-      const entry = must(this.#plan.entries[index]);
-      const from = must(arrived[index]);
-      if (!batch.hasRoomFor(2, 0)) batch.run();
-      if (from !== entry.fd) {
-        batch.call(`place descriptor ${entry.fd}`, SYS.dup3, from, entry.fd, entry.closeOnExec ? OPEN.O_CLOEXEC : 0);
-        batch.call('close where it arrived', SYS.close, from);
-      } else {
-        const flag = entry.closeOnExec ? FCNTL.FD_CLOEXEC : 0;
-        batch.call(`set the flags of descriptor ${entry.fd}`, SYS.fcntl, entry.fd, FCNTL.F_SETFD, flag);
-      }
-    }
-    batch.run();
-  }
-
-  #finishDescriptors(): void {
-    const batch = new CallBatch(this.#live);
-    const target = this.#target(batch);
-    for (const { objref, kind, state } of this.#plan.descriptions) {
-      const entry = this.#plan.entries.find(({ object }) => object === objref);
-      if (entry !== undefined) kind.finish?.(state, target, remoteFd(entry.fd));
-      batch.run();
-    }
   }
 
   /** One more thread, with its tid, stopped before its first instruction. */
@@ -512,7 +352,7 @@ export class Rebuild {
   /** Ends whatever has been made. Nothing is left afterwards. */
   abandon(): void {
     this.#agent?.forget();
-    this.#closeObjects();
+    this.#restored.close();
     this.#cleanup.run();
   }
 
@@ -522,54 +362,9 @@ export class Rebuild {
   }
 }
 
-const runnerOf = (agent: Agent): BatchRunner => ({
-  pid: agent.pid,
-  callsAddress: agent.callsAddress,
-  dataAddress: agent.dataAddress,
-  maxCalls: agent.maxCalls,
-  maxDataBytes: agent.maxDataBytes,
-  calls: agent.calls,
-  data: agent.data,
-  runBatch: (calls, bytes) => agent.runBatch(calls, bytes),
-});
-
 function must<T>(value: T | undefined): T {
   if (value === undefined) throw new Error('the plan is inconsistent');
   return value;
-}
-
-/** There may be as many as there are threads in it, or more. */
-function installGuards(batch: CallBatch, { guards }: PlannedMapping['state']): void {
-  for (const { start, pages } of guards) {
-    if (!batch.hasRoomFor(16, 512)) batch.run();
-    batch.call(`guard 0x${start.toString(16)}`, SYS.madvise, start, pages * PAGE, MADV.MADV_GUARD_INSTALL);
-  }
-}
-
-function finishMapping(batch: CallBatch, { state, advice, locking }: PlannedMapping, name: string): void {
-  const sizeBytes = state.end - state.start;
-  const where = `0x${state.start.toString(16)}`;
-  if (state.protectionKey !== 0) {
-    batch.call(`protect ${where}`, SYS.pkey_mprotect, state.start, sizeBytes, state.protection, state.protectionKey);
-  } else if (state.hasPages && state.protection !== (PROT.PROT_READ | PROT.PROT_WRITE)) {
-    batch.call(`protect ${where}`, SYS.mprotect, state.start, sizeBytes, state.protection);
-  }
-  for (const one of advice) batch.call(`advise on ${where}`, SYS.madvise, state.start, sizeBytes, one);
-  if (locking !== 'none') {
-    batch.call(`lock ${where}`, SYS.mlock2, state.start, sizeBytes, locking === 'on-fault' ? MLOCK.MLOCK_ONFAULT : 0);
-  }
-  if (name !== '') {
-    const text = batch.cString(name);
-    const { PR_SET_VMA, PR_SET_VMA_ANON_NAME } = PR;
-    batch.call(`name ${where}`, SYS.prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, state.start, sizeBytes, text.address);
-  }
-}
-
-/** Pipes are kept as pairs until every end has been made from them. */
-function closeShared(shared: ReadonlyMap<string, unknown>): void {
-  for (const pair of shared.values()) {
-    for (const end of Object.values(pair as Record<string, OwnedFd>)) end.close();
-  }
 }
 
 function killAndReap(pid: Pid): void {

@@ -29,6 +29,7 @@ import { type Problem, QuicksaveError } from '../../support/errors.ts';
 import type { CallBatch, PendingCall } from '../../tracee/call-batch.ts';
 import { heldOutside } from '../held-outside.ts';
 import type { DescriptorKind, DescriptorView, RebuiltProcess } from '../resource.ts';
+import { STATUS_FLAGS } from '../status-flags.ts';
 
 const descriptorNumber = integerBetween(0, 2 ** 30);
 const MAX_ENTRIES = 1 << 24;
@@ -94,8 +95,6 @@ export const epoll: DescriptorKind<Epoll> = {
   },
 };
 
-/** What F_SETFL can change (fcntl(2)). */
-const STATUS_FLAGS = OPEN.O_NONBLOCK | OPEN.O_APPEND | OPEN.O_NOATIME;
 const CAP_BLOCK_SUSPEND = 1n << 36n;
 /** EP_PRIVATE_BITS of fs/eventpoll.c: how an entry reports, not what. */
 const HOW = POLL.EPOLLET + POLL.EPOLLONESHOT + POLL.EPOLLEXCLUSIVE + POLL.EPOLLWAKEUP;

@@ -13,6 +13,7 @@ import { fdinfoField, fdinfoLines } from '../../procfs/fdinfo.ts';
 import type { Problem } from '../../support/errors.ts';
 import { heldOutside } from '../held-outside.ts';
 import type { DescriptorKind, DescriptorView } from '../resource.ts';
+import { STATUS_FLAGS } from '../status-flags.ts';
 
 /** A counter never reaches its last value (eventfd(2)). */
 const MAX_COUNT = 2n ** 64n - 2n;
@@ -40,9 +41,6 @@ export const eventfd: DescriptorKind<Eventfd> = {
     return made;
   },
 };
-
-/** What F_SETFL can change (fcntl(2)). */
-const STATUS_FLAGS = OPEN.O_NONBLOCK | OPEN.O_APPEND | OPEN.O_NOATIME;
 
 function unknownMode({ pid, fd, descriptor, info }: DescriptorView): Problem[] {
   if (fdinfoLines(info, 'eventfd-semaphore').length > 0) return [];

@@ -10,6 +10,7 @@ import { duplicate, fcntl, openFile } from '../../kernel/calls/descriptors.ts';
 import { fillPipe, makePipe, pipeContent } from '../../kernel/calls/pipes.ts';
 import type { Problem } from '../../support/errors.ts';
 import type { DescriptorKind, DescriptorView, OpenDescriptor } from '../resource.ts';
+import { STATUS_FLAGS } from '../status-flags.ts';
 
 const MAX_PIPE_BYTES = 1 << 26;
 const schema = v.strictObject({
@@ -49,8 +50,6 @@ export const pipe: DescriptorKind<PipeEnd> = {
     return duplicate(base.number);
   },
 };
-
-const STATUS_FLAGS = OPEN.O_NONBLOCK | OPEN.O_APPEND | OPEN.O_NOATIME;
 
 const isReader = (view: DescriptorView): boolean => (view.info.flags & OPEN.O_ACCMODE) !== OPEN.O_WRONLY;
 

@@ -11,6 +11,7 @@ import { fdinfoField } from '../../procfs/fdinfo.ts';
 import { parseMask } from '../../procfs/proc-text.ts';
 import { heldOutside } from '../held-outside.ts';
 import type { DescriptorKind } from '../resource.ts';
+import { STATUS_FLAGS } from '../status-flags.ts';
 
 const schema = v.strictObject({
   /** Bit n-1 is signal n. */
@@ -18,8 +19,6 @@ const schema = v.strictObject({
   flags: u32,
 });
 type Signalfd = v.InferOutput<typeof schema>;
-
-const STATUS_FLAGS = OPEN.O_NONBLOCK | OPEN.O_APPEND | OPEN.O_NOATIME;
 
 export const signalfd: DescriptorKind<Signalfd> = {
   kind: 'signalfd',

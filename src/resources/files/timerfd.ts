@@ -13,6 +13,7 @@ import { type Fdinfo, fdinfoField } from '../../procfs/fdinfo.ts';
 import { malformed, parseDecimal, parseExact, parseOctal } from '../../procfs/proc-text.ts';
 import { heldOutside } from '../held-outside.ts';
 import type { DescriptorKind, HostView } from '../resource.ts';
+import { STATUS_FLAGS } from '../status-flags.ts';
 
 const { CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_REALTIME_ALARM, CLOCK_BOOTTIME_ALARM, CLOCK_TAI } =
   CLOCK;
@@ -46,8 +47,6 @@ const schema = v.strictObject({
   flags: u32,
 });
 type Timerfd = v.InferOutput<typeof schema>;
-
-const STATUS_FLAGS = OPEN.O_NONBLOCK | OPEN.O_APPEND | OPEN.O_NOATIME;
 
 export const timerfd: DescriptorKind<Timerfd> = {
   kind: 'timerfd',
