@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { compiled, newFolder, quicksave, said, start, stateOf } from '../support/harness.ts';
+import { compiled, newFolder, quicksave, said, start, stateOf, waitFor } from '../support/harness.ts';
 
 const refused = async (pid: number): Promise<string> => {
   const { status, stderr } = await quicksave('checkpoint', String(pid), '--kill', '-o', join(newFolder(), 'image'));
@@ -48,7 +48,7 @@ test.each([
   const target = start(folder, 'python3', python(body));
   await said(target.output, 'ready');
   expect(await refused(target.pid)).toMatch(sentence);
-  expect(stateOf(target.pid)).toBe('S');
+  await waitFor('it to sleep again', () => stateOf(target.pid) === 'S');
 });
 
 /** shmget(2) and shmat(2); it goes when nobody has it mapped any more. */

@@ -88,7 +88,7 @@ test('--pid-file has the pid, and --detach leaves the program running', async ()
   remember(pid);
   expect(stdout.toString()).toBe(`${pid}\n`);
   expect(readFileSync(pidFile, 'utf8')).toBe(`${pid}\n`);
-  expect(stateOf(pid)).toBe('S');
+  await waitFor('it to sleep', () => stateOf(pid) === 'S');
 });
 
 test('pipes to somebody outside become the streams of the restart', async () => {
