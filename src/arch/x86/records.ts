@@ -5,8 +5,8 @@
 import { ImageError } from '../../support/errors.ts';
 import type { RegisterFile } from './registers.ts';
 import { type RegisterName, register } from './registers.ts';
-import { DESCRIPTOR_SIZE, MAX_LOCAL_DESCRIPTORS } from './segments.ts';
-import { LEGACY_SIZE, usedComponents, type XstateComponent, type XstateLayout } from './xstate.ts';
+import { DESCRIPTOR_SIZE, MAX_LOCAL_DESCRIPTORS, type Segments, segmentBase } from './segments.ts';
+import { HEADER_SIZE, LEGACY_SIZE, usedComponents, type XstateComponent, type XstateLayout } from './xstate.ts';
 
 /** r15 .. ss at 0-167, then ds es fs gs at 168-199. */
 const registerOrder: readonly RegisterName[] = [
@@ -55,6 +55,8 @@ const COMPONENT_SIZE = 12;
 const MAX_COMPONENTS = 62;
 const MAX_XSTATE_SIZE = 64 * 1024;
 export const DEBUG_REGISTER_COUNT = 8;
+/** x87 and SSE, as bits of XCR0. */
+const LEGACY_COMPONENTS = 3n;
 
 export interface CpuState {
   readonly registers: RegisterFile;
@@ -68,19 +70,10 @@ export interface CpuState {
 const noBreakpoints = (dr7: bigint): boolean => (dr7 & 0xffn) === 0n;
 
 export function encodeCpu(state: CpuState): Buffer {
-  const { registers, debugRegisters, xstate, layout } = state;
+  const { registers, xstate, layout } = state;
   const tail = COMPONENTS + layout.components.length * COMPONENT_SIZE;
   const bytes = Buffer.alloc(tail + xstate.length - LEGACY_SIZE);
-  registerOrder.forEach((name, index) => {
-    bytes.writeBigUInt64LE(registers[register[name]] ?? 0n, index * 8);
-  });
-  debugRegisters.forEach((value, index) => {
-    bytes.writeBigUInt64LE(value, DEBUG_REGISTERS + index * 8);
-  });
-  bytes.writeUInt16LE(noBreakpoints(debugRegisters[7] ?? 0n) ? 0 : 1, USES_DEBUG);
-  bytes.writeUInt16LE(usedComponents(xstate).length === 0 ? 0 : 1, USED_MATH);
-  bytes.writeUInt16LE(1, HAS_FXSR);
-  xstate.copy(bytes, FPU, 0, LEGACY_SIZE);
+  putBase(bytes, state);
   bytes.writeBigUInt64LE(registers[register.fs_base] ?? 0n, FS_BASE);
   bytes.writeBigUInt64LE(registers[register.gs_base] ?? 0n, GS_BASE);
   bytes.writeBigUInt64LE(layout.xcr0, XCR0);
@@ -94,6 +87,44 @@ export function encodeCpu(state: CpuState): Buffer {
   });
   xstate.copy(bytes, tail, LEGACY_SIZE);
   return bytes;
+}
+
+/** The layout of 2008 alone. What it has no place for (bases, components behind SSE) is left out. */
+export function encodeBaseCpu(state: CpuState): Buffer {
+  const bytes = Buffer.alloc(CPU_BASE_SIZE);
+  putBase(bytes, state);
+  return bytes;
+}
+
+/**
+ * A whole CPU payload from one of the layout of 2008. The bases of fs and gs are those of the segments that they name; behind
+ * FXSAVE all is in its initial state.
+ */
+export function extendBaseCpu(base: Buffer, segments: Segments): Buffer {
+  const extension = Buffer.alloc(COMPONENTS - CPU_BASE_SIZE + HEADER_SIZE);
+  const at = (field: number): number => field - CPU_BASE_SIZE;
+  const baseNamedBy = (name: RegisterName): bigint =>
+    segmentBase(base.readBigUInt64LE(registerOrder.indexOf(name) * 8), segments);
+  extension.writeBigUInt64LE(baseNamedBy('fs'), at(FS_BASE));
+  extension.writeBigUInt64LE(baseNamedBy('gs'), at(GS_BASE));
+  extension.writeBigUInt64LE(LEGACY_COMPONENTS, at(XCR0));
+  extension.writeUInt32LE(LEGACY_SIZE + HEADER_SIZE, at(XSTATE_SIZE));
+  // XSTATE_BV, the first field of the XSAVE header.
+  extension.writeBigUInt64LE(base.readUInt16LE(USED_MATH) === 0 ? 0n : LEGACY_COMPONENTS, at(COMPONENTS));
+  return Buffer.concat([base, extension]);
+}
+
+function putBase(bytes: Buffer, { registers, debugRegisters, xstate }: CpuState): void {
+  registerOrder.forEach((name, index) => {
+    bytes.writeBigUInt64LE(registers[register[name]] ?? 0n, index * 8);
+  });
+  debugRegisters.forEach((value, index) => {
+    bytes.writeBigUInt64LE(value, DEBUG_REGISTERS + index * 8);
+  });
+  bytes.writeUInt16LE(noBreakpoints(debugRegisters[7] ?? 0n) ? 0 : 1, USES_DEBUG);
+  bytes.writeUInt16LE(usedComponents(xstate).length === 0 ? 0 : 1, USED_MATH);
+  bytes.writeUInt16LE(1, HAS_FXSR);
+  xstate.copy(bytes, FPU, 0, LEGACY_SIZE);
 }
 
 /** Decodes an untrusted payload; `where` names the record for errors. */

@@ -190,6 +190,12 @@ function segmentNamed(selector: number, { threadAreas, localDescriptors }: Segme
   return found === undefined || (high(found) & PRESENT) === 0 ? undefined : found;
 }
 
+/** Where the segment begins that the selector names; 0 for none, and for those of the kernel. */
+export function segmentBase(selector: bigint, segments: Segments): bigint {
+  const found = selector > 0xffffn ? undefined : segmentNamed(Number(selector), segments);
+  return found === undefined ? 0n : BigInt(baseOf(found));
+}
+
 /** Code that a program can run. */
 export function isCodeSelector(selector: number, segments: Segments): boolean {
   if (selector === USER32_CS || selector === USER64_CS) return true;
