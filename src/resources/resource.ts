@@ -106,6 +106,8 @@ export interface ProcessAspect<State> {
   /** What stands in the way of saving it, seen from outside. */
   readonly obstacles?: (process: ProcessView) => Problem[];
   readonly collect: Collector<CollectedProcess, NoInfer<State>>;
+  /** What this command itself has of it: for streams of other formats that do not say what the program had. */
+  readonly ofCommand?: (host: HostView) => NoInfer<State>;
   /** What stands in the way of restoring it on this host. */
   readonly plan?: (state: NoInfer<State>, host: HostView, pid: Pid) => Problem[];
   /** File objects that it refers to: each must be in the image. */
@@ -125,6 +127,8 @@ export interface ThreadAspect<State> {
   readonly name: string;
   readonly schema: StateSchema<State>;
   readonly collect: Collector<CollectedThread, NoInfer<State>>;
+  /** As that of a process. */
+  readonly ofCommand?: (host: HostView) => NoInfer<State>;
   readonly plan?: (state: NoInfer<State>, host: HostView, tid: Tid) => Problem[];
   readonly restore: (state: NoInfer<State>, thread: RebuiltThread) => void;
   /** A sentence for the summary of a save, where something of it is not in the image. */

@@ -38,6 +38,8 @@ export const credentials: ProcessAspect<CredentialsState> = {
     const securebits = batch.call('read the securebits', SYS.prctl, PR.PR_GET_SECUREBITS);
     return () => ({ ...fromStatus(status), securebits: securebits.result });
   },
+  // Its own securebits are inherited as they are.
+  ofCommand: ({ status }) => ({ ...fromStatus(status), securebits: 0 }),
   plan: refuseOtherRights,
   // Inherited, and nobody can take a filter away (seccomp(2)). A process that had one of its own is not saved.
   remark: (_state, _pid, { status: { seccompMode = 0 } }) =>

@@ -27,6 +27,7 @@ export const fileSystemContext: ProcessAspect<FileSystemContext> = {
       workingDirectory: readWorkingDirectory(pid)?.path ?? '/',
       umask: status.umask ?? 0o022,
     }),
+  ofCommand: () => ({ workingDirectory: process.cwd(), umask: process.umask() }),
   plan: (state, _host, pid) => (isDirectory(state.workingDirectory) ? [] : [missing(state.workingDirectory, pid)]),
   restore: (state, { batch }) => {
     batch.call(

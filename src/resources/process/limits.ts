@@ -46,6 +46,8 @@ export const limits: ProcessAspect<Limits> = {
         ]),
       ) as Limits;
   },
+  ofCommand: ({ ownPid }) =>
+    Object.fromEntries(limitNames().map((name) => [name, getLimit(ownPid, RLIMIT[name])])) as Limits,
   plan: (state, host, pid) => limitEntries(state).flatMap(([name, wanted]) => aboveOwn(name, wanted.hard, host, pid)),
   restore: (state, { batch }) => {
     for (const [name, wanted] of limitEntries(state)) {

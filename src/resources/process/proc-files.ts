@@ -25,6 +25,7 @@ export const procFiles: ProcessAspect<ProcFiles> = {
     const state = read(pid);
     return () => state;
   },
+  ofCommand: ({ ownPid }) => read(ownPid),
   plan: refuseLowerScore,
   restore: (state, { pid }) => {
     const now = read(pid);

@@ -22,6 +22,7 @@ export const session: ProcessAspect<Session> = {
       leadsGroup: stat.processGroup === pid,
       controllingTerminal: stat.ttyNumber >>> 0,
     }),
+  ofCommand: () => ({ leadsSession: false, leadsGroup: true, controllingTerminal: 0 }),
   restore: (state, { batch }) => {
     if (state.leadsSession) batch.call('begin a session', SYS.setsid);
     else batch.call('begin a process group', SYS.setpgid, 0, 0);

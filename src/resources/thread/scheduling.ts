@@ -2,6 +2,8 @@
  * Policy, priority, nice value, CPU affinity, I/O priority and timer slack: sched(7), ioprio_get(2), PR_GET_TIMERSLACK of prctl(2).
  * The affinity is narrowed to the CPUs that this host has; if none is left, the restart is refused.
  */
+
+import { readFileSync } from 'node:fs';
 import * as v from 'valibot';
 import { byteString, integerBetween, u32, u64 } from '../../image/schema.ts';
 import { PR } from '../../kernel/abi/prctl.ts';
@@ -16,6 +18,7 @@ import {
   setNice,
   setScheduling,
 } from '../../kernel/calls/task-attributes.ts';
+import { asTid, type Tid } from '../../support/brand.ts';
 import type { Problem } from '../../support/errors.ts';
 import type { HostView, ThreadAspect } from '../resource.ts';
 
@@ -40,27 +43,15 @@ export const scheduling: ThreadAspect<Scheduling> = {
   name: 'scheduling',
   schema,
   collect: ({ tid, batch }) => {
-    const { policy, flags, priority, runtime, deadline, period, utilMin, utilMax } = getScheduling(tid);
-    const nice = getNice(tid);
-    const affinity = getAffinity(tid);
-    const ioPriority = getIoPriority(tid);
+    const state = seenFromOutside(tid);
     // Asked inside: /proc/TID/timerslack_ns is for CAP_SYS_NICE only, even to read (kernel 4.6).
     const timerSlack = batch.call('read the timer slack', SYS.prctl, PR.PR_GET_TIMERSLACK);
-    return () => ({
-      policy,
-      flags,
-      nice,
-      priority,
-      runtime,
-      deadline,
-      period,
-      utilMin,
-      utilMax,
-      affinity,
-      ioPriority,
-      timerSlack: BigInt(timerSlack.result),
-    });
+    return () => ({ ...state, timerSlack: BigInt(timerSlack.result) });
   },
+  ofCommand: ({ ownPid }) => ({
+    ...seenFromOutside(asTid(ownPid)),
+    timerSlack: BigInt(readFileSync('/proc/self/timerslack_ns', 'ascii').trim()),
+  }),
   plan: (state, host, tid) => (usableCpus(state, host).some((byte) => byte !== 0) ? [] : [noCpuLeft(tid)]),
   restore: (state, { tid, batch }) => {
     setScheduling(tid, state);
@@ -71,6 +62,14 @@ export const scheduling: ThreadAspect<Scheduling> = {
     batch.call('set the timer slack', SYS.prctl, PR.PR_SET_TIMERSLACK, state.timerSlack);
   },
 };
+
+function seenFromOutside(tid: Tid): Omit<Scheduling, 'timerSlack'> {
+  const { policy, flags, priority, runtime, deadline, period, utilMin, utilMax } = getScheduling(tid);
+  const nice = getNice(tid);
+  const affinity = getAffinity(tid);
+  const ioPriority = getIoPriority(tid);
+  return { policy, flags, nice, priority, runtime, deadline, period, utilMin, utilMax, affinity, ioPriority };
+}
 
 function usableCpus(state: Scheduling, host: HostView): number[] {
   return [...state.affinity].map(
