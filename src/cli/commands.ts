@@ -5,6 +5,7 @@
 export { runCheck } from './check.ts';
 export { runCheckpoint } from './checkpoint.ts';
 export { runDiff } from './diff.ts';
+export { runExport } from './export.ts';
 export { runInspect } from './inspect.ts';
 export { failWith } from './print-error.ts';
 export { runRestart } from './restart.ts';

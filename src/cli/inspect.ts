@@ -1,6 +1,6 @@
 /** `quicksave inspect IMAGE [--json]` */
-import { openInput, sourceOf } from '../image/image-source.ts';
-import { inspectImage } from '../report/inspect.ts';
+import { openInput } from '../image/image-source.ts';
+import { inspectInput } from '../report/inspect.ts';
 import { renderInspection } from '../report/render-inspection.ts';
 import { printResult } from './print-result.ts';
 
@@ -11,7 +11,7 @@ interface Options {
 export function runInspect(image: string, options: Options): void {
   const input = openInput(image);
   try {
-    const inspection = inspectImage(sourceOf(input));
+    const inspection = inspectInput(input);
     printResult(options.json ? `${JSON.stringify(inspection, undefined, 2)}\n` : renderInspection(inspection));
   } finally {
     input.close();

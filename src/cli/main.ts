@@ -55,6 +55,14 @@ function program(): Command {
     .exitOverride()
     .action(async (a, b, options) => (await commands()).runDiff(a, b, options));
   root
+    .command('export')
+    .description('write an image in the format of another system')
+    .argument('<image>', 'image file; - is standard input')
+    .requiredOption('--format <format>', 'linux-cr-v8: the stream of kernel based checkpoint/restart, 2008')
+    .requiredOption('-o, --output <file>', 'where it goes; - is standard output')
+    .exitOverride()
+    .action(async (image, options) => (await commands()).runExport(image, options));
+  root
     .command('verify')
     .description('read an image and check all of it')
     .argument('<image>', 'image file; - is standard input')

@@ -8,10 +8,12 @@ export function runVerify(image: string): void {
   const { model, imageBytes, records, dataPages, zeroPages } = verifyImageAt(image);
   const { task, head } = model;
   const pages = `${counted(dataPages, 'page')}${zeroPages === 0 ? '' : ` and ${zeroPages} zero ones`}`;
+  // Without checksums nobody can say that not a byte of a page has changed.
+  const verdict = model.origin === undefined ? 'intact' : `complete, as far as ${model.origin.format} tells`;
   const made = `saved by ${head.state.tool} on Linux ${head.state.kernel.release}`;
   printResult(
     printable(
-      `intact: process ${task.pid} (${task.comm}), ${counted(task.threads.length, 'thread')}, ` +
+      `${verdict}: process ${task.pid} (${task.comm}), ${counted(task.threads.length, 'thread')}, ` +
         `${counted(records, 'record')}, ${pages}, ${sizeText(imageBytes)}, ${made}`,
     ).concat('\n'),
   );

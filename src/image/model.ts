@@ -2,7 +2,7 @@
  * An image as data: the records put together and checked against each other, so that whoever uses it can rely on every
  * reference. What the states of single kinds mean is not known here.
  */
-import { ImageError } from '../support/errors.ts';
+import { ImageError, type Problem } from '../support/errors.ts';
 import { decodeHead, type Head } from './head.ts';
 import { badRecord } from './image-errors.ts';
 import type { PageRun } from './page-chunk.ts';
@@ -42,6 +42,19 @@ export interface ImageModel {
   readonly mappings: readonly MappingState[];
   /** MM_CONTEXT payload, if there is one. */
   readonly memoryContext?: Buffer;
+  /** Only if it was no image of ours. */
+  readonly origin?: ForeignOrigin;
+}
+
+/** Another format that the model was made from, and what that could not say. */
+export interface ForeignOrigin {
+  readonly format: string;
+  readonly sizeBytes: number;
+  readonly records: number;
+  /** What stands in the way of a restart, beside what the states say. */
+  readonly problems: readonly Problem[];
+  /** Sentences for the summary of a restart. */
+  readonly remarks: readonly string[];
 }
 
 const PAGE = 4096;

@@ -1,9 +1,9 @@
 /** Looking without touching: what is in an image, what a host can do, what stands in the way of saving a process. */
 import { checkProcess, type ProcessCheck } from '../checkpoint/check.ts';
-import { openInput, sourceOf } from '../image/image-source.ts';
+import { openInput } from '../image/image-source.ts';
 import { checkHost, type HostCheck } from '../report/check-host.ts';
 import { type Difference, diffImages } from '../report/diff.ts';
-import { type Inspection, inspectImage } from '../report/inspect.ts';
+import { type Inspection, inspectInput } from '../report/inspect.ts';
 import { verifyImageAt } from '../report/verify.ts';
 import { asPid } from '../support/brand.ts';
 
@@ -11,7 +11,7 @@ import { asPid } from '../support/brand.ts';
 export function inspect(path: string): Inspection {
   const input = openInput(path);
   try {
-    return inspectImage(sourceOf(input));
+    return inspectInput(input);
   } finally {
     input.close();
   }

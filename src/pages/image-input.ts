@@ -1,5 +1,6 @@
 /** Reading an image: a file is mapped and checked whole before anything is made; a stream is read as it comes. */
-import { fstatSync, readSync, writeSync } from 'node:fs';
+import { fstatSync, writeSync } from 'node:fs';
+import type { ByteSource } from '../image/byte-stream.ts';
 import { headerChecksum, RECORD_HEADER_SIZE } from '../image/frame.ts';
 import { type ImageModel, ModelBuilder } from '../image/model.ts';
 import type { PageRun } from '../image/page-chunk.ts';
@@ -134,8 +135,8 @@ function describeChunk(chunk: ChunkRecord): LoadChunk {
 }
 
 /** An image from a stream: its metadata is read and checked; pages and TAIL come when they are loaded. */
-export function readImageStream(fd: number): ImageInput {
-  const reader = new ImageReader({ read: (into) => readSync(fd, into) });
+export function readImageStream(source: ByteSource): ImageInput {
+  const reader = new ImageReader(source);
   const builder = new ModelBuilder();
   let record = reader.next();
   for (; record !== undefined && record.kind === 'metadata'; record = reader.next()) builder.add(record);

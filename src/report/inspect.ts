@@ -7,9 +7,13 @@ import { DESCRIPTOR_SIZE } from '../arch/x86/segments.ts';
 import { localDescriptorsOf } from '../arch/x86/thread-registers.ts';
 import type { ByteSource } from '../image/byte-stream.ts';
 import type { Head } from '../image/head.ts';
+import type { OpenedInput } from '../image/image-source.ts';
 import { type ImageModel, ModelBuilder } from '../image/model.ts';
 import { ImageReader } from '../image/reader.ts';
 import type { DescriptionRecord, MappingState } from '../image/tree.ts';
+import { isLinuxCr } from '../linux-cr/layout.ts';
+import { readLinuxCrInput } from '../pages/linux-cr-input.ts';
+import { lookAhead } from '../pages/open-image.ts';
 import { dynamicFunctions } from '../support/elf-symbols.ts';
 import { inspectThread, type ThreadInspection, type VdsoPlace } from './inspect-thread.ts';
 import { at, type Json, numberAt, textAt, toJson } from './json.ts';
@@ -22,6 +26,8 @@ import { type PageCounts, PageTally } from './page-tally.ts';
  * strings are `{ "bytes": length, "hex": … }`. Fields may be added; none changes its meaning.
  */
 export interface Inspection {
+  /** Only of an image that is not in the format of quicksave. */
+  readonly format?: string;
   readonly header: HeaderInspection;
   readonly processes: readonly ProcessInspection[];
   /** Files that mappings and the executable refer to, by object. */
@@ -130,6 +136,20 @@ export function inspectImage(source: ByteSource): Inspection {
   return describe(model, tally, { imageBytes: reader.position, records: reader.recordCount + 1 });
 }
 
+/** Of an image in whatever format: ours, or a stream of 2008. */
+export function inspectInput(opened: OpenedInput): Inspection {
+  const { start, source } = lookAhead(opened);
+  if (!isLinuxCr(start)) return inspectImage(source);
+  const input = readLinuxCrInput(opened, source);
+  try {
+    const tally = new PageTally();
+    for (const chunk of input.chunks) tally.add(chunk);
+    return describe(input.model, tally, input.checkPages());
+  } finally {
+    input.close();
+  }
+}
+
 /** Page data of a stream is read and dropped, always into the same memory. */
 function oneBuffer(): { bufferFor: (chunk: { storedBytes: number }) => Uint8Array } {
   let buffer = new Uint8Array(0);
@@ -153,6 +173,7 @@ function describe(
     describeMapping(mapping, pages[index] ?? { dataPages: 0, zeroPages: 0 }, model),
   );
   return {
+    ...(model.origin === undefined ? {} : { format: model.origin.format }),
     header: describeHeader(model.head),
     processes: [
       {
@@ -176,7 +197,8 @@ function describe(
       return { object, ...pathOf(state), state };
     }),
     sizes: {
-      ...whole,
+      imageBytes: whole.imageBytes,
+      records: whole.records,
       storedPageBytes: tally.storedBytes,
       otherBytes: whole.imageBytes - tally.storedBytes,
       pages: tally.total(),

@@ -21,14 +21,15 @@ const PAGE = 4096;
 
 export function renderInspection(inspection: Inspection): string {
   const sections = [
-    headerLines(inspection.header),
+    headerLines(inspection),
     ...inspection.processes.flatMap((process) => processSections(process, inspection)),
     sizeLines(inspection.sizes),
   ];
   return `${sections.map((lines) => lines.join('\n')).join('\n\n')}\n`;
 }
 
-function headerLines(header: HeaderInspection): string[] {
+function headerLines({ header, format }: Inspection): string[] {
+  if (format !== undefined) return foreignHeaderLines(header, format);
   const { kernel, cpu } = header;
   const components = ['x87', 'SSE', ...cpu.xstateComponents.map(({ name }) => name)];
   return columns([
@@ -40,6 +41,14 @@ function headerLines(header: HeaderInspection): string[] {
     ['xstate', `${cpu.xstateBytes} bytes: ${components.join(', ')}`],
   ]);
 }
+
+/** What another format says of its making. */
+const foreignHeaderLines = ({ createdAt, kernel }: HeaderInspection, format: string): string[] =>
+  columns([
+    ['format', format],
+    ['made', createdAt],
+    ['kernel', `${kernel.release} ${kernel.version} ${kernel.machine}`],
+  ]);
 
 function processSections(process: ProcessInspection, { files }: Inspection): string[][] {
   const { pid, comm, threads, mappings, descriptors, localDescriptors } = process;

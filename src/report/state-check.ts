@@ -1,7 +1,7 @@
 /** Are the states in an image ones that a save makes? The same questions that a restart asks before it plans anything. */
 
 import { checkedRegisters, localDescriptorsOf } from '../arch/x86/thread-registers.ts';
-import type { ImageModel, ThreadModel } from '../image/model.ts';
+import type { ImageModel } from '../image/model.ts';
 import { parseState } from '../image/schema.ts';
 import { mappedFileSchema } from '../resources/mapped-file.ts';
 import { descriptorKinds, mappingKinds, processAspects, threadAspects } from '../resources/registry.ts';
@@ -10,9 +10,16 @@ import { ImageError } from '../support/errors.ts';
 
 /** Throws ImageError. */
 export function checkStates(model: ImageModel): void {
-  checkAspects(model.aspects, processAspects, 'TASK_STATE record');
+  checkAspects(model.aspects, statesIn(model, model.aspects, processAspects), 'TASK_STATE record');
   const localDescriptors = localDescriptorsOf(model.memoryContext);
-  for (const thread of model.threads) checkThread(thread, localDescriptors);
+  for (const thread of model.threads) {
+    checkAspects(
+      thread.state.aspects,
+      statesIn(model, thread.state.aspects, threadAspects),
+      `THREAD_STATE record of thread ${thread.tid}`,
+    );
+    checkedRegisters(thread, localDescriptors);
+  }
   for (const [object, state] of model.mappedFiles) {
     parseState(mappedFileSchema, state, `FNAME record of object ${object}`);
   }
@@ -31,16 +38,19 @@ export function checkStates(model: ImageModel): void {
   }
 }
 
-function checkThread(thread: ThreadModel, localDescriptors: Buffer): void {
-  checkAspects(thread.state.aspects, threadAspects, `THREAD_STATE record of thread ${thread.tid}`);
-  checkedRegisters(thread, localDescriptors);
+interface Aspect {
+  readonly name: string;
+  readonly schema: StateSchema<unknown>;
 }
 
-function checkAspects(
+/** Another format need not have them all: what it lacks, a restart adds. */
+const statesIn = <Known extends Aspect>(
+  { origin }: ImageModel,
   states: Readonly<Record<string, unknown>>,
-  known: readonly { readonly name: string; readonly schema: StateSchema<unknown> }[],
-  where: string,
-): void {
+  known: readonly Known[],
+): readonly Known[] => (origin === undefined ? known : known.filter(({ name }) => Object.hasOwn(states, name)));
+
+function checkAspects(states: Readonly<Record<string, unknown>>, known: readonly Aspect[], where: string): void {
   const unknown = Object.keys(states).find((name) => !known.some((aspect) => aspect.name === name));
   if (unknown !== undefined) throw bad(where, `this quicksave does not know its ${unknown}`);
   for (const { name, schema } of known) parseState(schema, states[name], `${where}: ${name}`);

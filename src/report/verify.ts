@@ -2,9 +2,10 @@
  * Reads a whole image and checks all that can be checked without a process: every record and its checksum, the references
  * between them, every page, every state against its schema, the registers. What depends on the host is not looked at.
  */
-import { type OpenedInput, openInput } from '../image/image-source.ts';
+import { openInput } from '../image/image-source.ts';
 import type { ImageModel } from '../image/model.ts';
-import { type ImageInput, readImageFile, readImageStream } from '../pages/image-input.ts';
+import type { ImageInput } from '../pages/image-input.ts';
+import { readImage } from '../pages/open-image.ts';
 import { PageCrew } from '../pages/page-crew.ts';
 import { checkStates } from './state-check.ts';
 
@@ -24,7 +25,7 @@ export function verifyImageAt(source: string): Verification {
   });
   let input: ImageInput | undefined;
   try {
-    input = read(opened, crew);
+    input = readImage(opened, crew);
     const counts = input.checkPages();
     checkStates(input.model);
     return { model: input.model, ...counts };
@@ -34,6 +35,3 @@ export function verifyImageAt(source: string): Verification {
     crew.dismiss();
   }
 }
-
-const read = ({ fd, sizeBytes }: OpenedInput, crew: PageCrew): ImageInput =>
-  sizeBytes === undefined ? readImageStream(fd) : readImageFile(fd, sizeBytes, crew);

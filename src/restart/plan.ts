@@ -88,7 +88,10 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   refuseIncremental(model);
   const is32Bit = model.task.addressBits === 32;
   const kernelMemory = is32Bit ? host.kernelMemory32() : host.kernelMemory;
-  const problems: Problem[] = [...hostProblems(model, host, kernelMemory !== undefined)];
+  const problems: Problem[] = [
+    ...hostProblems(model, host, kernelMemory !== undefined),
+    ...(model.origin?.problems ?? []),
+  ];
   const pid = asPid(model.task.pid);
   const localDescriptors = localDescriptorsOf(model.memoryContext);
   const threads = model.threads.map((thread) => planThread(thread, localDescriptors, host, problems));
@@ -117,7 +120,7 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
     const reasons = problems.length === 1 ? 'one thing stands' : `${problems.length} things stand`;
     throw new RefusedError(`The image of process ${pid} cannot be restarted here: ${reasons} in the way.`, problems);
   }
-  return { ...plan, remarks: remarksOf(plan, host) };
+  return { ...plan, remarks: [...(model.origin?.remarks ?? []), ...remarksOf(plan, host)] };
 }
 
 /** Every number that a task of the restarted process has. */

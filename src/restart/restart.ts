@@ -1,9 +1,11 @@
 /** The script of a restart: read image -> plan -> rebuild -> resume. */
 import { closeSync, openSync } from 'node:fs';
 import { openInput } from '../image/image-source.ts';
-import { type ImageInput, readImageFile, readImageStream } from '../pages/image-input.ts';
+import type { ImageInput } from '../pages/image-input.ts';
+import { readImage } from '../pages/open-image.ts';
 import { PageCrew } from '../pages/page-crew.ts';
 import type { Pid } from '../support/brand.ts';
+import { sideOf } from './command-states.ts';
 import { lookAtHost } from './host.ts';
 import { numbersOf, planRestart, type RestartPlan } from './plan.ts';
 import { Rebuild } from './rebuild.ts';
@@ -42,8 +44,7 @@ export function restart(request: RestartRequest): RestartSummary {
   let input: ImageInput | undefined;
   try {
     const host = lookAtHost(request);
-    input =
-      opened.sizeBytes === undefined ? readImageStream(opened.fd) : readImageFile(opened.fd, opened.sizeBytes, crew);
+    input = readImage(opened, crew, () => sideOf(host));
     awaitReaping(numbersOf(input.model.task));
     const plan = planRestart(input.model, host);
     // A stream that is standard input is used up by the image: the program gets nothing from it.

@@ -21,3 +21,16 @@ test.each(images)('%s says what it said when it was made', async (name) => {
   const now = JSON.parse(stdout.toString());
   expect(now).toMatchObject(JSON.parse(readFileSync(join(folder, name.replace(/\.qs$/, '.json')), 'utf8')));
 });
+
+const stream = join(folder, 'linux-cr-v8.stream');
+
+test('a stream of 2008 is complete', async () => {
+  const { stdout } = await mustRun('verify', stream);
+  expect(stdout.toString()).toMatch(/^complete, as far as linux-cr-v8 tells: process \d+ \(program\), 1 thread/);
+});
+
+test('a stream of 2008 says what it said when it was made', async () => {
+  const { stdout } = await mustRun('inspect', stream, '--json');
+  const made = JSON.parse(readFileSync(join(folder, 'linux-cr-v8.json'), 'utf8'));
+  expect(JSON.parse(stdout.toString())).toMatchObject(made);
+});

@@ -1,0 +1,76 @@
+/** An image that is to be exported: its metadata, and its pages by address. What comes through a pipe is kept in memory. */
+import { writeSync } from 'node:fs';
+import { type OpenedInput, sourceOf } from '../image/image-source.ts';
+import { type ImageModel, ModelBuilder } from '../image/model.ts';
+import { type ChunkRecord, ImageReader } from '../image/reader.ts';
+import { newMemoryFile } from '../kernel/calls/descriptors.ts';
+import type { OwnedFd } from '../kernel/owned-fd.ts';
+import { isLinuxCr } from '../linux-cr/layout.ts';
+import { lookAhead } from '../pages/open-image.ts';
+import { QuicksaveError } from '../support/errors.ts';
+import { PageStore } from './page-store.ts';
+
+export interface ExportedImage {
+  readonly model: ImageModel;
+  /** Of the memory. */
+  readonly pages: PageStore;
+  close(): void;
+}
+
+/** Throws ImageError for what is no image of ours, or a damaged one. Page data is checked when it is read. */
+export function openForExport(opened: OpenedInput): ExportedImage {
+  const { start, source } = lookAhead(opened);
+  if (isLinuxCr(start)) {
+    throw new QuicksaveError(
+      'nothing-to-export',
+      'This is a stream of 2008 (linux-cr-v8), not an image of quicksave.',
+      {
+        remedy: 'Copy it: there is nothing to export.',
+      },
+    );
+  }
+  if (opened.sizeBytes !== undefined)
+    return { ...readAll(opened.fd, new ImageReader(source, { pageData: 'skip' })), close: () => {} };
+  const file = newMemoryFile('quicksave');
+  try {
+    const copied = copyInto(file, source);
+    const reader = new ImageReader(sourceOf({ fd: file.number, sizeBytes: copied }), { pageData: 'skip' });
+    return { ...readAll(file.number, reader), close: () => file.close() };
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+const STEP = 1024 * 1024;
+
+function copyInto(file: OwnedFd, source: { read(into: Uint8Array): number }): number {
+  const buffer = new Uint8Array(STEP);
+  let position = 0;
+  for (let length = source.read(buffer); length > 0; length = source.read(buffer)) {
+    for (let done = 0; done < length; ) done += writeSync(file.number, buffer, done, length - done, position + done);
+    position += length;
+  }
+  return position;
+}
+
+function readAll(fd: number, reader: ImageReader): Pick<ExportedImage, 'model' | 'pages'> {
+  const builder = new ModelBuilder();
+  const chunks: ChunkRecord[] = [];
+  for (let record = reader.next(); record !== undefined; record = reader.next()) {
+    if (record.kind === 'metadata') builder.add(record);
+    else {
+      builder.addChunk(record);
+      chunks.push(record);
+    }
+  }
+  const model = builder.finish();
+  builder.finishPages();
+  return {
+    model,
+    pages: new PageStore(
+      fd,
+      chunks.filter(({ objref }) => objref === model.task.memory),
+    ),
+  };
+}

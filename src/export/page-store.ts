@@ -1,0 +1,87 @@
+/** Pages of a memory out of an image, by address. Chunks are unpacked as they are needed, and the last few are kept. */
+import { readSync } from 'node:fs';
+import { PAGE_SIZE } from '../image/page-chunk.ts';
+import { type ChunkRecord, unpackChunk, verifyChunk } from '../image/reader.ts';
+
+interface Place {
+  readonly start: number;
+  readonly pages: number;
+  readonly chunk: ChunkRecord;
+  /** Where its bytes are in the unpacked chunk; undefined for zeros. */
+  readonly at: number | undefined;
+}
+
+const MAX_KEPT = 8;
+const ZEROS = new Uint8Array(PAGE_SIZE);
+
+export class PageStore {
+  readonly #fd: number;
+  readonly #places: readonly Place[];
+  readonly #kept = new Map<ChunkRecord, Uint8Array>();
+
+  /** `fd` is the image, which can be read by position. */
+  constructor(fd: number, chunks: readonly ChunkRecord[]) {
+    this.#fd = fd;
+    this.#places = chunks.flatMap(placesIn).sort((a, b) => a.start - b.start);
+  }
+
+  /** Of the pages that are in the image from `start` to `end`, ascending. */
+  addressesIn(start: number, end: number, options: { zeroPages: boolean }): number[] {
+    const found: number[] = [];
+    for (let index = this.#firstBehind(start); index < this.#places.length; index++) {
+      const place = this.#places[index];
+      if (place === undefined || place.start >= end) break;
+      if (place.at === undefined && !options.zeroPages) continue;
+      const last = Math.min(end, place.start + place.pages * PAGE_SIZE);
+      for (let address = Math.max(start, place.start); address < last; address += PAGE_SIZE) found.push(address);
+    }
+    return found;
+  }
+
+  /** Zeros where the image has no page. Throws ImageError if its chunk is damaged. */
+  page(address: number): Uint8Array {
+    const place = this.#places[this.#firstBehind(address)];
+    if (place?.at === undefined || place.start > address) return ZEROS;
+    const from = place.at + address - place.start;
+    return this.#unpacked(place.chunk).subarray(from, from + PAGE_SIZE);
+  }
+
+  /** The first place that ends behind the address. */
+  #firstBehind(address: number): number {
+    let [low, high] = [0, this.#places.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const { start, pages } = this.#places[middle] as Place;
+      if (start + pages * PAGE_SIZE <= address) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  #unpacked(chunk: ChunkRecord): Uint8Array {
+    const known = this.#kept.get(chunk);
+    if (known !== undefined) return known;
+    const stored = new Uint8Array(chunk.storedBytes);
+    for (let done = 0; done < stored.length; ) {
+      const length = readSync(this.#fd, stored, done, stored.length - done, chunk.dataPosition + done);
+      if (length === 0) break;
+      done += length;
+    }
+    verifyChunk(chunk, stored);
+    const pages = unpackChunk(chunk, stored);
+    const [oldest] = this.#kept.keys();
+    if (this.#kept.size >= MAX_KEPT && oldest !== undefined) this.#kept.delete(oldest);
+    this.#kept.set(chunk, pages);
+    return pages;
+  }
+}
+
+function placesIn(chunk: ChunkRecord): Place[] {
+  let at = 0;
+  return chunk.runs.map(({ start, pages, kind }) => {
+    if (kind === 'zero') return { start, pages, chunk, at: undefined };
+    const place = { start, pages, chunk, at };
+    at += pages * PAGE_SIZE;
+    return place;
+  });
+}

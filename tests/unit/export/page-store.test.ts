@@ -1,0 +1,132 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openForExport } from '../../../src/export/open-for-export.ts';
+import { PageStore } from '../../../src/export/page-store.ts';
+import { type OpenedInput, openInput, sourceOf } from '../../../src/image/image-source.ts';
+import { PAGE_SIZE as PAGE, type PageRun } from '../../../src/image/page-chunk.ts';
+import { type ChunkRecord, ImageReader } from '../../../src/image/reader.ts';
+import { errorOf, writeImage } from '../image/streams.ts';
+import { bytesOf } from '../linux-cr/streams.ts';
+
+const BASE = 0x50_0000;
+const ZEROS = new Uint8Array(PAGE);
+/** Page `index` behind the base is full of this. */
+const contentOf = (index: number): number => (index % 250) + 1;
+
+function filled(runs: readonly PageRun[]): Uint8Array {
+  const indices = runs.flatMap(({ start, pages, kind }) =>
+    kind === 'zero' ? [] : Array.from({ length: pages }, (_, index) => (start - BASE) / PAGE + index),
+  );
+  const data = new Uint8Array(indices.length * PAGE);
+  indices.forEach((index, place) => {
+    data.fill(contentOf(index), place * PAGE, (place + 1) * PAGE);
+  });
+  return data;
+}
+
+const run = (index: number, pages: number, kind: PageRun['kind'] = 'data'): PageRun => ({
+  start: BASE + index * PAGE,
+  pages,
+  kind,
+});
+/** Not in the order of their addresses, one compressed. */
+const chunks: readonly { runs: readonly PageRun[]; level?: number }[] = [
+  { runs: [run(20, 2), run(30, 1, 'zero'), run(31, 1)] },
+  { runs: [run(0, 3), run(3, 2, 'zero'), run(8, 1)], level: 1 },
+  ...Array.from({ length: 12 }, (_, index) => ({ runs: [run(100 + index * 10, 1)] })),
+];
+
+let folder = '';
+let opened: OpenedInput;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'quicksave-pages-'));
+  const image = writeImage((writer) => {
+    for (const { runs, level } of chunks) writer.chunk(1, runs, filled(runs), { level });
+    writer.end();
+  });
+  writeFileSync(join(folder, 'image'), image);
+  opened = openInput(join(folder, 'image'));
+});
+afterEach(() => {
+  opened.close();
+  rmSync(folder, { recursive: true });
+});
+
+function chunkRecords(): ChunkRecord[] {
+  const reader = new ImageReader(sourceOf(opened), { pageData: 'skip' });
+  const found: ChunkRecord[] = [];
+  for (let record = reader.next(); record !== undefined; record = reader.next()) {
+    if (record.kind === 'chunk') found.push(record);
+  }
+  return found;
+}
+
+const pageNumbers = (addresses: readonly number[]): number[] => addresses.map((address) => (address - BASE) / PAGE);
+
+describe('the pages of an image by address', () => {
+  it('are those of a range, ascending, with or without zeros', () => {
+    const store = new PageStore(opened.fd, chunkRecords());
+    const end = BASE + 40 * PAGE;
+    expect(pageNumbers(store.addressesIn(BASE, end, { zeroPages: false }))).toEqual([0, 1, 2, 8, 20, 21, 31]);
+    expect(pageNumbers(store.addressesIn(BASE, end, { zeroPages: true }))).toEqual([0, 1, 2, 3, 4, 8, 20, 21, 30, 31]);
+    const middle = { zeroPages: true };
+    expect(pageNumbers(store.addressesIn(BASE + PAGE, BASE + 4 * PAGE, middle))).toEqual([1, 2, 3]);
+    expect(store.addressesIn(BASE + 5 * PAGE, BASE + 8 * PAGE, middle)).toEqual([]);
+  });
+
+  it('are what was written, however their chunk is stored and in whatever order they are asked for', () => {
+    const store = new PageStore(opened.fd, chunkRecords());
+    const indices = [8, 0, 31, 2, ...Array.from({ length: 12 }, (_, index) => 100 + index * 10), 1, 20, 21];
+    for (const index of [...indices, ...indices.reverse()]) {
+      expect(
+        Buffer.from(store.page(BASE + index * PAGE)).equals(Buffer.alloc(PAGE, contentOf(index))),
+        `${index}`,
+      ).toBe(true);
+    }
+  });
+
+  it('are zeros where the image says so, or has nothing', () => {
+    const store = new PageStore(opened.fd, chunkRecords());
+    for (const index of [3, 4, 5, 7, 9, 30, 32, 99, 10_000]) {
+      expect(Buffer.from(store.page(BASE + index * PAGE)).equals(ZEROS)).toBe(true);
+    }
+    expect(Buffer.from(store.page(0)).equals(ZEROS)).toBe(true);
+  });
+
+  it('are refused when their chunk is damaged', () => {
+    const records = chunkRecords();
+    const image = readFileSync(join(folder, 'image'));
+    const place = records[0]?.dataPosition ?? 0;
+    image[place] = (image[place] ?? 0) ^ 1;
+    writeFileSync(join(folder, 'image'), image);
+    const store = new PageStore(opened.fd, records);
+    expect(errorOf(() => store.page(BASE + 20 * PAGE)).code).toBe('damaged-image');
+    expect(Buffer.from(store.page(BASE)).equals(Buffer.alloc(PAGE, contentOf(0)))).toBe(true);
+  });
+});
+
+describe('what is opened for an export', () => {
+  it('is no stream of 2008', () => {
+    writeFileSync(join(folder, 'stream'), bytesOf());
+    const stream = openInput(join(folder, 'stream'));
+    try {
+      expect(errorOf(() => openForExport(stream)).code).toBe('nothing-to-export');
+    } finally {
+      stream.close();
+    }
+  });
+
+  it('is no file of another kind, nor an empty one', () => {
+    for (const content of ['', 'a text that is longer than what tells a format']) {
+      writeFileSync(join(folder, 'other'), content);
+      const other = openInput(join(folder, 'other'));
+      try {
+        expect(errorOf(() => openForExport(other)).code).toBe('not-an-image');
+      } finally {
+        other.close();
+      }
+    }
+  });
+});
