@@ -62,9 +62,9 @@ test.each([...targets, largeTarget])(
     const moments = (full ? 200 : 40) / (ballastMiB === undefined ? 1 : 2);
     let cutShort = 0;
     // A tool that has done its work before it is killed does not count.
-    for (let attempt = 0; cutShort < moments && attempt < 3 * moments; attempt++) {
+    for (let attempt = 0; cutShort < moments && attempt < 4 * moments; attempt++) {
       const tool = run(save);
-      await pauseFor((life * cutShort) / moments);
+      await pauseFor((life * (attempt % moments)) / moments);
       tool.kill('SIGKILL');
       if ((await tool.done).signal === 'SIGKILL') cutShort++;
       expect(isAlive(target.pid), `alive after the kill at moment ${cutShort}`).toBe(true);
@@ -80,7 +80,7 @@ test.each([...targets, largeTarget])(
     await said(target.output, 'ok');
     expect(await target.ended).toEqual({ status: 0, signal: null });
   },
-  full ? 600_000 : undefined,
+  full ? 900_000 : 300_000,
 );
 
 test.each(targets)(
