@@ -1,9 +1,9 @@
 /** Streams of 2008 that were cut, changed or made up: refused with one sentence, before any process is made, and nothing is left. */
-import { readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { CR_HDR, CR_HEADER_SIZE } from '../../src/linux-cr/layout.ts';
-import { compiled, full, mustRun, newFolder, run, said, saveAndEnd, start } from '../support/harness.ts';
+import { compiled, full, isLeft, mustRun, newFolder, run, said, saveAndEnd, start } from '../support/harness.ts';
 import { recordsIn } from '../unit/linux-cr/streams.ts';
 
 interface Sample {
@@ -32,15 +32,6 @@ function choose(below: number): number {
   return seed % below;
 }
 
-/** A process of ours with the number: half-made, or the program. On a busy machine the number may be somebody else's by now. */
-function isLeft(): boolean {
-  try {
-    return /memfd:quicksave|plain-task/.test(readlinkSync(`/proc/${sample.pid}/exe`));
-  } catch {
-    return false;
-  }
-}
-
 let through: 'file' | 'pipe' = 'file';
 async function expectRefusal(stream: Buffer, what: string): Promise<void> {
   through = through === 'file' ? 'pipe' : 'file';
@@ -52,7 +43,7 @@ async function expectRefusal(stream: Buffer, what: string): Promise<void> {
   expect(result.status, `${what} (${through}): ${result.stderr}`).toBe(1);
   expect(result.stderr, what).toMatch(/^quicksave: [A-Z].*\.\n/);
   expect(result.stderr, what).not.toContain('inside quicksave');
-  expect(isLeft(), `a process after ${what}`).toBe(false);
+  expect(isLeft(sample.pid, 'plain-task'), `a process after ${what}`).toBe(false);
 }
 
 function changed(change: (stream: Buffer) => void): Buffer {

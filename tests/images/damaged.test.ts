@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { decodeCbor, encodeCbor } from '../../src/image/cbor.ts';
 import { RECORD } from '../../src/image/record-types.ts';
-import { compiled, full, newFolder, run, said, saveAndEnd, start, stateOf } from '../support/harness.ts';
+import { compiled, full, isLeft, newFolder, run, said, saveAndEnd, start } from '../support/harness.ts';
 import { type Piece, putTogether, takeApart } from '../support/image-surgery.ts';
 
 interface Sample {
@@ -38,7 +38,7 @@ async function expectRefusal(image: Buffer, what: string, through: 'file' | 'str
   expect(result.status, `${what} (${through}): ${result.stderr}`).toBe(1);
   expect(result.stderr, what).toMatch(/^quicksave: [A-Z].*\.\n/);
   expect(result.stderr, what).not.toContain('inside quicksave');
-  expect(stateOf(sample.pid), `a process after ${what}`).toBe(undefined);
+  expect(isLeft(sample.pid, 'busy-threads'), `a process after ${what}`).toBe(false);
 }
 
 const through = (round: number): 'file' | 'stream' => (round % 3 === 2 ? 'stream' : 'file');

@@ -11,6 +11,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
 } from 'node:fs';
@@ -173,6 +174,16 @@ export function readIfThere(path: string): string | undefined {
 export function stateOf(pid: number): string | undefined {
   const text = readIfThere(`/proc/${pid}/stat`);
   return text?.slice(text.lastIndexOf(')') + 2, text.lastIndexOf(')') + 3);
+}
+
+/** A process with that number that is half-made or runs that program: on a busy machine the number may be somebody else's by now. */
+export function isLeft(pid: number, program: string): boolean {
+  try {
+    const executable = readlinkSync(`/proc/${pid}/exe`);
+    return executable.includes('memfd:quicksave') || executable.includes(program);
+  } catch {
+    return false;
+  }
 }
 
 export const isAlive = (pid: number): boolean => !['Z', 'X', undefined].includes(stateOf(pid));
