@@ -27,7 +27,7 @@ export function exportImage(
 ): ExportSummary {
   const image = openForExport(opened);
   try {
-    return { pid: image.model.task.pid, ...format.write(image, write) };
+    return { pid: image.model.root.task.pid, ...format.write(image, write) };
   } finally {
     image.close();
   }

@@ -70,7 +70,7 @@ function readAll(fd: number, reader: ImageReader): Pick<ExportedImage, 'model' |
     model,
     pages: new PageStore(
       fd,
-      chunks.filter(({ objref }) => objref === model.task.memory),
+      chunks.filter(({ objref }) => objref === model.root.task.memory),
     ),
   };
 }

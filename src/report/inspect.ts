@@ -9,8 +9,9 @@ import type { ByteSource } from '../image/byte-stream.ts';
 import type { Head } from '../image/head.ts';
 import type { OpenedInput } from '../image/image-source.ts';
 import { type ImageModel, ModelBuilder } from '../image/model.ts';
+import type { ProcessModel } from '../image/process-model.ts';
 import { ImageReader } from '../image/reader.ts';
-import type { DescriptionRecord, MappingState } from '../image/tree.ts';
+import type { DescriptionRecord, ExitedRecord, MappingState, TaskRecord } from '../image/tree.ts';
 import { isLinuxCr } from '../linux-cr/layout.ts';
 import { readLinuxCrInput } from '../pages/linux-cr-input.ts';
 import { lookAhead } from '../pages/open-image.ts';
@@ -29,7 +30,10 @@ export interface Inspection {
   /** Only of an image that is not in the format of quicksave. */
   readonly format?: string;
   readonly header: HeaderInspection;
+  /** The root first, every other behind its parent. */
   readonly processes: readonly ProcessInspection[];
+  /** Those that have ended and were not waited for. */
+  readonly exited: readonly ExitedInspection[];
   /** Files that mappings and the executable refer to, by object. */
   readonly files: readonly { readonly object: number; readonly path?: string; readonly state: Json }[];
   readonly sizes: SizesInspection;
@@ -53,9 +57,24 @@ export interface HeaderInspection {
   };
 }
 
-export interface ProcessInspection {
+/** Where it stands in the tree. Images from before process trees do not say it. */
+export interface PlaceInspection {
   readonly pid: number;
   readonly comm: string;
+  /** Its parent, where that is in the image. */
+  readonly parent?: number;
+  readonly processGroup?: number;
+  readonly session?: number;
+}
+
+export interface ExitedInspection extends PlaceInspection {
+  /** In the form of waitpid(2). */
+  readonly exitCode: number;
+}
+
+export interface ProcessInspection extends PlaceInspection {
+  /** Only if a signal has stopped it. */
+  readonly stopped?: true;
   readonly vdsoSha256: string;
   /** Size of the vDSO in the image, for another kernel. Missing in images of older versions. */
   readonly vdsoBytes?: number;
@@ -166,32 +185,12 @@ function describe(
   tally: PageTally,
   whole: { readonly imageBytes: number; readonly records: number },
 ): Inspection {
-  const { task } = model;
-  const vdsoPlace = placeInVdso(model);
-  const pages = tally.perRange(task.memory, model.mappings);
-  const mappings = model.mappings.map((mapping, index) =>
-    describeMapping(mapping, pages[index] ?? { dataPages: 0, zeroPages: 0 }, model),
-  );
+  const processes = model.processes.map((process) => describeProcess(process, model, tally));
   return {
     ...(model.origin === undefined ? {} : { format: model.origin.format }),
     header: describeHeader(model.head),
-    processes: [
-      {
-        pid: task.pid,
-        comm: task.comm,
-        vdsoSha256: task.vdso.sha256,
-        ...(task.vdso.image === undefined ? {} : { vdsoBytes: task.vdso.image.length }),
-        ...(task.addressBits === 32 ? { addressBits: 32 } : {}),
-        ...(task.saver === undefined ? {} : { saver: task.saver }),
-        ...localDescriptorsIn(model),
-        aspects: Object.fromEntries(Object.entries(model.aspects).map(([name, state]) => [name, toJson(state)])),
-        threads: model.threads.map((thread) => inspectThread(thread, vdsoPlace)),
-        mappings,
-        descriptors: model.files.entries.map((entry) =>
-          describeDescriptor(entry, model.descriptions.get(entry.object)),
-        ),
-      },
-    ],
+    processes,
+    exited: model.exited.map((one) => ({ ...placeOf(one), exitCode: one.exitCode })),
     files: [...model.mappedFiles].map(([object, saved]) => {
       const state = toJson(saved);
       return { object, ...pathOf(state), state };
@@ -202,7 +201,7 @@ function describe(
       storedPageBytes: tally.storedBytes,
       otherBytes: whole.imageBytes - tally.storedBytes,
       pages: tally.total(),
-      memory: byKind(mappings),
+      memory: byKind(processes.flatMap(({ mappings }) => mappings)),
       content: [...model.descriptions.keys()].flatMap((object) =>
         tally.has(object) ? [{ object, ...tally.of(object) }] : [],
       ),
@@ -210,7 +209,38 @@ function describe(
   };
 }
 
-function placeInVdso({ task, mappings }: ImageModel): VdsoPlace {
+function describeProcess(process: ProcessModel, model: ImageModel, tally: PageTally): ProcessInspection {
+  const { task } = process;
+  const vdsoPlace = placeInVdso(process);
+  const pages = tally.perRange(task.memory, process.mappings);
+  return {
+    ...placeOf(task),
+    ...(task.stopped ? { stopped: true } : {}),
+    vdsoSha256: task.vdso.sha256,
+    ...(task.vdso.image === undefined ? {} : { vdsoBytes: task.vdso.image.length }),
+    ...(task.addressBits === 32 ? { addressBits: 32 } : {}),
+    ...(task.saver === undefined ? {} : { saver: task.saver }),
+    ...localDescriptorsIn(process),
+    aspects: Object.fromEntries(Object.entries(process.aspects).map(([name, state]) => [name, toJson(state)])),
+    threads: process.threads.map((thread) => inspectThread(thread, vdsoPlace)),
+    mappings: process.mappings.map((mapping, index) =>
+      describeMapping(mapping, pages[index] ?? { dataPages: 0, zeroPages: 0 }, model),
+    ),
+    descriptors: process.files.entries.map((entry) => describeDescriptor(entry, model.descriptions.get(entry.object))),
+  };
+}
+
+function placeOf({ pid, comm, parent, processGroup, session }: TaskRecord | ExitedRecord): PlaceInspection {
+  return {
+    pid,
+    comm,
+    ...(parent === undefined ? {} : { parent }),
+    ...(processGroup === undefined ? {} : { processGroup }),
+    ...(session === undefined ? {} : { session }),
+  };
+}
+
+function placeInVdso({ task, mappings }: ProcessModel): VdsoPlace {
   const image = Buffer.from(task.vdso.image ?? []);
   const vdso = mappings.find(({ kind, state }) => kind === 'kernel' && textAt(toJson(state), 'name') === '[vdso]');
   const functions = dynamicFunctions(image) ?? [];
@@ -224,7 +254,7 @@ function placeInVdso({ task, mappings }: ImageModel): VdsoPlace {
   };
 }
 
-function localDescriptorsIn({ memoryContext }: ImageModel): Pick<ProcessInspection, 'localDescriptors'> {
+function localDescriptorsIn({ memoryContext }: ProcessModel): Pick<ProcessInspection, 'localDescriptors'> {
   const sizeBytes = localDescriptorsOf(memoryContext).length;
   return sizeBytes === 0 ? {} : { localDescriptors: sizeBytes / DESCRIPTOR_SIZE };
 }
@@ -294,7 +324,7 @@ function pathOf(state: Json): { path?: string } {
   return path === undefined ? {} : { path };
 }
 
-type FileEntry = ImageModel['files']['entries'][number];
+type FileEntry = ProcessModel['files']['entries'][number];
 
 function describeDescriptor(entry: FileEntry, description: DescriptionRecord | undefined): DescriptorInspection {
   const state = toJson(description?.state);

@@ -38,6 +38,8 @@ export interface CollectedProcess extends ProcessView {
   /** Who has more to ask than fits runs it in between. */
   readonly batch: CallBatch;
   readonly leader: Tid;
+  /** Of the tree that is saved. */
+  readonly isRoot: boolean;
   /** VmFlags (proc_pid_smaps(5)) that the kernel gives to any mapping made in it now: those of ours. */
   readonly flagsOfNewMappings: readonly string[];
   readonly files: FileReferences;
@@ -118,6 +120,8 @@ export interface ProcessAspect<State> {
    */
   readonly stage: 'early' | 'memory' | 'late';
   readonly restore: (state: NoInfer<State>, process: RebuiltProcess) => void;
+  /** Called last, in every thread, for what takes rights away that all before may need. */
+  readonly finish?: (state: NoInfer<State>, thread: Pick<RebuiltThread, 'batch'>) => void;
   /** A sentence for the summary, where something comes back otherwise than it was. */
   readonly remark?: (state: NoInfer<State>, pid: Pid, host: HostView) => string | undefined;
 }
@@ -137,17 +141,23 @@ export interface ThreadAspect<State> {
   readonly remark?: (state: NoInfer<State>, host: HostView, tid: Tid) => string | undefined;
 }
 
-/** What a descriptor kind sees of one open file description. */
-export interface DescriptorView {
+/** A descriptor of a process of the tree. */
+export interface DescriptorHolder {
   readonly pid: Pid;
   readonly fd: RemoteFd;
+}
+
+/** What a descriptor kind sees of one open file description. */
+export interface DescriptorView extends DescriptorHolder {
   readonly descriptor: Descriptor;
   readonly info: Fdinfo;
   /** File type bits and device numbers, as stat(2) gives them. */
   readonly stat: DescriptorStat;
   /** All descriptor numbers of the process that share this open file description, ascending. */
   readonly numbers: readonly RemoteFd[];
-  /** All open file descriptions of the process: to find the other end of something. */
+  /** Every descriptor of the tree that shares it, that process's first. */
+  readonly holders: readonly DescriptorHolder[];
+  /** All open file descriptions of the tree: to find the other end of something. */
   readonly siblings: readonly DescriptorView[];
   /** Of pipes and objects without a name (anon_inode): processes outside of the saved tree that have it open too. */
   readonly outsiders: readonly Holder[];

@@ -33,7 +33,12 @@ async function expectRefusal(pid: number | string, sentence: RegExp): Promise<vo
 
 test('a pid that nobody has is refused', () => expectRefusal(4194303, /There is no process 4194303/));
 
-test('a kernel thread is refused', () => expectRefusal(2, /kernel thread/));
+test('a kernel thread is refused', async (context) => {
+  // kthreadd (kernel_thread(), rest_init() of the kernel) is 2 in the first pid namespace and in no other.
+  if (readIfThere('/proc/2/comm') !== 'kthreadd\n')
+    context.skip('not here: there is no kernel thread in this namespace');
+  await expectRefusal(2, /kernel thread/);
+});
 
 test('words that are no pid are wrong usage', async () => {
   const result = await save('seven', newFolder());
@@ -58,17 +63,6 @@ test('a thread id is refused with the process named', async () => {
   await said(target.output, 'ready');
   const [, thread] = readdirSync(`/proc/${target.pid}/task`);
   await expectRefusal(Number(thread), new RegExp(`is a thread of process ${target.pid}`));
-});
-
-test('a stopped process is refused and stays stopped', async () => {
-  const folder = newFolder();
-  const target = start(folder, compiled('busy-threads'));
-  await said(target.output, 'ready');
-  process.kill(target.pid, 'SIGSTOP');
-  await expectRefusal(target.pid, /stopped by a signal/);
-  process.kill(target.pid, 'SIGCONT');
-  writeFileSync(join(folder, 'go'), '');
-  await said(target.output, 'ok');
 });
 
 test('all reasons are given at once', async () => {
@@ -235,8 +229,9 @@ import os, select, subprocess, sys, time
 counter = os.eventfd(1)
 interest = select.epoll()
 os.set_inheritable(interest.fileno(), True)
-other = subprocess.Popen(['sleep', '600'], pass_fds=[counter, interest.fileno()], start_new_session=True)
-print('ready', other.pid, flush=True)
+orphan = ['sh', '-c', 'sleep 600 > /dev/null & echo $!']
+other = int(subprocess.run(orphan, pass_fds=[counter, interest.fileno()], stdout=subprocess.PIPE).stdout)
+print('ready', other, flush=True)
 time.sleep(600)
 `;
   writeFileSync(join(folder, 'program.py'), script);
