@@ -1,6 +1,7 @@
 /** Every constant, size and offset of src/kernel/abi against the headers of this system. */
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { capabilityAbi } from '../../src/kernel/abi/capability.ts';
 import type { AbiModule } from '../../src/kernel/abi/define-abi.ts';
 import { elfAbi } from '../../src/kernel/abi/elf.ts';
 import { errnoAbi } from '../../src/kernel/abi/errno.ts';
@@ -28,6 +29,7 @@ import { waitAbi } from '../../src/kernel/abi/wait.ts';
 import { expectedFacts, factsOfHeaders, hasCompiler } from './c-program.ts';
 
 const MODULES: Record<string, AbiModule> = {
+  'capability.ts': capabilityAbi,
   'elf.ts': elfAbi,
   'errno.ts': errnoAbi,
   'fcntl.ts': fcntlAbi,

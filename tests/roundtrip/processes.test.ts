@@ -35,6 +35,7 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'eventfd-epoll', keeps: 'counters and interest lists' },
   { name: 'family-tree', keeps: 'a process and its descendants' },
   { name: 'family-tree', keeps: 'descendants that were orphaned', flags: ['-DSUBREAPER'] },
+  { name: 'other-rights', keeps: 'rights that were given away' },
   { name: 'family-tree', keeps: 'a 32-bit process and its descendants', ...m32 },
   { name: 'calls-in-flight', keeps: 'system calls in flight' },
   { name: 'busy-threads', keeps: 'threads in mid-work' },
