@@ -43,6 +43,7 @@ import { type Survey, surveyProcess } from './preflight.ts';
 import { refuseUnsavable } from './process-view.ts';
 import { rehearse } from './rehearsal.ts';
 import { describeSaver, refuseOtherParent, refuseStream } from './saver.ts';
+import { noteWaits, timedWaits } from './timed-waits.ts';
 import { describeHost, ImageStream, pagesIn, writeTree } from './write-image.ts';
 
 export interface CheckpointRequest {
@@ -249,9 +250,11 @@ class Save {
   #whileFrozen(stream: ImageStream): Saved {
     const { pid, kill, savesItself } = this.#request;
     this.#request.onPages(0, 0);
+    const timed = tryOnRunningTarget(pid, savesItself, () => timedWaits(pid)) ?? new Map();
     this.#frozenAt = performance.now();
     const frozen = freezeProcess(pid);
     this.#release.push(() => letGo(frozen));
+    noteWaits(frozen, timed, this.#frozenAt);
     if (savesItself) refuseOtherParent(pid);
     // Since the preflight it may have got a filter, which the agent's calls would meet.
     this.#prepared.refuse(pid, seccompObstacles(pid, readStatus(pid)));

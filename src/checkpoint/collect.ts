@@ -56,6 +56,7 @@ import type { ClassifiedDescriptor, ClassifiedMapping, Survey } from './prefligh
 export interface CollectedThread {
   readonly tid: number;
   readonly signalMask: bigint;
+  readonly waitedNs: bigint;
   readonly aspects: Record<string, unknown>;
   readonly cpu: CpuState;
   /** Descriptors of its three slots in the GDT. */
@@ -140,6 +141,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
   const threads = frozen.tasks.map((task, index) => ({
     tid: task.tid,
     signalMask: task.signalMask,
+    waitedNs: task.waitedNs,
     aspects: index === 0 ? leaderAspects() : collectOther(task, options),
     ...collectRegisters(task, localDescriptors, options, remarks),
   }));

@@ -115,7 +115,8 @@ export function writeTree(writer: ImageWriter, tree: CollectedTree, plans: reado
   }
   writer.record(RECORD.TASK_STATE, task.pid, { aspects: tree.aspects });
   for (const thread of tree.threads) {
-    writer.record(RECORD.THREAD_STATE, thread.tid, { signalMask: thread.signalMask, aspects: thread.aspects });
+    const { signalMask, waitedNs, aspects } = thread;
+    writer.record(RECORD.THREAD_STATE, thread.tid, { signalMask, waitedNs, aspects });
     writer.bytes(RECORD.THREAD, thread.tid, encodeThread(thread.threadAreas));
     writer.bytes(RECORD.CPU, thread.tid, encodeCpu(thread.cpu));
   }

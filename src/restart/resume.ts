@@ -26,15 +26,17 @@ import type { CallSite } from '../tracee/stopped-task.ts';
 import type { PlannedThread, RestartPlan } from './plan.ts';
 import type { RebuiltTree } from './rebuild.ts';
 import { letEnd, prepareToEnd } from './stand-in.ts';
+import { beginTimedCalls } from './timed-calls.ts';
 
 export function resumeTree(plan: RestartPlan, tree: RebuiltTree, layout: XstateLayout): void {
   const site = vdsoSite(plan, tree);
   adaptFrames(plan);
+  const begun = beginTimedCalls(plan, tree, site, (thread) => registersOf(thread, plan));
   leaveAddressSpace(plan, tree, site);
   plan.threads.forEach((thread, index) => {
     const task = tree.tasks[index];
     if (task === undefined) throw new Error('a thread of the plan was not made');
-    setRegisters(thread, registersOf(thread, plan), layout);
+    setRegisters(thread, begun.get(thread.tid) ?? resolvedAnew(registersOf(thread, plan)), layout);
   });
   const { standIn } = tree;
   if (standIn !== undefined) prepareToEnd(standIn, site, plan.is32Bit);
@@ -110,7 +112,7 @@ function setRegisters(
   setXstate(tid, relocated(cpu.xstate, cpu.layout, layout));
   setSignalMask(tid, signalMask);
   for (const { bytes } of userDescriptors(threadAreas, FIRST_TLS_ENTRY)) setThreadArea(tid, bytes);
-  setRegisterFile(tid, resolvedAnew(registers));
+  setRegisterFile(tid, registers);
   setDebugRegisters(tid, cpu.debugRegisters);
 }
 

@@ -42,7 +42,7 @@ describe('an export', () => {
       ['addressBits', 'comm', 'files', 'layoutBits', 'memory', 'pid', 'saver', 'threads', 'vdso'].sort(),
     );
     expect(Object.keys(MemoryRecord.entries).sort()).toEqual(['allocatedKeys', 'executeOnlyKey', 'mappings', 'pages']);
-    expect(Object.keys(ThreadStateRecord.entries).sort()).toEqual(['aspects', 'signalMask']);
+    expect(Object.keys(ThreadStateRecord.entries).sort()).toEqual(['aspects', 'signalMask', 'waitedNs']);
     expect(Object.keys(MappingState.entries).sort()).toEqual(
       ['end', 'flags', 'guards', 'hasPages', 'kind', 'offset', 'protection', 'protectionKey', 'start', 'state'].sort(),
     );
