@@ -31,6 +31,7 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'thread-state', keeps: 'what belongs to each thread' },
   { name: 'full-signal-queue', keeps: 'signals that wait without their siginfo' },
   { name: 'kernel-settings', keeps: 'what prctl and its relatives have set' },
+  { name: 'kernel-settings', keeps: 'what prctl and its relatives have set for a 32-bit program', ...m32 },
   { name: 'open-files', keeps: 'open files, pipes and locks' },
   { name: 'eventfd-epoll', keeps: 'counters and interest lists' },
   { name: 'calls-in-flight', keeps: 'system calls in flight' },
