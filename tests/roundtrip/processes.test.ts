@@ -35,6 +35,8 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'open-files', keeps: 'open files, pipes and locks' },
   { name: 'eventfd-epoll', keeps: 'counters and interest lists' },
   { name: 'calls-in-flight', keeps: 'system calls in flight' },
+  { name: 'transfers', keeps: 'transfers that wait in the middle' },
+  { name: 'transfers', keeps: 'such transfers of a 32-bit program', ...m32 },
   { name: 'busy-threads', keeps: 'threads in mid-work' },
   { name: 'registers', keeps: 'every register' },
   { name: 'steps-itself', keeps: 'the trap flag' },
