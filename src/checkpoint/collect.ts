@@ -43,6 +43,7 @@ import { Stops } from './stops.ts';
 export interface CollectedThread extends CollectedRegisters {
   readonly tid: number;
   readonly signalMask: bigint;
+  readonly waitedNs: bigint;
   readonly aspects: Record<string, unknown>;
 }
 
@@ -197,6 +198,7 @@ function collectProcess(asked: AskedProcess, context: Context): Alone {
   const threads = frozen.tasks.map((task, index) => ({
     tid: task.tid,
     signalMask: task.signalMask,
+    waitedNs: task.waitedNs,
     aspects: index === 0 ? leaderAspects() : collectOther(task, asked),
     ...collectRegisters(task, { pid: frozen.pid, survey, localDescriptors }, context),
   }));

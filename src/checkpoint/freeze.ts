@@ -17,6 +17,7 @@ import {
   getSignalMask,
   getSyscallUserDispatch,
   interruptIfAlive,
+  setRegisterFile,
   trySeize,
 } from '../kernel/calls/ptrace.ts';
 import { sendSignal } from '../kernel/calls/task-attributes.ts';
@@ -202,6 +203,8 @@ function readStoppedTask(pid: Pid, tid: Tid): StoppedTask {
   const registers = outOfRseq(pid, tid, getRegisterFile(tid));
   const abi = callAbiOf(tid, registers);
   const mended = withoutStopInterruption(registers, () => signalWaits(pid, tid, mask), abi);
+  // At once: a save that is refused, or killed, does not come to putting registers back.
+  if (mended !== registers) setRegisterFile(tid, mended);
   return new StoppedTask(tid, mended, mask, abi);
 }
 

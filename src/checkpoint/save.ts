@@ -25,6 +25,7 @@ import type { OutsiderSearch } from './outsiders.ts';
 import { type OursInTarget, surveyTree, type TreeSurvey } from './preflight.ts';
 import type { CheckpointRequest, CheckpointSummary } from './request.ts';
 import { describeSaver, refuseOtherParent } from './saver.ts';
+import { noteWaits, type TimedWait, timedWaits } from './timed-waits.ts';
 import { type ImageStream, pagesIn, writeTree } from './write-image.ts';
 
 export type Refuse = (pid: Pid, problems: readonly Problem[]) => void;
@@ -106,9 +107,12 @@ export class Save {
     const { pid, kill, savesItself } = this.#request;
     const { refuse } = this.#prepared;
     this.#request.onPages(0, 0);
+    const timed = this.#prepared.pids.map((one) => tryLook(() => timedWaits(one)) ?? new Map<number, TimedWait>());
     this.#frozenAt = performance.now();
     const frozen = freezeTree(pid, (one) => savesItself && one === process.pid);
     for (const one of frozen.processes) this.#release.push(() => letGo(one));
+    const waits = new Map(timed.flatMap((found) => [...found]));
+    for (const one of frozen.processes) noteWaits(one, waits, this.#frozenAt);
     if (savesItself) refuseOtherParent(pid);
     // Since the preflight one may have got a filter, which the agent's calls would meet.
     refuse(
@@ -202,6 +206,15 @@ export class Save {
     this.#release.run();
     this.#pauseMs = performance.now() - this.#frozenAt;
     this.#frozenAt = 0;
+  }
+}
+
+/** Of a program that runs: it may have changed under the look. */
+function tryLook<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch {
+    return undefined;
   }
 }
 

@@ -130,7 +130,8 @@ function writeProcess(writer: ImageWriter, process: CollectedTask, plans: readon
   }
   writer.record(RECORD.TASK_STATE, task.pid, { aspects: process.aspects });
   for (const thread of process.threads) {
-    writer.record(RECORD.THREAD_STATE, thread.tid, { signalMask: thread.signalMask, aspects: thread.aspects });
+    const { signalMask, waitedNs, aspects } = thread;
+    writer.record(RECORD.THREAD_STATE, thread.tid, { signalMask, waitedNs, aspects });
     writer.bytes(RECORD.THREAD, thread.tid, encodeThread(thread.threadAreas));
     writer.bytes(RECORD.CPU, thread.tid, encodeCpu(thread.cpu));
   }

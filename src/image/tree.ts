@@ -96,7 +96,12 @@ export const TaskStateRecord = v.strictObject({ aspects: states });
 export type TaskStateRecord = v.InferOutput<typeof TaskStateRecord>;
 
 /** THREAD_STATE: one thread. The record's objref is its tid; its THREAD and CPU records follow. */
-export const ThreadStateRecord = v.strictObject({ signalMask: u64, aspects: states });
+export const ThreadStateRecord = v.strictObject({
+  signalMask: u64,
+  /** How long the call in flight had lasted, in nanoseconds, as far as is known. Images from before it do not say it. */
+  waitedNs: v.optional(u64, 0n),
+  aspects: states,
+});
 export type ThreadStateRecord = v.InferOutput<typeof ThreadStateRecord>;
 
 /** FNAME: a file that mappings refer to; `state` belongs to the kind. */

@@ -33,6 +33,8 @@ export interface PlannedMapping {
 export interface PlannedThread {
   readonly tid: Tid;
   readonly signalMask: bigint;
+  /** How long its call in flight had lasted, as far as is known. */
+  readonly waitedNs: bigint;
   readonly cpu: CpuState;
   /** Descriptors of its three slots in the GDT. */
   readonly threadAreas: Uint8Array;
@@ -207,7 +209,8 @@ function planThread(
     problems.push(...(aspect.plan?.(state, host, tid) ?? []));
     return { aspect, state };
   });
-  return { tid, signalMask: thread.state.signalMask, cpu, threadAreas, aspects };
+  const { signalMask, waitedNs } = thread.state;
+  return { tid, signalMask, waitedNs, cpu, threadAreas, aspects };
 }
 
 function planMapping(state: MappingState, is32Bit: boolean, { model, host, problems }: PlanRequest): PlannedMapping {

@@ -27,6 +27,7 @@ import type { CallSite } from '../tracee/stopped-task.ts';
 import type { PlannedThread, ProcessPlan } from './process-plan.ts';
 import type { RebuiltProcessTree } from './process-rebuild.ts';
 import { letEnd, prepareToEnd } from './stand-in.ts';
+import { beginTimedCalls } from './timed-calls.ts';
 
 export function resumeTree(tree: readonly RebuiltProcessTree[], layout: XstateLayout): void {
   for (const process of tree) prepare(process, layout);
@@ -43,10 +44,11 @@ function prepare(process: RebuiltProcessTree, layout: XstateLayout): void {
   const { plan, tasks, standIn } = process;
   const site = vdsoSite(process);
   adaptFrames(plan);
+  const begun = beginTimedCalls(process, site, (thread) => registersOf(thread, plan));
   leaveAddressSpace(process, site);
   plan.threads.forEach((thread, index) => {
     if (tasks[index] === undefined) throw new Error('a thread of the plan was not made');
-    setRegisters(thread, registersOf(thread, plan), layout);
+    setRegisters(thread, begun.get(thread.tid) ?? resolvedAnew(registersOf(thread, plan)), layout);
   });
   if (standIn !== undefined) prepareToEnd(standIn, site, plan.is32Bit);
 }
@@ -114,7 +116,7 @@ function setRegisters(
   setXstate(tid, relocated(cpu.xstate, cpu.layout, layout));
   setSignalMask(tid, signalMask);
   for (const { bytes } of userDescriptors(threadAreas, FIRST_TLS_ENTRY)) setThreadArea(tid, bytes);
-  setRegisterFile(tid, resolvedAnew(registers));
+  setRegisterFile(tid, registers);
   setDebugRegisters(tid, cpu.debugRegisters);
 }
 

@@ -7,7 +7,7 @@
  * leaves the trap flag set, and the next trap kills the task. PTRACE_SYSCALL stops vanish with the tracer.
  */
 
-import { type CallAbi, usualCallAbi } from '../arch/x86/call-abi.ts';
+import { type CallAbi, callsOf64, usualCallAbi } from '../arch/x86/call-abi.ts';
 import { callResult, NO_SYSCALL, type RegisterFile, readRegister, withRegisters } from '../arch/x86/registers.ts';
 import { USER64_CS } from '../arch/x86/segments.ts';
 import { EVENT, PTRACE_SYSGOOD_SIGNAL } from '../kernel/abi/ptrace.ts';
@@ -82,6 +82,8 @@ export class StoppedTask {
   readonly signalMask: bigint;
   /** Of the call that it is in, if any. */
   readonly callAbi: CallAbi;
+  /** How long that call has lasted, as far as is known. */
+  waitedNs = 0n;
   /** A stop signal that arrived while it worked for us: it is sent again when the task is let go. */
   heldStopSignal = 0;
   #away = false;
@@ -146,6 +148,20 @@ export class StoppedTask {
     setRegisterFile(this.tid, withRegisters(routed, registers));
     this.#runToSyscallStop();
     this.#runToSyscallStop();
+    return callResult(getRegisterFile(this.tid));
+  }
+
+  /**
+   * Begins a call in which it would sleep, and stops it before it does: the task stands still as if it had been stopped in that call.
+   * Returns what the kernel left in rax; that of a call which does not sleep is its result.
+   */
+  tryBegin(site: CallSite, abi: CallAbi, number: number, args: readonly bigint[]): number {
+    const is64 = abi === callsOf64;
+    const passed = Object.fromEntries(abi.arguments.map((name, index) => [name, args[index] ?? 0n]));
+    const registers = { rax: number, ...(is64 ? {} : { r15: site.block }), ...passed };
+    setRegisterFile(this.tid, withRegisters(this.#routed(is64 ? site.callOnce : site.callI386, site.block), registers));
+    this.#runToSyscallStop();
+    this.standStill(false);
     return callResult(getRegisterFile(this.tid));
   }
 

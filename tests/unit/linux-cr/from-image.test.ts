@@ -91,7 +91,7 @@ function streamOf(model: ImageModel): StreamToWrite {
 const withProcess = (changes: Readonly<Record<string, unknown>>): ImageModel =>
   image({ aspects: { ...processStates, ...changes } });
 const withThread = (changes: Readonly<Record<string, unknown>>): ImageModel =>
-  image({ threads: [{ ...aThread, state: { signalMask: 0n, aspects: { ...threadStates, ...changes } } }] });
+  image({ threads: [{ ...aThread, state: { ...aThread.state, aspects: { ...threadStates, ...changes } } }] });
 const withMapping = (...more: MappingState[]): ImageModel => image({ mappings: [...mappings, ...more] });
 const withDescription = (kind: string, state: unknown): ImageModel =>
   image({ descriptions: new Map([...descriptions, [LOG, { kind, state, contentBytes: 0 }]]) });

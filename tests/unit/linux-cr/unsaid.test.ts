@@ -46,7 +46,7 @@ describe('an export', () => {
       ].sort(),
     );
     expect(Object.keys(MemoryRecord.entries).sort()).toEqual(['allocatedKeys', 'executeOnlyKey', 'mappings', 'pages']);
-    expect(Object.keys(ThreadStateRecord.entries).sort()).toEqual(['aspects', 'signalMask']);
+    expect(Object.keys(ThreadStateRecord.entries).sort()).toEqual(['aspects', 'signalMask', 'waitedNs']);
     expect(Object.keys(MappingState.entries).sort()).toEqual(
       ['end', 'flags', 'guards', 'hasPages', 'kind', 'offset', 'protection', 'protectionKey', 'start', 'state'].sort(),
     );

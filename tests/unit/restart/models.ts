@@ -81,7 +81,7 @@ export function threadModel({
 }> = {}): ThreadModel {
   return {
     tid,
-    state: { signalMask: 0x1000n, aspects: states },
+    state: { signalMask: 0x1000n, waitedNs: 0n, aspects: states },
     thread: encodeThread(areas),
     cpu: encodeCpu({ registers: withRegisters(running, registers), debugRegisters, xstate, layout }),
     where: `thread ${tid}`,
