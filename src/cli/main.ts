@@ -68,6 +68,34 @@ function program(): Command {
     .argument('<image>', 'image file; - is standard input')
     .exitOverride()
     .action(async (image) => (await commands()).runVerify(image));
+  root
+    .command('run')
+    .description('run a program under care: save it again and again, and go on from the newest save when started again')
+    .argument('<command...>', 'the program and its arguments, after --')
+    .option('--every <time>', 'how often it is saved', '10m')
+    .option('--keep <number>', 'how many saves stay', '3')
+    .option('--dir <folder>', 'where its saves and its state are', '.quicksave')
+    .option('--grace <time>', 'how long the last save may take after SIGTERM or SIGUSR1', '25s')
+    .option('--log <file>', "append the program's output to this file")
+    .option('--compress [method]', 'compress pages: none, zstd or zstd:LEVEL', 'none')
+    .option('--files <policy>', 'files that have changed since a save: refuse or accept-changed', 'refuse')
+    .option('--fresh', 'start over, whatever has been saved')
+    .exitOverride()
+    .action(async (command, options) => (await commands()).runRun(command, options));
+  root
+    .command('status')
+    .description('show how a job stands')
+    .argument('<folder>', 'folder of a job: --dir of quicksave run')
+    .option('--json', 'print the result as data')
+    .exitOverride()
+    .action(async (folder, options) => (await commands()).runStatus(folder, options));
+  root
+    .command('history')
+    .description('show what has happened to a job')
+    .argument('<folder>', 'folder of a job: --dir of quicksave run')
+    .option('--json', 'print a line of data for each event')
+    .exitOverride()
+    .action(async (folder, options) => (await commands()).runHistory(folder, options));
   return root;
 }
 
