@@ -56,9 +56,13 @@ function program(): Command {
     .action(async (a, b, options) => (await commands()).runDiff(a, b, options));
   root
     .command('export')
-    .description('write an image in the format of another system')
+    .description('write an image in the format of another system, or as a core file for a debugger')
     .argument('<image>', 'image file; - is standard input')
-    .requiredOption('--format <format>', 'linux-cr-v8: the stream of kernel based checkpoint/restart, 2008')
+    .requiredOption(
+      '--format <format>',
+      'core: an ELF core file; linux-cr-v8: the stream of kernel based checkpoint/restart, 2008',
+    )
+    .option('--task <pid>', 'the process that a core file is of; the root of the tree if it is not given')
     .requiredOption('-o, --output <file>', 'where it goes; - is standard output')
     .exitOverride()
     .action(async (image, options) => (await commands()).runExport(image, options));

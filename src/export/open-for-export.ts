@@ -12,8 +12,8 @@ import { PageStore } from './page-store.ts';
 
 export interface ExportedImage {
   readonly model: ImageModel;
-  /** Of the memory. */
-  readonly pages: PageStore;
+  /** Pages of a memory, by address; of an object with content, by offset. */
+  readonly pages: (object: number) => PageStore;
   close(): void;
 }
 
@@ -66,11 +66,18 @@ function readAll(fd: number, reader: ImageReader): Pick<ExportedImage, 'model' |
   }
   const model = builder.finish();
   builder.finishPages();
+  const stores = new Map<number, PageStore>();
   return {
     model,
-    pages: new PageStore(
-      fd,
-      chunks.filter(({ objref }) => objref === model.task.memory),
-    ),
+    pages: (object) => {
+      const known = stores.get(object);
+      if (known !== undefined) return known;
+      const store = new PageStore(
+        fd,
+        chunks.filter(({ objref }) => objref === object),
+      );
+      stores.set(object, store);
+      return store;
+    },
   };
 }
