@@ -41,9 +41,17 @@ function program(): Command {
     .action(async (pid, options) => (await commands()).runCheck(pid, options));
   root
     .command('inspect')
-    .description('show what is in an image')
+    .description('show what is in an image: the process tree and what takes room, or one thing closely')
     .argument('<image>', 'image file; - is standard input')
-    .option('--json', 'print the result as data')
+    .option('--task <pid>', 'only this process: its state, its threads with registers, and where they stood')
+    .option('--maps', 'the mappings')
+    .option('--fds', 'the descriptors')
+    .option('--sockets', 'the descriptors that are sockets')
+    .option('--memory <address>', 'bytes of memory: ADDRESS or ADDRESS:LENGTH')
+    .option('--strings [length]', 'texts in memory, of at least 4 characters')
+    .option('--search <text>', 'where a text stands in memory')
+    .option('--all', 'everything but the bytes of memory')
+    .option('--json', 'print the result as data: docs/inspect-json.md')
     .exitOverride()
     .action(async (image, options) => (await commands()).runInspect(image, options));
   root

@@ -6,8 +6,8 @@
 import type { ImageModel } from '../image/model.ts';
 import type { ProcessParts } from '../image/processes.ts';
 import type { MappingState } from '../image/tree.ts';
+import type { PageStore } from '../pages/page-store.ts';
 import { type FileRange, fieldOf } from './core-notes.ts';
-import type { PageStore } from './page-store.ts';
 
 export interface Segment {
   readonly start: number;

@@ -3,11 +3,11 @@ import { componentName } from '../arch/x86/xstate.ts';
 import { processesOf } from '../image/processes.ts';
 import { ELF, elfAbi } from '../kernel/abi/elf.ts';
 import { structOf } from '../kernel/struct.ts';
+import type { PageStore } from '../pages/page-store.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { coreNotes, fieldOf } from './core-notes.ts';
 import { coreMemory, type Segment } from './core-segments.ts';
 import type { ExportFormat, ExportSink } from './export.ts';
-import type { PageStore } from './page-store.ts';
 
 const PAGE = 4096;
 const { structs } = elfAbi;

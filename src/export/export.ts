@@ -1,7 +1,7 @@
 /** The script of an export: read image -> plan -> write. Formats are listed in formats.ts. */
 import type { OpenedInput } from '../image/image-source.ts';
 import { processesOf } from '../image/processes.ts';
-import { type ExportedImage, openForExport } from './open-for-export.ts';
+import { type AddressedImage, openAddressed } from '../pages/addressed-image.ts';
 
 export interface ExportSink {
   readonly write: (bytes: Uint8Array) => void;
@@ -14,7 +14,7 @@ export interface ExportFormat {
   /** It holds one process, which the caller may choose. */
   readonly takesProcess: boolean;
   /** Writes the whole of it, or throws RefusedError with every reason before it has written anything. */
-  readonly write: (image: ExportedImage, sink: ExportSink, pid: number) => ExportResult;
+  readonly write: (image: AddressedImage, sink: ExportSink, pid: number) => ExportResult;
 }
 
 export interface ExportResult {
@@ -37,7 +37,7 @@ export function exportImage(
   sink: ExportSink,
   process?: number,
 ): ExportSummary {
-  const image = openForExport(opened);
+  const image = openAddressed(opened);
   try {
     const [root] = processesOf(image.model);
     const pid = process ?? root.task.pid;

@@ -4,15 +4,15 @@ import { planExport, type StreamToWrite } from '../linux-cr/from-image.ts';
 import { auxiliaryVector } from '../linux-cr/initial-stack.ts';
 import { PAGE } from '../linux-cr/layout.ts';
 import { type PageSource, writeLinuxCr } from '../linux-cr/write-stream.ts';
+import type { AddressedImage } from '../pages/addressed-image.ts';
+import type { PageStore } from '../pages/page-store.ts';
 import { RefusedError } from '../support/errors.ts';
 import type { ExportFormat } from './export.ts';
-import type { ExportedImage } from './open-for-export.ts';
-import type { PageStore } from './page-store.ts';
 
 export const linuxCrV8: ExportFormat = {
   name: 'linux-cr-v8',
   takesProcess: false,
-  write: ({ model, pages: pagesOfMemory }: ExportedImage, { write }) => {
+  write: ({ model, pages: pagesOfMemory }: AddressedImage, { write }) => {
     const pages = pagesOfMemory(model.task.memory);
     const { problems, losses, stream } = planExport(model);
     if (stream === undefined) {

@@ -1,9 +1,20 @@
-/** A save as a core file, looked at with gdb. */
+/** A save looked into: as a core file with gdb, and with inspect. */
 import { execFileSync } from 'node:child_process';
-import { readFileSync, statSync } from 'node:fs';
+import { chmodSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { compiled, has, mustRun, newFolder, quicksave, said, saveAndEnd, start } from '../support/harness.ts';
+import {
+  command,
+  compiled,
+  has,
+  mustRun,
+  newFolder,
+  quicksave,
+  run,
+  said,
+  saveAndEnd,
+  start,
+} from '../support/harness.ts';
 
 /** What gdb says to each of these commands, after what it says by itself. */
 function gdb(program: string, core: string, commands: readonly string[]): string {
@@ -79,4 +90,36 @@ test('a core file of a process that the image does not have is refused', async (
   expect(status).toBe(1);
   expect(stderr).toContain('The image has no process 1.');
   expect(stderr).toContain(`It has ${target.pid}.`);
+});
+
+test('inspect finds where threads stood, texts and bytes, from a file and from a pipe, without rights', async () => {
+  const folder = newFolder();
+  const program = compiled('post-mortem', ['-O0']);
+  const target = start(folder, program);
+  await said(target.output, 'ready');
+  const image = join(folder, 'image');
+  await saveAndEnd(target.pid, image);
+  const task = (await mustRun('inspect', image, '--task', String(target.pid))).stdout.toString();
+  expect(task.match(/^ {2}in +pause\(\), which starts again$/gm)).toHaveLength(3);
+  expect(task.match(/^ {2}at +wait_with_registers\+0x[0-9a-f]+ \(post-mortem-O0\)$/gm)).toHaveLength(3);
+  expect(task.match(/ wait_in_frame\+0x[0-9a-f]+ \(post-mortem-O0\)$/gm)?.length).toBeGreaterThanOrEqual(3);
+  expect(task.match(/ thread_main\+0x[0-9a-f]+ \(post-mortem-O0\)$/gm)?.length).toBeGreaterThanOrEqual(2);
+
+  const found = (await mustRun('inspect', image, '--search', 'in shared memory', '--json')).stdout.toString();
+  const { address } = JSON.parse(found.split('\n')[0] ?? '') as { address: string };
+  const dump = (await mustRun('inspect', image, '--memory', `${address}:9`)).stdout.toString();
+  expect(dump).toMatch(/^[0-9a-f]+ {2}69 6e 20 73 68 61 72 65 {2}64 {23}\|in shared {7}\|\n$/);
+
+  const bytes = readFileSync(image);
+  const strings = await run(['inspect', '-', '--strings', '8'], { stdin: bytes }).done;
+  expect(strings.stdout.toString()).toMatch(/^0x[0-9a-f]+ in the data of the program$/m);
+  const tree = await run(['inspect', '-'], { stdin: bytes }).done;
+  expect(tree.stdout.toString()).toMatch(new RegExp(`^ +${target.pid} +3 .* pause +\\[post-mortem-O0\\]$`, 'm'));
+
+  chmodSync(folder, 0o755);
+  chmodSync(image, 0o644);
+  const nobody = execFileSync('setpriv', ['--reuid=65534', '--clear-groups', command, 'inspect', image], {
+    encoding: 'utf8',
+  });
+  expect(nobody).toContain(program);
 });
