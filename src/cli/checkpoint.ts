@@ -73,7 +73,7 @@ export function parsePid(text: string): ReturnType<typeof asPid> {
 
 const DEFAULT_LEVEL = 1;
 
-function parseCompression(text: string | true): number | undefined {
+export function parseCompression(text: string | true): number | undefined {
   if (text === true || text === 'zstd') return DEFAULT_LEVEL;
   if (text === 'none') return undefined;
   const level = /^zstd:(\d{1,2})$/.exec(text)?.[1];

@@ -9,10 +9,11 @@ import type { ByteSource } from '../image/byte-stream.ts';
 import type { Head } from '../image/head.ts';
 import type { OpenedInput } from '../image/image-source.ts';
 import { type ImageModel, ModelBuilder } from '../image/model.ts';
-import type { ProcessModel } from '../image/process-model.ts';
+import { type ProcessParts, processesOf } from '../image/processes.ts';
 import { ImageReader } from '../image/reader.ts';
 import type { DescriptionRecord, ExitedRecord, MappingState, TaskRecord } from '../image/tree.ts';
 import { isLinuxCr } from '../linux-cr/layout.ts';
+import type { AddressedImage } from '../pages/addressed-image.ts';
 import { readLinuxCrInput } from '../pages/linux-cr-input.ts';
 import { lookAhead } from '../pages/open-image.ts';
 import { dynamicFunctions } from '../support/elf-symbols.ts';
@@ -60,9 +61,9 @@ export interface HeaderInspection {
 /** Where it stands in the tree. Images from before process trees do not say it. */
 export interface PlaceInspection {
   readonly pid: number;
-  readonly comm: string;
-  /** Its parent, where that is in the image. */
+  /** Only where the image says it. */
   readonly parent?: number;
+  readonly comm: string;
   readonly processGroup?: number;
   readonly session?: number;
 }
@@ -75,6 +76,8 @@ export interface ExitedInspection extends PlaceInspection {
 export interface ProcessInspection extends PlaceInspection {
   /** Only if a signal has stopped it. */
   readonly stopped?: true;
+  /** Its arguments, where its pages could be looked up: not from a pipe. */
+  readonly command?: readonly string[];
   readonly vdsoSha256: string;
   /** Size of the vDSO in the image, for another kernel. Missing in images of older versions. */
   readonly vdsoBytes?: number;
@@ -180,12 +183,31 @@ function oneBuffer(): { bufferFor: (chunk: { storedBytes: number }) => Uint8Arra
   };
 }
 
+/** Of an image whose pages can be looked up. */
+export function inspectAddressed(image: AddressedImage): Inspection {
+  const tally = new PageTally();
+  for (const chunk of image.chunks) tally.add(chunk);
+  return describe(image.model, tally, image, (process) => {
+    const fields = toJson(process.aspects['memoryMapFields']);
+    const start = numberAt(fields, 'argStart') ?? 0;
+    const length = (numberAt(fields, 'argEnd') ?? 0) - start;
+    if (length <= 0) return undefined;
+    const bytes = image.pages(process.memoryObject).bytes(start, Math.min(length, MAX_ARGUMENTS));
+    const words = bytes.toString().split('\0');
+    return words.at(-1) === '' ? words.slice(0, -1) : words;
+  });
+}
+
+/** More is not shown. */
+const MAX_ARGUMENTS = 128 * 1024;
+
 function describe(
   model: ImageModel,
   tally: PageTally,
   whole: { readonly imageBytes: number; readonly records: number },
+  commandOf: (process: ProcessParts) => string[] | undefined = () => undefined,
 ): Inspection {
-  const processes = model.processes.map((process) => describeProcess(process, model, tally));
+  const processes = processesOf(model).map((process) => describeProcess(process, model, tally, commandOf(process)));
   return {
     ...(model.origin === undefined ? {} : { format: model.origin.format }),
     header: describeHeader(model.head),
@@ -209,24 +231,30 @@ function describe(
   };
 }
 
-function describeProcess(process: ProcessModel, model: ImageModel, tally: PageTally): ProcessInspection {
-  const { task } = process;
+function describeProcess(
+  process: ProcessParts,
+  model: ImageModel,
+  tally: PageTally,
+  command: string[] | undefined,
+): ProcessInspection {
+  const { task, aspects, threads, descriptors } = process;
   const vdsoPlace = placeInVdso(process);
-  const pages = tally.perRange(task.memory, process.mappings);
+  const pages = tally.perRange(process.memoryObject, process.mappings);
   return {
     ...placeOf(task),
-    ...(task.stopped ? { stopped: true } : {}),
+    ...(task.stopped === undefined ? {} : { stopped: true }),
+    ...(command === undefined ? {} : { command }),
     vdsoSha256: task.vdso.sha256,
     ...(task.vdso.image === undefined ? {} : { vdsoBytes: task.vdso.image.length }),
     ...(task.addressBits === 32 ? { addressBits: 32 } : {}),
     ...(task.saver === undefined ? {} : { saver: task.saver }),
     ...localDescriptorsIn(process),
-    aspects: Object.fromEntries(Object.entries(process.aspects).map(([name, state]) => [name, toJson(state)])),
-    threads: process.threads.map((thread) => inspectThread(thread, vdsoPlace)),
+    aspects: Object.fromEntries(Object.entries(aspects).map(([name, state]) => [name, toJson(state)])),
+    threads: threads.map((thread) => inspectThread(thread, vdsoPlace)),
     mappings: process.mappings.map((mapping, index) =>
       describeMapping(mapping, pages[index] ?? { dataPages: 0, zeroPages: 0 }, model),
     ),
-    descriptors: process.files.entries.map((entry) => describeDescriptor(entry, model.descriptions.get(entry.object))),
+    descriptors: descriptors.map((entry) => describeDescriptor(entry, model.descriptions.get(entry.object))),
   };
 }
 
@@ -240,7 +268,7 @@ function placeOf({ pid, comm, parent, processGroup, session }: TaskRecord | Exit
   };
 }
 
-function placeInVdso({ task, mappings }: ProcessModel): VdsoPlace {
+function placeInVdso({ task, mappings }: ProcessParts): VdsoPlace {
   const image = Buffer.from(task.vdso.image ?? []);
   const vdso = mappings.find(({ kind, state }) => kind === 'kernel' && textAt(toJson(state), 'name') === '[vdso]');
   const functions = dynamicFunctions(image) ?? [];
@@ -254,7 +282,7 @@ function placeInVdso({ task, mappings }: ProcessModel): VdsoPlace {
   };
 }
 
-function localDescriptorsIn({ memoryContext }: ProcessModel): Pick<ProcessInspection, 'localDescriptors'> {
+function localDescriptorsIn({ memoryContext }: ProcessParts): Pick<ProcessInspection, 'localDescriptors'> {
   const sizeBytes = localDescriptorsOf(memoryContext).length;
   return sizeBytes === 0 ? {} : { localDescriptors: sizeBytes / DESCRIPTOR_SIZE };
 }
@@ -324,7 +352,7 @@ function pathOf(state: Json): { path?: string } {
   return path === undefined ? {} : { path };
 }
 
-type FileEntry = ProcessModel['files']['entries'][number];
+type FileEntry = ProcessParts['descriptors'][number];
 
 function describeDescriptor(entry: FileEntry, description: DescriptionRecord | undefined): DescriptorInspection {
   const state = toJson(description?.state);

@@ -15,6 +15,7 @@ import { mmanAbi } from '../../src/kernel/abi/mman.ts';
 import { personalityAbi } from '../../src/kernel/abi/personality.ts';
 import { pollAbi } from '../../src/kernel/abi/poll.ts';
 import { prctlAbi } from '../../src/kernel/abi/prctl.ts';
+import { procfsAbi } from '../../src/kernel/abi/procfs.ts';
 import { ptraceAbi } from '../../src/kernel/abi/ptrace.ts';
 import { resourceAbi } from '../../src/kernel/abi/resource.ts';
 import { rseqAbi } from '../../src/kernel/abi/rseq.ts';
@@ -42,6 +43,7 @@ const MODULES: Record<string, AbiModule> = {
   'personality.ts': personalityAbi,
   'poll.ts': pollAbi,
   'prctl.ts': prctlAbi,
+  'procfs.ts': procfsAbi,
   'ptrace.ts': ptraceAbi,
   'resource.ts': resourceAbi,
   'rseq.ts': rseqAbi,
