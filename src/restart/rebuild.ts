@@ -107,7 +107,8 @@ export class Rebuild {
     this.#takeDescriptors();
     this.#aspects('early');
     this.#clearAddressSpace();
-    this.#restored.make(streams);
+    const process = this.#target(new CallBatch(this.#live));
+    this.#restored.make(streams, (pid) => (pid === process.pid ? process : undefined));
     this.#receiveMappedFiles();
     takeProtectionKeys(new CallBatch(this.#live), this.#plan.protectionKeys, this.#keysOfMappings);
     makeMappings(this.#live, this.#plan.mappings, (objref) => this.#remoteFile(objref));
