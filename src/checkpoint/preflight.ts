@@ -139,8 +139,8 @@ function classifyAll(
   problems: Problem[],
 ): ClassifiedDescriptor[] {
   const targetsOf = (found: readonly Seen[]): Set<string> => new Set(found.map((one) => one.descriptor.target));
-  const pipes = seen.filter(({ descriptor }) => descriptor.kind === 'pipe');
-  const named = targetsOf([...pipes, ...seen.filter(isNameless)]);
+  const joints = seen.filter(({ descriptor }) => descriptor.kind === 'pipe' || descriptor.kind === 'socket');
+  const named = targetsOf([...joints, ...seen.filter(isNameless)]);
   const outsidersOf = outsiders.of(pids, named, targetsOf(seen.filter(isFile)));
   const siblings: DescriptorView[] = [];
   const groups = groupByDescription(seen).map((members) => {
@@ -183,7 +183,7 @@ function locksOfOthers([first, ...others]: NonEmpty<Seen>): Problem[] {
 /** All objects of one kind have the same text in their links: eventfd, epoll and others. */
 const isNameless = ({ descriptor }: Seen): boolean => descriptor.kind === 'anon_inode';
 
-/** A pipe's link tells which pipe it is; nameless objects are compared with kcmp(2). */
+/** A pipe's or socket's link tells which it is; nameless objects are compared with kcmp(2). */
 function holdersOf(one: Seen, outsidersOf: (target: string) => readonly Holder[]): readonly Holder[] {
   const holders = outsidersOf(one.descriptor.target);
   if (!isNameless(one)) return holders;

@@ -159,7 +159,7 @@ export interface DescriptorView extends DescriptorHolder {
   readonly holders: readonly DescriptorHolder[];
   /** All open file descriptions of the tree: to find the other end of something. */
   readonly siblings: readonly DescriptorView[];
-  /** Of pipes and objects without a name (anon_inode): processes outside of the saved tree that have it open too. */
+  /** Of pipes, sockets and objects without a name (anon_inode): processes outside of the saved tree that have it open too. */
   readonly outsiders: readonly Holder[];
 }
 
@@ -185,6 +185,11 @@ export interface RestoredDescriptors {
   shared<T>(key: string, make: () => T): T;
   /** One of the standard streams of the restart command. */
   standardStream(number: 0 | 1 | 2): LocalFd;
+  /**
+   * The process with this number, if it is one of those that are being restarted: for objects that remember who has made
+   * them. Its descriptors are not in place yet: what is made there is taken out again (pidfd_getfd(2)) and closed.
+   */
+  process(pid: number): RebuiltProcess | undefined;
 }
 
 /** One kind of open file description. */
@@ -208,8 +213,11 @@ export interface DescriptorKind<State> {
   readonly restore: (state: NoInfer<State>, world: RestoredDescriptors) => OwnedFd;
   /** Where {@link contentBytes} go: something that can be written whatever the descriptor's own mode is. */
   readonly contentTarget?: (state: NoInfer<State>, world: RestoredDescriptors) => OwnedFd;
-  /** Called when its content is in it: what would have been in the way of that. `own` is what {@link restore} has made. */
-  readonly settle?: (state: NoInfer<State>, own: LocalFd) => void;
+  /**
+   * Called when all objects are made and content is in them: what would have been in the way of that, or needs other objects. `own` is
+   * what {@link restore} has made.
+   */
+  readonly settle?: (state: NoInfer<State>, own: LocalFd, world: RestoredDescriptors) => void;
   /**
    * Calls inside the process, once all descriptors are in place and this one at `fd`: what belongs to the process, or refers
    * to other descriptors. Who has more to ask than fits runs the batch in between.

@@ -137,11 +137,21 @@ export class ProcessRebuild {
     this.#live.pause();
   }
 
-  /** Its memory map, complete but for the pages. */
-  buildSkeleton(): void {
+  /** Nothing is left of the program that it began as, and it is who it was. */
+  clear(): void {
     this.#takeDescriptors();
     this.#aspects('early');
     this.#clearAddressSpace();
+    this.#live.pause();
+  }
+
+  /** For objects that are made in it. */
+  get rebuilt(): RebuiltProcess {
+    return this.#target(new CallBatch(this.#live));
+  }
+
+  /** Its memory map, complete but for the pages. */
+  makeMemory(): void {
     this.#receiveMappedFiles();
     takeProtectionKeys(new CallBatch(this.#live), this.plan.protectionKeys, this.#keysOfMappings);
     makeMappings(this.#live, this.plan.mappings, (objref) => this.#remoteFile(objref));

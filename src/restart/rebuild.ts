@@ -73,8 +73,9 @@ export class Rebuild {
     for (const step of this.#plan.hierarchy.steps) this.#take(step);
     this.#endExited();
     this.#stopStopped();
-    this.#objects.make(streams);
-    for (const process of this.#processes) process.buildSkeleton();
+    for (const process of this.#processes) process.clear();
+    this.#objects.make(streams, (pid) => this.#byPid.get(pid)?.rebuilt);
+    for (const process of this.#processes) process.makeMemory();
   }
 
   #makeRoot(): void {

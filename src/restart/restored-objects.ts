@@ -15,6 +15,7 @@ export class RestoredObjects {
   readonly #objects = new Map<number, OwnedFd>();
   readonly #contentTargets = new Map<number, LocalFd>();
   #shared: ReadonlyMap<string, unknown> = new Map();
+  #world: RestoredDescriptors | undefined;
 
   constructor({ descriptions }: Pick<RestartPlan, 'descriptions'>) {
     this.#descriptions = descriptions;
@@ -34,7 +35,7 @@ export class RestoredObjects {
   }
 
   /** Makes every open file description in our own table; content can be put into them from now on. */
-  make(streams: readonly [number, number, number]): void {
+  make(streams: readonly [number, number, number], process: RestoredDescriptors['process']): void {
     const shared = new Map<string, unknown>();
     const world: RestoredDescriptors = {
       shared: <T>(key: string, make: () => T): T => {
@@ -42,7 +43,9 @@ export class RestoredObjects {
         return shared.get(key) as T;
       },
       standardStream: (number) => localFd(streams[number]),
+      process,
     };
+    this.#world = world;
     this.#shared = shared;
     for (const { objref, kind, state } of this.#descriptions) {
       this.#objects.set(objref, kind.restore(state, world));
@@ -59,7 +62,7 @@ export class RestoredObjects {
   /** When all content is in them. */
   settle(): void {
     for (const { objref, kind, state } of this.#descriptions) {
-      kind.settle?.(state, must(this.#objects.get(objref)).number);
+      kind.settle?.(state, must(this.#objects.get(objref)).number, must(this.#world));
     }
   }
 

@@ -12,6 +12,7 @@ import { ioctlAbi } from '../../src/kernel/abi/ioctl.ts';
 import { itimerAbi } from '../../src/kernel/abi/itimer.ts';
 import { membarrierAbi } from '../../src/kernel/abi/membarrier.ts';
 import { mmanAbi } from '../../src/kernel/abi/mman.ts';
+import { netlinkAbi } from '../../src/kernel/abi/netlink.ts';
 import { personalityAbi } from '../../src/kernel/abi/personality.ts';
 import { pollAbi } from '../../src/kernel/abi/poll.ts';
 import { prctlAbi } from '../../src/kernel/abi/prctl.ts';
@@ -40,6 +41,7 @@ const MODULES: Record<string, AbiModule> = {
   'itimer.ts': itimerAbi,
   'membarrier.ts': membarrierAbi,
   'mman.ts': mmanAbi,
+  'netlink.ts': netlinkAbi,
   'personality.ts': personalityAbi,
   'poll.ts': pollAbi,
   'prctl.ts': prctlAbi,
