@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { resolvedHere } from '../arch/x86/interrupted-call.ts';
 import type { XstateLayout } from '../arch/x86/xstate.ts';
+import { type Member, planHierarchy } from '../image/hierarchy.ts';
 import type { ExitedRecord, FilesRecord, MappingState, TaskRecord } from '../image/tree.ts';
 import { OPEN } from '../kernel/abi/fcntl.ts';
 import { PERSONALITY } from '../kernel/abi/personality.ts';
@@ -16,7 +17,7 @@ import type { CollectedProcess, ProcessView } from '../resources/resource.ts';
 import { wordsToKeep } from '../resources/vm-flags.ts';
 import { asTid, type LocalFd, type Pid } from '../support/brand.ts';
 import { endOfSectionHeaders } from '../support/elf-extent.ts';
-import type { Problem } from '../support/errors.ts';
+import { ImageError, type Problem } from '../support/errors.ts';
 import type { Agent } from '../tracee/agent.ts';
 import { CallBatch } from '../tracee/call-batch.ts';
 import { askForLocalDescriptors, readLocalDescriptors } from '../tracee/local-descriptors.ts';
@@ -118,6 +119,9 @@ export function collectTree(options: CollectOptions): CollectedTree {
   const pidfds = new Map(processes.map(({ frozen, pidfd }) => [frozen.pid, pidfd]));
   const described = { root, pidfdOf: (pid: Pid) => must(pidfds.get(pid)), descriptors, problems };
   const { descriptions, tables, contents } = collectDescriptors(described, objects);
+  const tasks = collected.map(({ pid }, index) => ({ pid, ...placeInTree(pid, index === 0) }));
+  const exited = options.exited.map(describeExited);
+  problems.push(...hierarchyProblems(tasks, exited));
   // What mappings show has its numbers already: it comes behind, as it came to light behind.
   collectNameless(files.nameless, described, { descriptions, contents });
   return {
@@ -125,13 +129,13 @@ export function collectTree(options: CollectOptions): CollectedTree {
       ...rest,
       task: {
         ...task,
-        ...placeInTree(pid, index === 0),
+        ...must(tasks[index]),
         ...stops.of(pid),
         ...(index === 0 && saver !== undefined ? { saver } : {}),
       },
       files: tables.get(pid) ?? { entries: [] },
     })),
-    exited: options.exited.map(describeExited),
+    exited,
     mappedFiles: files.found,
     descriptions,
     contents,
@@ -150,6 +154,20 @@ type Place = Pick<TaskRecord, 'parent' | 'processGroup' | 'session' | 'exitSigna
 function placeInTree(pid: Pid, isRoot: boolean): Place {
   const { ppid, processGroup, session, exitSignal } = readStat(pid);
   return { ...(isRoot ? {} : { parent: ppid }), processGroup, session, exitSignal };
+}
+
+/** What no order of making it leads to is better said now than at a restart. */
+function hierarchyProblems(tasks: readonly Member[], exited: readonly ExitedRecord[]): Problem[] {
+  try {
+    planHierarchy(tasks, exited);
+    return [];
+  } catch (error) {
+    if (!(error instanceof ImageError)) throw error;
+    const { code, message } = error;
+    return [
+      { code, path: ['process tree'], message, remedy: 'Save the process above that one, or end that one first.' },
+    ];
+  }
 }
 
 function describeExited(pid: Pid): ExitedRecord {

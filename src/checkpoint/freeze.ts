@@ -28,6 +28,7 @@ import { readTaskStatus } from '../procfs/status.ts';
 import { listTasks } from '../procfs/tasks.ts';
 import { type Pid, remoteAddress, type Tid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
+import { leadHome } from '../tracee/leftover.ts';
 import { readRemote } from '../tracee/remote-memory.ts';
 import { StoppedTask, TaskGoneError, waitForInterruptStop } from '../tracee/stopped-task.ts';
 import { listTree } from './process-tree.ts';
@@ -199,8 +200,10 @@ function refuseSleeper(pid: Pid, tid: Tid): never {
 
 function readStoppedTask(pid: Pid, tid: Tid): StoppedTask {
   if ((getSyscallUserDispatch(tid)?.mode ?? 0) !== 0) refuseDispatch(pid, tid);
-  const mask = getSignalMask(tid);
-  const registers = outOfRseq(pid, tid, getRegisterFile(tid));
+  const found = getRegisterFile(tid);
+  const home = leadHome(pid, tid, found);
+  const mask = home?.signalMask ?? getSignalMask(tid);
+  const registers = outOfRseq(pid, tid, home?.registers ?? found);
   const abi = callAbiOf(tid, registers);
   const mended = withoutStopInterruption(registers, () => signalWaits(pid, tid, mask), abi);
   // At once: a save that is refused, or killed, does not come to putting registers back.

@@ -2,6 +2,8 @@
  * Plan: everything that stands in the way of bringing an image back on this host, found before any process is made. Only
  * questions are asked; the result can be printed.
  */
+
+import { type Hierarchy, planHierarchy } from '../image/hierarchy.ts';
 import type { ImageModel } from '../image/model.ts';
 import { parseState } from '../image/schema.ts';
 import type { ExitedRecord } from '../image/tree.ts';
@@ -12,7 +14,6 @@ import type { DescriptorKind } from '../resources/resource.ts';
 import { asPid, type Pid, remoteFd } from '../support/brand.ts';
 import { ImageError, type Problem, RefusedError } from '../support/errors.ts';
 import { refuseOddEnd } from './exited.ts';
-import { type Hierarchy, planHierarchy } from './hierarchy.ts';
 import type { RestartHost } from './host.ts';
 import { type ProcessPlan, parse, planProcess } from './process-plan.ts';
 import { takenPids } from './taken-pids.ts';

@@ -3,7 +3,10 @@
  * Until then they die with us.
  */
 
+import { existsSync } from 'node:fs';
+import type { Step } from '../image/hierarchy.ts';
 import type { ExitedRecord } from '../image/tree.ts';
+import { PR } from '../kernel/abi/prctl.ts';
 import { PTRACE } from '../kernel/abi/ptrace.ts';
 import { KERNEL_SIGSET_SIZE, SIG_DFL, SIG_IGN, SIGNAL } from '../kernel/abi/signal.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
@@ -15,7 +18,8 @@ import { sendSignal } from '../kernel/calls/task-attributes.ts';
 import { waitForEnd } from '../kernel/calls/wait.ts';
 import { check } from '../kernel/errors.ts';
 import type { NativeMemory } from '../kernel/native-memory.ts';
-import { unlessMissing } from '../procfs/proc-file.ts';
+import { readPidMax, unlessMissing } from '../procfs/proc-file.ts';
+import { readStat } from '../procfs/stat.ts';
 import { listTasks } from '../procfs/tasks.ts';
 import { asPid, asTid, type LocalFd, type Pid } from '../support/brand.ts';
 import { CleanupStack } from '../support/cleanup-stack.ts';
@@ -24,7 +28,6 @@ import { Agent } from '../tracee/agent.ts';
 import { StoppedTask, waitForInterruptStop } from '../tracee/stopped-task.ts';
 import { ALL_SIGNALS, endBy, endWith, execute, fork, type Maker, nameTask } from './births.ts';
 import { exitStatus, killedBy } from './exited.ts';
-import type { Step } from './hierarchy.ts';
 import type { RestartPlan } from './plan.ts';
 import { ProcessRebuild, type RebuiltProcessTree } from './process-rebuild.ts';
 import { RestoredObjects } from './restored-objects.ts';
@@ -102,6 +105,7 @@ export class Rebuild {
 
   #take(step: Step): void {
     if (step.what === 'make') this.#make(step.pid, step.maker, step.asSibling);
+    else if (step.what === 'make-orphan') this.#makeOrphan(step.pid, step.maker, step.parent);
     else if (step.what === 'make-helper')
       this.#forked.set(step.pid, this.#fork(step.pid, step.maker, false, SIGNAL.SIGCHLD));
     else if (step.what === 'begin-session') this.#call(step.pid, 'begin a session', SYS.setsid);
@@ -128,6 +132,21 @@ export class Rebuild {
       rebuild.takeOver(task, stub, this.#mirror);
     } finally {
       executable.close();
+    }
+  }
+
+  /** A helper makes it and ends; then the kernel looks for the nearest subreaper. */
+  #makeOrphan(pid: number, maker: number, parent: number): void {
+    const reaper = must(this.#byPid.get(parent));
+    const helper = spareNumber(new Set(numbersIn(this.#plan)));
+    setSubreaper(reaper, true);
+    this.#forked.set(helper, this.#fork(helper, maker, false, SIGNAL.SIGCHLD));
+    this.#make(pid, helper, false);
+    endWith(must(this.#forked.get(helper)), 0);
+    this.#forked.delete(helper);
+    setSubreaper(reaper, false);
+    if (readStat(asPid(pid)).ppid !== reaper.plan.pid) {
+      throw new QuicksaveError('odd-session', `Process ${pid} did not become a child of ${parent}.`);
     }
   }
 
@@ -223,6 +242,29 @@ function setChildAction(process: ProcessRebuild, handler: number): void {
     action.bytes.writeBigUInt64LE(BigInt(handler), 0);
     batch.call('set the action of SIGCHLD', SYS.rt_sigaction, SIGNAL.SIGCHLD, action.address, 0, KERNEL_SIGSET_SIZE);
   });
+}
+
+/** While it is one, it gets the orphans among its descendants (prctl(2), PR_SET_CHILD_SUBREAPER). */
+function setSubreaper(process: ProcessRebuild, is: boolean): void {
+  process.inside((batch) => batch.call('be a subreaper for a while', SYS.prctl, PR.PR_SET_CHILD_SUBREAPER, is ? 1 : 0));
+}
+
+/** Every number that the tree will need. */
+const numbersIn = ({ processes, exited, hierarchy }: RestartPlan): number[] => [
+  ...processes.flatMap(({ threads, saver }) => [
+    ...threads.map(({ tid }) => tid),
+    ...(saver === undefined ? [] : [saver.tid]),
+  ]),
+  ...exited.map(({ pid }) => pid),
+  ...hierarchy.helpers,
+];
+
+/** A number that nobody has, for a moment: the kernel gives the highest ones last. */
+function spareNumber(taken: ReadonlySet<number>): number {
+  for (let number = readPidMax() - 1; number > 1; number--) {
+    if (!taken.has(number) && !existsSync(`/proc/${number}`)) return number;
+  }
+  throw new QuicksaveError('no-room', 'There is no free process id.', { remedy: 'End some processes first.' });
 }
 
 /** Takes these signals out of its queue. */
