@@ -4,7 +4,8 @@
  * passed: a thread that was woken in between and slept on is taken to have begun then.
  */
 import { type CallAbi, callsOf64, callsOfI386 } from '../arch/x86/call-abi.ts';
-import { hasTimeout, withRestInRegister } from '../arch/x86/timed-call.ts';
+import { isRestartedCall } from '../arch/x86/interrupted-call.ts';
+import { hasTimeout, timedCallOf, withRestInRegister } from '../arch/x86/timed-call.ts';
 import { tryOnProcessor } from '../kernel/calls/own-affinity.ts';
 import { is32BitProgram } from '../procfs/exe.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
@@ -76,7 +77,10 @@ export function noteWaits({ pid, tasks }: FrozenProcess, waits: ReadonlyMap<numb
     if (wait === undefined) continue;
     const switches = unlessMissing(() => readSched(pid, task.tid))?.voluntarySwitches;
     if (switches !== wait.voluntarySwitches + 1) continue;
-    task.waitedNs = BigInt(Math.round(Math.max(0, atMs - wait.sinceMs) / MS_PER_NS));
-    task.registers = withRestInRegister(task.registers, task.waitedNs, task.callAbi);
+    const waitedNs = BigInt(Math.round(Math.max(0, atMs - wait.sinceMs) / MS_PER_NS));
+    const { registers, callAbi } = task;
+    task.registers = withRestInRegister(registers, waitedNs, callAbi);
+    const goesOn = timedCallOf(registers, callAbi) !== undefined || isRestartedCall(registers, callAbi);
+    if (goesOn) task.waitedNs = waitedNs;
   }
 }

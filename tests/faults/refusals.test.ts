@@ -34,9 +34,7 @@ async function expectRefusal(pid: number | string, sentence: RegExp): Promise<vo
 test('a pid that nobody has is refused', () => expectRefusal(4194303, /There is no process 4194303/));
 
 test('a kernel thread is refused', async (context) => {
-  // kthreadd (kernel_thread(), rest_init() of the kernel) is 2 in the first pid namespace and in no other.
-  if (readIfThere('/proc/2/comm') !== 'kthreadd\n')
-    context.skip('not here: there is no kernel thread in this namespace');
+  if (readIfThere('/proc/2/comm') !== 'kthreadd\n') context.skip('kernel threads cannot be seen in this pid namespace');
   await expectRefusal(2, /kernel thread/);
 });
 
