@@ -61,6 +61,7 @@ module.exports = {
     layer('restart', foundations),
     layer('report', foundations),
     layer('export', foundations),
+    layer('page', ['report/page-data\\.ts$']),
     layer('library', ['checkpoint/', 'restart/', 'report/', 'image/', 'kernel/', 'support/']),
     layer('jobs', ['library/', 'procfs/', 'kernel/', 'support/']),
     layer('cli', [

@@ -54,5 +54,20 @@ if (Object.keys(entries).length > 0) {
     logLevel: 'warning',
   });
 }
+// The script and style of the report page run in a browser and stand in the page itself.
+await build({
+  entryPoints: { 'report-page': 'src/page/main.ts' },
+  outdir: 'dist',
+  bundle: true,
+  minify: true,
+  format: 'iife',
+  platform: 'browser',
+  target: 'es2020',
+  banner: {
+    js: '/* With d3-hierarchy, d3-scale, d3-selection, d3-shape: Copyright Mike Bostock, ISC license, d3js.org */',
+  },
+  logLevel: 'warning',
+});
+await build({ entryPoints: { 'report-page': 'src/page/page.css' }, outdir: 'dist', minify: true, logLevel: 'warning' });
 if (existsSync('src/index.ts')) emitTypes();
 console.log(`built ${Object.keys(entries).join(', ') || 'nothing: there is no entry point yet'}`);

@@ -15,6 +15,8 @@ const NEEDED = [
   { package: 'gzip', present: () => onPath('gzip') },
   { package: 'binutils', present: () => onPath('objdump') },
   { package: 'gdb', present: () => onPath('gdb') },
+  { package: 'chromium', present: () => onPath('chromium') },
+  { package: 'fonts-dejavu-core', present: () => existsSync('/usr/share/fonts/truetype/dejavu') },
   { package: 'procps', present: () => onPath('ps') },
 ];
 

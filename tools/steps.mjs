@@ -13,6 +13,7 @@ export const OK_STEPS = [
   { name: 'format', command: ['biome', 'format', '.'] },
   { name: 'lint', command: ['biome', 'lint', '--error-on-warnings', '.'] },
   { name: 'types', command: ['tsc', '--noEmit'] },
+  { name: 'types of the report page', command: ['tsc', '--noEmit', '-p', 'tsconfig.page.json'] },
   { name: 'layers', command: ['depcruise', '--config', '.dependency-cruiser.cjs', 'src'] },
   { name: 'unit and abi tests', command: ['vitest', 'run', '--project', 'unit'], tests: true },
 ];

@@ -8,6 +8,7 @@ export { runDiff } from './diff.ts';
 export { runExport } from './export.ts';
 export { runInspect } from './inspect.ts';
 export { failWith } from './print-error.ts';
+export { runReport } from './report.ts';
 export { runRestart } from './restart.ts';
 export { runRun } from './run.ts';
 export { runHistory, runStatus } from './status.ts';

@@ -75,6 +75,13 @@ function program(): Command {
     .exitOverride()
     .action(async (image, options) => (await commands()).runExport(image, options));
   root
+    .command('report')
+    .description('make a page to look at of an image: one HTML file that needs nothing else')
+    .argument('<image>', 'image file; - is standard input')
+    .requiredOption('-o, --output <file>', 'where the page goes; - is standard output')
+    .exitOverride()
+    .action(async (image, options) => (await commands()).runReport(image, options));
+  root
     .command('verify')
     .description('read an image and check all of it')
     .argument('<image>', 'image file; - is standard input')

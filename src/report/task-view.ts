@@ -6,7 +6,7 @@ import { isLinuxCr } from '../linux-cr/layout.ts';
 import { type AddressedImage, openAddressed } from '../pages/addressed-image.ts';
 import { lookAhead } from '../pages/open-image.ts';
 import { QuicksaveError } from '../support/errors.ts';
-import { type Inspection, inspectAddressed, inspectInput } from './inspect.ts';
+import { type Inspection, inspectAddressed, inspectInput, type ProcessInspection } from './inspect.ts';
 import type { ThreadInspection } from './inspect-thread.ts';
 import { ProcessMemory } from './process-memory.ts';
 import { Symbols } from './symbols.ts';
@@ -40,20 +40,23 @@ export function memoryOf(image: AddressedImage, pid?: number): ProcessMemory {
 
 /** An inspection of this process alone. */
 function inspectTask(image: AddressedImage, pid: number): Inspection {
-  const memory = memoryOf(image, pid);
+  memoryOf(image, pid);
   const inspection = inspectAddressed(image);
-  const symbols = new Symbols(memory);
-  const word = memory.process.task.addressBits === 32 ? 4 : 8;
+  const processes = inspection.processes.filter((process) => process.pid === pid);
+  return { ...inspection, processes: processes.map((process) => lookClosely(image, process)) };
+}
+
+/** Where its threads stood, and what is on their stacks. */
+export function lookClosely(image: AddressedImage, process: ProcessInspection): ProcessInspection {
+  const symbols = new Symbols(memoryOf(image, process.pid));
+  const word = process.addressBits === 32 ? 4 : 8;
   const closely = (thread: ThreadInspection): ThreadInspection => {
     const place = symbols.placeOf(Number(thread.registers.rip));
     const stack = symbols.returnAddresses(Number(thread.registers.rsp), word, MAX_STACK_ENTRIES);
     return { ...thread, ...(place === undefined ? {} : { place }), stack };
   };
   try {
-    const processes = inspection.processes
-      .filter((process) => process.pid === pid)
-      .map((process) => ({ ...process, threads: process.threads.map(closely) }));
-    return { ...inspection, processes };
+    return { ...process, threads: process.threads.map(closely) };
   } finally {
     symbols.close();
   }

@@ -1,0 +1,41 @@
+/** `quicksave report IMAGE --output page.html` */
+import { readFileSync } from 'node:fs';
+import { outputTo, streamOutput } from '../checkpoint/output.ts';
+import { openInput } from '../image/image-source.ts';
+import { pageOf } from '../report/page.ts';
+import { sizeText } from '../report/table.ts';
+import { openForLooking } from '../report/task-view.ts';
+import { printLine } from './print-error.ts';
+
+interface Options {
+  readonly output: string;
+}
+
+const STANDARD_OUTPUT = 1;
+
+export function runReport(source: string, { output: path }: Options): void {
+  const opened = openInput(source);
+  let page: Buffer;
+  try {
+    const image = openForLooking(opened);
+    try {
+      page = Buffer.from(pageOf(image, { script: asset('report-page.js'), style: asset('report-page.css') }));
+    } finally {
+      image.close();
+    }
+  } finally {
+    opened.close();
+  }
+  const output = path === '-' ? streamOutput(STANDARD_OUTPUT) : outputTo(path);
+  try {
+    output.write(page, 0);
+    output.commit();
+  } catch (error) {
+    output.abandon();
+    throw error;
+  }
+  if (path !== '-') printLine(`wrote ${path}: ${sizeText(page.length)}`);
+}
+
+/** Beside the bundle of the commands. */
+const asset = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8').trim();

@@ -1,0 +1,63 @@
+/** What a report page is given: the inspection of an image as JSON, and where the pages of each mapping lie. */
+
+export interface PageThread {
+  readonly tid: number;
+  readonly name?: string;
+  readonly registers: Readonly<Record<string, string>>;
+  readonly eflags: readonly string[];
+  readonly call: string;
+  readonly place?: string;
+  readonly stack: readonly { readonly at: string; readonly address: string; readonly place: string }[];
+}
+
+export interface PageMapping {
+  readonly start: string;
+  readonly end: string;
+  readonly sizeBytes: number;
+  readonly permissions: string;
+  readonly kind: string;
+  readonly shared: boolean;
+  readonly label: string;
+  readonly flags: readonly string[];
+  readonly dataPages: number;
+  readonly zeroPages: number;
+  /** Pages in the image and zero pages in each of equal parts of the mapping, by turns. */
+  readonly parts: readonly number[];
+}
+
+export interface PageDescriptor {
+  readonly fd: number;
+  readonly object: number;
+  readonly kind: string;
+  readonly label: string;
+  readonly closeOnExec: boolean;
+  readonly detail: string;
+}
+
+export interface PageProcess {
+  readonly pid: number;
+  readonly parent?: number;
+  readonly comm: string;
+  readonly command: string;
+  readonly facts: readonly (readonly [string, string])[];
+  readonly threads: readonly PageThread[];
+  readonly mappings: readonly PageMapping[];
+  readonly descriptors: readonly PageDescriptor[];
+}
+
+/** An open file description. `ends`: objects that it is the other end of or watches. */
+export interface PageObject {
+  readonly object: number;
+  readonly kind: string;
+  readonly label: string;
+  readonly outside: boolean;
+  readonly ends: readonly number[];
+}
+
+export interface PageData {
+  readonly title: string;
+  readonly facts: readonly (readonly [string, string])[];
+  readonly sizes: readonly { readonly label: string; readonly bytes: number }[];
+  readonly processes: readonly PageProcess[];
+  readonly objects: readonly PageObject[];
+}

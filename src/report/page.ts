@@ -1,0 +1,214 @@
+/**
+ * A page to look at: one HTML file with its script, style and data in it, which asks nobody for anything. Names in an image come from
+ * programs and are not trusted: they are data in the page, never markup, and a content security policy allows nothing but the page's own script.
+ */
+import { createHash } from 'node:crypto';
+import type { PageRun } from '../image/page-chunk.ts';
+import { processesOf } from '../image/processes.ts';
+import type { AddressedImage } from '../pages/addressed-image.ts';
+import { aspectLines, plain, wordsOf } from './aspect-text.ts';
+import {
+  type DescriptorInspection,
+  inspectAddressed,
+  type MappingInspection,
+  type ProcessInspection,
+} from './inspect.ts';
+import type { ThreadInspection } from './inspect-thread.ts';
+import { isList, isObject, numberAt } from './json.ts';
+import type { PageData, PageDescriptor, PageMapping, PageObject, PageProcess, PageThread } from './page-data.ts';
+import { describeSystemCall } from './system-call.ts';
+import { sizeText } from './table.ts';
+import { lookClosely } from './task-view.ts';
+
+const PAGE = 4096;
+/** So many parts of a mapping are drawn apart. */
+const MAX_PARTS = 96;
+
+export interface PageAssets {
+  readonly script: string;
+  readonly style: string;
+}
+
+export function pageOf(image: AddressedImage, { script, style }: PageAssets): string {
+  const data = dataOf(image);
+  const hash = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+  const policy = `default-src 'none'; script-src ${hash(script)}; style-src ${hash(style)}; base-uri 'none'; form-action 'none'`;
+  return [
+    '<!doctype html>',
+    '<html lang="en">',
+    '<head>',
+    '<meta charset="utf-8">',
+    `<meta http-equiv="Content-Security-Policy" content="${policy}">`,
+    '<meta name="viewport" content="width=device-width, initial-scale=1">',
+    '<title>quicksave</title>',
+    `<style>${style}</style>`,
+    '</head>',
+    '<body>',
+    `<script type="application/json" id="data">${inScript(JSON.stringify(data))}</script>`,
+    `<script>${script}</script>`,
+    '</body>',
+    '</html>',
+    '',
+  ].join('\n');
+}
+
+/** JSON in which nothing can end the element that it stands in. */
+const inScript = (json: string): string =>
+  json.replace(/[<>&\u2028\u2029]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
+function dataOf(image: AddressedImage): PageData {
+  const inspection = inspectAddressed(image);
+  const { header, sizes } = inspection;
+  const runs = new Map<number, PageRun[]>();
+  for (const chunk of image.chunks) {
+    const known = runs.get(chunk.objref) ?? [];
+    for (const run of chunk.runs) known.push(run);
+    runs.set(chunk.objref, known);
+  }
+  const memories = new Map(processesOf(image.model).map(({ task, memoryObject }) => [task.pid, memoryObject]));
+  const processes = inspection.processes.map((process) => {
+    const ownRuns = runs.get(memories.get(process.pid) ?? -1) ?? [];
+    return processOf(
+      lookClosely(image, process),
+      [...ownRuns].sort((a, b) => a.start - b.start),
+    );
+  });
+  const [root] = inspection.processes;
+  return {
+    title: `${root?.comm ?? 'image'} ${root?.pid ?? ''}`,
+    facts: [
+      ['made', `${header.createdAt} by ${header.tool}`],
+      ['kernel', `${header.kernel.release} ${header.kernel.machine}`],
+      ['processor', header.cpu.vendor],
+      ['image', `${sizeText(sizes.imageBytes)}, ${sizes.records} records`],
+      ['pages', `${sizes.pages.dataPages} with bytes, ${sizes.pages.zeroPages} of zeros`],
+    ],
+    sizes: [
+      ...sizes.memory.map(({ kind, dataPages }) => ({ label: kind, bytes: dataPages * PAGE })),
+      { label: 'content of files', bytes: sizes.content.reduce((sum, { dataPages }) => sum + dataPages * PAGE, 0) },
+      { label: 'metadata', bytes: sizes.otherBytes },
+    ].filter(({ bytes }) => bytes > 0),
+    processes,
+    objects: objectsOf(inspection.processes),
+  };
+}
+
+function processOf(process: ProcessInspection, runs: readonly PageRun[]): PageProcess {
+  const { pid, parent, comm, command } = process;
+  const facts = Object.entries(process.aspects).flatMap(([name, state]) =>
+    aspectLines(name, state).map((line, index): readonly [string, string] => [index === 0 ? wordsOf(name) : '', line]),
+  );
+  return {
+    pid,
+    ...(parent === undefined ? {} : { parent }),
+    comm,
+    command: command?.join(' ') ?? comm,
+    facts,
+    threads: process.threads.map(threadOf),
+    mappings: process.mappings.map((mapping) => mappingOf(mapping, runs, roleOf(mapping, process))),
+    descriptors: process.descriptors.map(descriptorOf),
+  };
+}
+
+function threadOf(thread: ThreadInspection): PageThread {
+  const { tid, name, registers, eflags, systemCall, place, stack = [] } = thread;
+  const call = systemCall === undefined ? 'its own code' : describeSystemCall(systemCall);
+  const named = name === undefined ? {} : { name };
+  return { tid, ...named, registers, eflags, call, ...(place === undefined ? {} : { place }), stack };
+}
+
+/** As /proc/PID/maps would say it, and stacks of threads. */
+function roleOf({ start, end, kind }: MappingInspection, { aspects, threads }: ProcessInspection): string | undefined {
+  if (kind !== 'anonymous') return undefined;
+  const isIn = (address: number | undefined): boolean =>
+    address !== undefined && Number(start) <= address && address < Number(end);
+  const fields = aspects['memoryMapFields'];
+  if (isIn(numberAt(fields, 'startBrk')) && numberAt(fields, 'startBrk') !== numberAt(fields, 'brk')) return '[heap]';
+  if (isIn(numberAt(fields, 'startStack'))) return '[stack]';
+  const owner = threads.find(({ registers }) => isIn(Number(registers.rsp)));
+  return owner === undefined ? undefined : `[stack of ${owner.tid}]`;
+}
+
+function mappingOf(mapping: MappingInspection, runs: readonly PageRun[], role: string | undefined): PageMapping {
+  const { start, end, sizeBytes, permissions, kind, flags, pages } = mapping;
+  const label = mapping.file ?? mapping.name ?? role ?? kind;
+  const shared = kind.startsWith('shared');
+  const parts = partsOf(Number(start), Number(end), runs);
+  return { start, end, sizeBytes, permissions, kind, shared, label, flags, ...pages, parts };
+}
+
+/** How many pages of each part are in the image with bytes, and how many as zeros. */
+function partsOf(start: number, end: number, runs: readonly PageRun[]): number[] {
+  const count = Math.min(MAX_PARTS, (end - start) / PAGE);
+  const partBytes = (end - start) / count;
+  const parts = new Array<number>(count * 2).fill(0);
+  for (const run of runsWithin(runs, start, end)) {
+    const last = Math.min(end, run.start + run.pages * PAGE);
+    for (let at = Math.max(start, run.start); at < last; ) {
+      const part = Math.min(count - 1, Math.floor((at - start) / partBytes));
+      // Parts need not end with a page.
+      const next = Math.max(at + 1, Math.min(last, start + (part + 1) * partBytes));
+      const index = part * 2 + (run.kind === 'zero' ? 1 : 0);
+      parts[index] = (parts[index] ?? 0) + (next - at) / PAGE;
+      at = next;
+    }
+  }
+  return parts.some((value) => value > 0) ? parts.map((value) => Math.round(value * 100) / 100) : [];
+}
+
+function runsWithin(runs: readonly PageRun[], start: number, end: number): readonly PageRun[] {
+  let [low, high] = [0, runs.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const run = runs[middle] as PageRun;
+    if (run.start + run.pages * PAGE <= start) low = middle + 1;
+    else high = middle;
+  }
+  let stop = low;
+  while ((runs[stop]?.start ?? Number.POSITIVE_INFINITY) < end) stop++;
+  return runs.slice(low, stop);
+}
+
+function descriptorOf({ fd, object, kind, closeOnExec, path, state }: DescriptorInspection): PageDescriptor {
+  return { fd, object, kind, closeOnExec, label: path ?? kind, detail: plain(state).join(' ') };
+}
+
+/** Open file descriptions, each once, and which of them belong together. */
+function objectsOf(processes: readonly ProcessInspection[]): PageObject[] {
+  const found = new Map<number, DescriptorInspection>();
+  const byNumber = new Map<string, number>();
+  for (const { pid, descriptors } of processes) {
+    for (const one of descriptors) {
+      found.set(one.object, one);
+      byNumber.set(`${pid} ${one.fd}`, one.object);
+    }
+  }
+  const endsOfPipe = (pipe: number): number[] =>
+    [...found.values()]
+      .filter(({ kind, state }) => kind === 'pipe' && numberAt(state, 'pipe') === pipe)
+      .map((one) => one.object);
+  const watched = (object: number): number[] =>
+    processes.flatMap(({ pid, descriptors }) =>
+      descriptors
+        .filter((one) => one.object === object && one.kind === 'epoll')
+        .flatMap(({ state }) => watchedNumbers(state).map((fd) => byNumber.get(`${pid} ${fd}`)))
+        .filter((one) => one !== undefined),
+    );
+  return [...found.values()].map(({ object, kind, path, state }) => {
+    const pipe = kind === 'pipe' ? numberAt(state, 'pipe') : undefined;
+    const others = pipe === undefined ? [] : endsOfPipe(pipe);
+    const ends = [...new Set([...others, ...watched(object), ...peersOf(state)])].filter((one) => one !== object);
+    return { object, kind, label: path ?? kind, outside: kind === 'external-stream', ends };
+  });
+}
+
+const watchedNumbers = (state: DescriptorInspection['state']): number[] => {
+  const entries = isObject(state) ? state['entries'] : undefined;
+  return isList(entries) ? entries.flatMap((entry) => numberAt(entry, 'watches') ?? []) : [];
+};
+
+/** Kinds that name an object at the other end do so as `peer`. */
+const peersOf = (state: DescriptorInspection['state']): number[] => {
+  const peer = numberAt(state, 'peer');
+  return peer === undefined ? [] : [peer];
+};

@@ -1,0 +1,123 @@
+/** The report page in a real browser. */
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { has, mustRun, newFolder, said, saveAndEnd, start } from '../support/harness.ts';
+
+const program = join(dirname(fileURLToPath(import.meta.url)), '..', 'programs', 'connected.py');
+const browserPath = '/usr/bin/chromium';
+const isThere = existsSync(browserPath) && has('python3');
+let browser: Browser | undefined;
+
+beforeAll(async () => {
+  if (isThere) browser = await chromium.launch({ executablePath: browserPath, args: ['--no-sandbox'] });
+});
+afterAll(async () => browser?.close());
+
+interface Opened {
+  readonly page: Page;
+  /** What the page has asked for beside itself, and what went wrong in it. */
+  readonly asked: string[];
+  readonly faults: string[];
+}
+
+async function open(path: string, colorScheme: 'light' | 'dark', width: number): Promise<Opened> {
+  if (browser === undefined) throw new Error('there is no browser');
+  const page = await browser.newPage({ colorScheme, viewport: { width, height: 900 } });
+  const asked: string[] = [];
+  const faults: string[] = [];
+  page.on('request', (request) => void asked.push(request.url()));
+  page.on('console', (message) => void faults.push(message.text()));
+  page.on('pageerror', (error) => void faults.push(error.message));
+  await page.goto(`file://${path}`);
+  return { page, asked: asked.filter((url) => url !== `file://${path}`), faults };
+}
+
+const background = (page: Page): Promise<string> => page.evaluate('getComputedStyle(document.body).backgroundColor');
+
+test('a report page draws tree, memory, descriptors and threads, asks nobody for anything, and is used by keys', async (context) => {
+  if (!isThere) context.skip('there is no chromium or no python3');
+  const folder = newFolder();
+  const target = start(folder, '/usr/bin/python3', [program]);
+  await said(target.output, 'ready');
+  const image = join(folder, 'image');
+  await saveAndEnd(target.pid, image);
+  const path = join(folder, 'page.html');
+  await mustRun('report', image, '--output', path);
+  expect(statSync(path).size).toBeLessThan(400 * 1024);
+  // A name that a program has given itself is no markup.
+  expect(readFileSync(path, 'utf8').match(/<\/script>/g)).toHaveLength(2);
+
+  const { page, asked, faults } = await open(path, 'light', 1280);
+  expect(await page.title()).toBe(`quicksave: python3 ${target.pid}`);
+  expect(await page.locator('#tree .node').count()).toBe(1);
+  const rows = page.locator('#memory tbody tr:not(.gap)');
+  expect(await rows.count()).toBeGreaterThan(20);
+  expect(await page.locator('#memory .strip rect.of-data').count()).toBeGreaterThan(0);
+  expect(await page.locator('#memory .strip rect.of-shared').count()).toBeGreaterThan(0);
+  expect(await page.locator('#memory td.name', { hasText: '[stack]' }).count()).toBe(1);
+  // Two pipes of two ends each, and the watcher of both.
+  expect(await page.locator('#graph .link.end').count()).toBe(4);
+  expect(await page.locator('#threads .registers').textContent()).toContain('rip0x');
+  expect(await page.locator('#threads option').count()).toBe(2);
+
+  // To scale: a mapping twice as long has a bar twice as wide.
+  const widths = await page.evaluate(`[...document.querySelectorAll('#memory tbody tr:not(.gap)')].map((row) => [
+    row.children[1].textContent, Number(row.querySelector('rect').getAttribute('width'))])`);
+  const byLabel = new Map(widths as [string, number][]);
+  expect((byLabel.get('16.0 MiB') ?? 0) / (byLabel.get('8.0 MiB') ?? 1)).toBeCloseTo(2, 1);
+
+  // Keys: the node of the tree, then the rows of the map.
+  await page.locator('#tree .node').focus();
+  await page.keyboard.press('Enter');
+  expect(await page.locator('#tree .node').getAttribute('aria-pressed')).toBe('true');
+  await rows.first().focus();
+  await page.keyboard.press('ArrowDown');
+  expect(await rows.nth(1).getAttribute('class')).toBe('chosen');
+  await page.locator('#graph .node.object').first().focus();
+  await page.keyboard.press(' ');
+  expect(await page.locator('#graph .link.lit').count()).toBeGreaterThan(0);
+
+  const light = await background(page);
+  await page.getByRole('button', { name: 'dark', exact: true }).click();
+  expect(await background(page)).not.toBe(light);
+  expect(asked).toEqual([]);
+  expect(faults).toEqual([]);
+
+  const tree = await open(withFamily(path, target.pid, folder), 'light', 1280);
+  expect(await tree.page.locator('#tree .node').count()).toBe(4);
+  expect(await tree.page.locator('#tree .link').count()).toBe(3);
+  await tree.page.locator('#tree .node').nth(2).click();
+  expect(await tree.page.locator('h2').nth(1).textContent()).toMatch(/^Memory of [23] child [23]$/);
+  expect(await tree.page.locator('#graph .node.process').count()).toBe(4);
+  expect(tree.faults).toEqual([]);
+
+  const narrow = await open(path, 'dark', 420);
+  expect(await background(narrow.page)).not.toBe(light);
+  expect(await narrow.page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(420);
+  expect(narrow.faults).toEqual([]);
+});
+
+/** The same page with two children of the process, one of which has a child. */
+function withFamily(path: string, pid: number, folder: string): string {
+  const html = readFileSync(path, 'utf8');
+  const [, json = ''] = /id="data">(.*)<\/script>/.exec(html) ?? [];
+  const data = JSON.parse(json) as { processes: { pid: number; parent?: number; comm: string }[] };
+  const [root] = data.processes;
+  if (root === undefined) throw new Error('the page has no process');
+  for (const [child, parent] of [
+    [2, pid],
+    [3, pid],
+    [4, 3],
+  ] as const) {
+    data.processes.push({ ...root, pid: child, parent, comm: `child ${child}` });
+  }
+  const file = join(folder, 'family.html');
+  writeFileSync(
+    file,
+    html.replace(json, () => JSON.stringify(data).replaceAll('<', '\\u003c')),
+  );
+  return file;
+}
