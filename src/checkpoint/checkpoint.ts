@@ -7,7 +7,6 @@
 import { callsOf64, callsOfI386 } from '../arch/x86/call-abi.ts';
 import { resolvedHere } from '../arch/x86/interrupted-call.ts';
 import type { ImageWriter } from '../image/writer.ts';
-import { SIGNAL } from '../kernel/abi/signal.ts';
 import { tryOpenPidfd } from '../kernel/calls/descriptors.ts';
 import { detachIfAlive } from '../kernel/calls/ptrace.ts';
 import { sendSignal } from '../kernel/calls/task-attributes.ts';
@@ -23,6 +22,7 @@ import { readMaps } from '../procfs/smaps.ts';
 import { readStatus } from '../procfs/status.ts';
 import { listTasks } from '../procfs/tasks.ts';
 import { readWaiting, type Waiting } from '../procfs/waiting.ts';
+import { ConnectionKeeper, type TcpPolicy } from '../resources/connection-keeper.ts';
 import { lookAhead } from '../resources/mapped-file.ts';
 import type { Pid } from '../support/brand.ts';
 import { CleanupStack } from '../support/cleanup-stack.ts';
@@ -52,6 +52,8 @@ export interface CheckpointRequest {
   readonly output: Output;
   /** End the target once the image is safe. */
   readonly kill: boolean;
+  /** What becomes of TCP connections. */
+  readonly tcp: TcpPolicy;
   /** zstd level; undefined: pages as they are. */
   readonly level: number | undefined;
   /** Called between chunks; may throw to give up. */
@@ -142,6 +144,7 @@ const rehearsal: Omit<CheckpointRequest, 'pid'> = {
   savesItself: false,
   output: discardingOutput,
   kill: false,
+  tcp: 'established',
   level: undefined,
   onPages: () => {
     // Nobody watches a rehearsal.
@@ -201,6 +204,7 @@ class Save {
   readonly #pidfd: OwnedFd;
   readonly #arena: NativeMemory | undefined;
   readonly #release = new CleanupStack();
+  readonly #connections: ConnectionKeeper;
   #frozenAt = 0;
   #pauseMs = 0;
 
@@ -211,6 +215,7 @@ class Save {
     this.#request = request;
     this.#prepared = prepared;
     this.#pidfd = pidfd;
+    this.#connections = new ConnectionKeeper(request.tcp, request.kill);
     this.#layout = xsaveLayout();
     this.#agentLayout = { maxCalls: 1024, maxDataBytes: 128 * 1024, blocks: 1 };
     this.#mirror = Agent.prepareMirror(this.#agentLayout);
@@ -252,6 +257,7 @@ class Save {
     this.#frozenAt = performance.now();
     const frozen = freezeProcess(pid);
     this.#release.push(() => letGo(frozen));
+    this.#release.push(() => this.#connections.close());
     if (savesItself) refuseOtherParent(pid);
     // Since the preflight it may have got a filter, which the agent's calls would meet.
     this.#prepared.refuse(pid, seccompObstacles(pid, readStatus(pid)));
@@ -270,6 +276,7 @@ class Save {
       pidfd: this.#pidfd.number,
       layout: this.#layout,
       waits: this.#prepared.waits,
+      connections: this.#connections,
       saver: savesItself ? describeSaver() : undefined,
       problems,
     };
@@ -357,7 +364,7 @@ class Save {
 
   /** Ends the target and waits for it: its parent hears of its end only when the tracer has. */
   #killTarget(frozen: FrozenProcess): void {
-    sendSignal(frozen.pid, SIGNAL.SIGKILL);
+    this.#connections.endProcesses([frozen.pid]);
     for (const task of [...frozen.tasks].reverse()) waitForEnd(task.tid);
   }
 

@@ -25,6 +25,7 @@ import { getThreadAreas, getXstate, hasIoPermissions, peekUser } from '../kernel
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { readPersonality } from '../procfs/personality.ts';
 import type { Waiting } from '../procfs/waiting.ts';
+import type { ConnectionKeeper } from '../resources/connection-keeper.ts';
 import type { MappedFile } from '../resources/mapped-file.ts';
 import { processAspects, threadAspects } from '../resources/registry.ts';
 import type { CollectedProcess, ProcessView } from '../resources/resource.ts';
@@ -93,6 +94,7 @@ export interface CollectOptions {
   readonly layout: XstateLayout;
   /** Where threads waited that were in restart_syscall(2) before they were stopped. */
   readonly waits: ReadonlyMap<number, Waiting>;
+  readonly connections: ConnectionKeeper;
   /** Us, if the process saves itself. */
   readonly saver: TaskRecord['saver'];
   /** Found on the way; the caller refuses if there are any. */
@@ -133,7 +135,13 @@ export function collectTree(options: CollectOptions): CollectedTree {
   agent.pause();
   const aspects = Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
   const mappings = describeMappings(survey.mappings, source, protectionKeys);
-  const described = { pid: frozen.pid, pidfd: options.pidfd, descriptors: survey.descriptors, problems };
+  const described = {
+    pid: frozen.pid,
+    pidfd: options.pidfd,
+    descriptors: survey.descriptors,
+    connections: options.connections,
+    problems,
+  };
   const { descriptions, table, contents } = collectDescriptors(described, objects);
   collectNameless(files.nameless, described, { descriptions, contents });
   const remarks: string[] = [];

@@ -282,6 +282,7 @@ export class Rebuild {
     this.#restoreThreads(tasks);
     this.#aspects('late');
     agent.pause();
+    this.#restored.setConnectionsGoing();
     return {
       pid: this.#plan.pid,
       tasks,
@@ -353,8 +354,8 @@ export class Rebuild {
   /** Ends whatever has been made. Nothing is left afterwards. */
   abandon(): void {
     this.#agent?.forget();
-    this.#restored.close();
     this.#cleanup.run();
+    this.#restored.abandon();
   }
 
   /** The process stands by itself now. */

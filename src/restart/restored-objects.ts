@@ -2,6 +2,7 @@
 import { FCNTL, OPEN } from '../kernel/abi/fcntl.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
+import { RestoredConnections } from '../resources/connection-keeper.ts';
 import type { RebuiltProcess, RestoredDescriptors } from '../resources/resource.ts';
 import { type LocalFd, localFd, remoteFd } from '../support/brand.ts';
 import type { Agent } from '../tracee/agent.ts';
@@ -15,6 +16,7 @@ export class RestoredObjects {
   readonly #contentTargets = new Map<number, LocalFd>();
   #shared: ReadonlyMap<string, unknown> = new Map();
   #world: RestoredDescriptors | undefined;
+  readonly #connections = new RestoredConnections();
 
   constructor(plan: RestartPlan) {
     this.#plan = plan;
@@ -40,6 +42,7 @@ export class RestoredObjects {
       },
       standardStream: (number) => localFd(streams[number]),
       process,
+      connections: this.#connections,
     };
     this.#world = world;
     this.#shared = shared;
@@ -70,6 +73,17 @@ export class RestoredObjects {
     this.close();
     this.#place(agent, arrived);
     this.#finish(agent, target);
+  }
+
+  /** Everything is in place: connections to others go on. */
+  setConnectionsGoing(): void {
+    this.#connections.setGoing();
+  }
+
+  /** Gives connections up as they are: their other ends hear nothing. */
+  abandon(): void {
+    this.close();
+    this.#connections.close();
   }
 
   close(): void {

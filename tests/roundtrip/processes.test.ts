@@ -33,6 +33,7 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'kernel-settings', keeps: 'what prctl and its relatives have set' },
   { name: 'open-files', keeps: 'open files, pipes and locks' },
   { name: 'eventfd-epoll', keeps: 'counters and interest lists' },
+  { name: 'inet-sockets', keeps: 'TCP and UDP sockets, and what is on its way' },
   { name: 'unix-sockets', keeps: 'UNIX sockets and what waits in them' },
   { name: 'calls-in-flight', keeps: 'system calls in flight' },
   { name: 'busy-threads', keeps: 'threads in mid-work' },
