@@ -2,11 +2,13 @@
  * What stands in the way of saving a process, and of bringing it back on this host: looked at from outside, while it runs.
  * Nothing in it is touched. What only the process itself can tell (its agent is not there) is taken to be no obstacle.
  */
+
 import { remoteCallSize } from '../arch/x86/machine-code.ts';
 import { duplicateFrom, tryOpenPidfd } from '../kernel/calls/descriptors.ts';
 import { timersMayChooseNumbers } from '../kernel/calls/timers.ts';
 import { noSuchProcess, unlessMissing } from '../procfs/proc-file.ts';
 import { readStatus } from '../procfs/status.ts';
+import { ConnectionKeeper } from '../resources/connection-keeper.ts';
 import { mayChoosePids, noPidChoice } from '../resources/pid-choice.ts';
 import { processAspects } from '../resources/registry.ts';
 import type { CollectedProcess, HostView, ProcessView } from '../resources/resource.ts';
@@ -198,13 +200,13 @@ function tracingProblem(pid: Pid, pidfd: LocalFd, { view }: ClassifiedDescriptor
 }
 
 function lookAtDescriptor(pidfd: LocalFd, { view, kind }: ClassifiedDescriptor, host: HostView, found: Ahead): void {
-  if (kind.plan === undefined && kind.remark === undefined) return;
+  if (kind.needsRest || (kind.plan === undefined && kind.remark === undefined)) return;
   // It will not be saved: what it would be after a restart is no question.
   if ((kind.obstacles?.(view) ?? []).length > 0) return;
   const state = unlessFailed(() => {
     const own = duplicateFrom(pidfd, view.fd, view.pid);
     try {
-      return kind.collect({ ...view, own: own.number });
+      return kind.collect({ ...view, own: own.number, connections: leftAlone });
     } finally {
       own.close();
     }
@@ -213,6 +215,9 @@ function lookAtDescriptor(pidfd: LocalFd, { view, kind }: ClassifiedDescriptor, 
   found.restartProblems.push(...(kind.plan?.(state, host, [`pid ${view.pid}`, `fd ${view.fd}`]) ?? []));
   addIfSaid(found.remarks, kind.remark?.(state, view.fd, host));
 }
+
+/** Of a running program no connection is touched. */
+const leftAlone = new ConnectionKeeper('refuse', false);
 
 function addIfSaid(remarks: string[], remark: string | undefined): void {
   if (remark !== undefined) remarks.push(remark);

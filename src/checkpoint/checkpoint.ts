@@ -103,6 +103,7 @@ const rehearsal: Omit<CheckpointRequest, 'pid'> = {
   savesItself: false,
   output: discardingOutput,
   kill: false,
+  tcp: 'established',
   level: undefined,
   onPages: () => {
     // Nobody watches a rehearsal.

@@ -5,9 +5,16 @@ import { OPEN } from '../kernel/abi/fcntl.ts';
 import { duplicateFrom, hasSignalOwner, openFile } from '../kernel/calls/descriptors.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { readFdinfo } from '../procfs/fdinfo.ts';
+import type { ConnectionKeeper } from '../resources/connection-keeper.ts';
 import { collectMappedFile, type MappedFile } from '../resources/mapped-file.ts';
 import { descriptorKinds } from '../resources/registry.ts';
-import type { DescriptorKind, DescriptorView, FileReferences, ShownFile } from '../resources/resource.ts';
+import type {
+  DescriptorKind,
+  DescriptorView,
+  FileReferences,
+  OpenDescriptor,
+  ShownFile,
+} from '../resources/resource.ts';
 import { asPid, type LocalFd, type Pid, remoteFd } from '../support/brand.ts';
 import { type Problem, QuicksaveError } from '../support/errors.ts';
 import { type ClassifiedDescriptor, statOf } from './preflight.ts';
@@ -92,6 +99,7 @@ export interface DescriptionSource {
   readonly root: Pid;
   readonly pidfdOf: (pid: Pid) => LocalFd;
   readonly descriptors: readonly ClassifiedDescriptor[];
+  readonly connections: ConnectionKeeper;
   /** Found on the way. */
   readonly problems: Problem[];
 }
@@ -104,7 +112,7 @@ export interface CollectedDescriptors {
 }
 
 export function collectDescriptors(
-  { pidfdOf, descriptors: found, problems }: DescriptionSource,
+  { pidfdOf, descriptors: found, connections, problems }: DescriptionSource,
   objects: Objects,
 ): CollectedDescriptors {
   const contents: ObjectContent[] = [];
@@ -118,7 +126,7 @@ export function collectDescriptors(
     }
     const own = duplicateFrom(pidfdOf(view.pid), view.fd, view.pid);
     problems.push(...signalObstacles(view, own.number));
-    return describe(objref, kind, view, own, contents);
+    return describe(objref, kind, { ...view, own: own.number, connections }, own, contents);
   });
   for (const { entries } of tables.values()) entries.sort((a, b) => a.fd - b.fd);
   return { descriptions, contents, tables };
@@ -128,13 +136,13 @@ export function collectDescriptors(
 function describe(
   objref: number,
   kind: DescriptorKind<unknown>,
-  view: DescriptorView,
+  open: OpenDescriptor,
   own: OwnedFd,
   contents: ObjectContent[],
 ): Description {
   let contentBytes = 0;
   try {
-    const state = kind.collect({ ...view, own: own.number });
+    const state = kind.collect(open);
     contentBytes = kind.contentBytes?.(state) ?? 0;
     return { objref, record: { kind: kind.kind, state, contentBytes } };
   } finally {
@@ -146,7 +154,7 @@ function describe(
 /** What mappings show and descriptors need not have: descriptions of the same kinds, under numbers that are none. */
 export function collectNameless(
   found: readonly NamelessFile[],
-  { root, descriptors, problems }: DescriptionSource,
+  { root, descriptors, connections, problems }: DescriptionSource,
   into: { readonly descriptions: Description[]; readonly contents: ObjectContent[] },
 ): void {
   const siblings = descriptors.map(({ view }) => view);
@@ -171,7 +179,8 @@ export function collectNameless(
       problems.push({ ...obstacle, path: [`pid ${root}`, 'mapped file', path] });
     }
     if (kind !== undefined) {
-      into.descriptions.push(describe(objref, kind, view, own, into.contents));
+      const open = { ...view, own: own.number, connections };
+      into.descriptions.push(describe(objref, kind, open, own, into.contents));
       return;
     }
     own.close();

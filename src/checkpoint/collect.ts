@@ -11,6 +11,7 @@ import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { readPersonality } from '../procfs/personality.ts';
 import { readStat } from '../procfs/stat.ts';
 import type { Waiting } from '../procfs/waiting.ts';
+import type { ConnectionKeeper } from '../resources/connection-keeper.ts';
 import type { MappedFile } from '../resources/mapped-file.ts';
 import { processAspects, threadAspects } from '../resources/registry.ts';
 import type { CollectedProcess, ProcessView } from '../resources/resource.ts';
@@ -91,6 +92,7 @@ export interface CollectOptions {
   readonly layout: XstateLayout;
   /** Where threads waited that were in restart_syscall(2) before they were stopped. */
   readonly waits: ReadonlyMap<number, Waiting>;
+  readonly connections: ConnectionKeeper;
   /** Us, if the root saves itself. */
   readonly saver: TaskRecord['saver'];
   /** Found on the way; the caller refuses if there are any. */
@@ -117,7 +119,13 @@ export function collectTree(options: CollectOptions): CollectedTree {
   const context: Context = { ...options, objects, files, remarks, stops, root };
   const collected = processes.map((one) => ({ pid: one.frozen.pid, ...collectProcess(one, context) }));
   const pidfds = new Map(processes.map(({ frozen, pidfd }) => [frozen.pid, pidfd]));
-  const described = { root, pidfdOf: (pid: Pid) => must(pidfds.get(pid)), descriptors, problems };
+  const described = {
+    root,
+    pidfdOf: (pid: Pid) => must(pidfds.get(pid)),
+    descriptors,
+    connections: options.connections,
+    problems,
+  };
   const { descriptions, tables, contents } = collectDescriptors(described, objects);
   const tasks = collected.map(({ pid }, index) => ({ pid, ...placeInTree(pid, index === 0) }));
   const exited = options.exited.map(describeExited);

@@ -1,4 +1,5 @@
 /** What a save is asked for, and what it tells. */
+import type { TcpPolicy } from '../resources/connection-keeper.ts';
 import type { Pid } from '../support/brand.ts';
 import type { Output } from './output.ts';
 
@@ -9,6 +10,8 @@ export interface CheckpointRequest {
   readonly output: Output;
   /** End the target once the image is safe. */
   readonly kill: boolean;
+  /** What becomes of TCP connections. */
+  readonly tcp: TcpPolicy;
   /** zstd level; undefined: pages as they are. */
   readonly level: number | undefined;
   /** Called between chunks; may throw to give up. */

@@ -1,7 +1,5 @@
 /** One save, from freeze to release: what it needs is made before the target stands still. */
 import type { ImageWriter } from '../image/writer.ts';
-import { SIGNAL } from '../kernel/abi/signal.ts';
-import { sendSignal } from '../kernel/calls/task-attributes.ts';
 import { waitForEnd } from '../kernel/calls/wait.ts';
 import { type XsaveLayout, xsaveLayout } from '../kernel/cpu.ts';
 import type { NativeMemory } from '../kernel/native-memory.ts';
@@ -10,6 +8,7 @@ import type { SharedState } from '../pages/shared-state.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
 import { readStatus } from '../procfs/status.ts';
 import type { Waiting } from '../procfs/waiting.ts';
+import { ConnectionKeeper } from '../resources/connection-keeper.ts';
 import type { Pid } from '../support/brand.ts';
 import { CleanupStack } from '../support/cleanup-stack.ts';
 import type { Problem } from '../support/errors.ts';
@@ -60,12 +59,14 @@ export class Save {
   readonly #mirror: NativeMemory;
   readonly #arena: NativeMemory | undefined;
   readonly #release = new CleanupStack();
+  readonly #connections: ConnectionKeeper;
   #frozenAt = 0;
   #pauseMs = 0;
 
   constructor(request: CheckpointRequest, prepared: Prepared) {
     this.#request = request;
     this.#prepared = prepared;
+    this.#connections = new ConnectionKeeper(request.tcp, request.kill);
     this.#layout = xsaveLayout();
     this.#mirror = Agent.prepareMirror(AGENT_LAYOUT);
     prepared.crew.prepareToSave();
@@ -82,7 +83,7 @@ export class Save {
       writer.end();
       stream.flush();
       output.commit();
-      if (kill) killTree(saved.frozen);
+      if (kill) this.#killTree(saved.frozen);
     } finally {
       this.#releaseTarget();
       this.#arena?.free();
@@ -111,6 +112,7 @@ export class Save {
     this.#frozenAt = performance.now();
     const frozen = freezeTree(pid, (one) => savesItself && one === process.pid);
     for (const one of frozen.processes) this.#release.push(() => letGo(one));
+    this.#release.push(() => this.#connections.close());
     const waits = new Map(timed.flatMap((found) => [...found]));
     for (const one of frozen.processes) noteWaits(one, waits, this.#frozenAt);
     if (savesItself) refuseOtherParent(pid);
@@ -135,6 +137,7 @@ export class Save {
       descriptors: survey.descriptors,
       layout: this.#layout,
       waits: this.#prepared.waits,
+      connections: this.#connections,
       saver: savesItself ? describeSaver() : undefined,
       problems,
     });
@@ -201,6 +204,14 @@ export class Save {
     return pages;
   }
 
+  /** Ends all and waits for them: a parent hears of an end only when the tracer has. */
+  #killTree({ processes }: FrozenTree): void {
+    this.#connections.endProcesses(processes.map(({ pid }) => pid));
+    for (const { tasks } of [...processes].reverse()) {
+      for (const task of [...tasks].reverse()) waitForEnd(task.tid);
+    }
+  }
+
   #releaseTarget(): void {
     if (this.#frozenAt === 0) return;
     this.#release.run();
@@ -231,14 +242,6 @@ function adoptChunks(writer: ImageWriter, state: SharedState): void {
     const end = written[index + 1]?.position ?? state.position;
     writer.noteChecksum(writer.reserve(end - position), crc);
   });
-}
-
-/** Ends all and waits for them: a parent hears of an end only when the tracer has. */
-function killTree({ processes }: FrozenTree): void {
-  for (const { pid } of processes) sendSignal(pid, SIGNAL.SIGKILL);
-  for (const { tasks } of [...processes].reverse()) {
-    for (const task of [...tasks].reverse()) waitForEnd(task.tid);
-  }
 }
 
 function must<T>(value: T | undefined): T {

@@ -3,7 +3,7 @@ import { fstatSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { checkpoint } from '../checkpoint/checkpoint.ts';
 import { outputTo, streamOutput } from '../checkpoint/output.ts';
-import type { CheckpointSummary } from '../checkpoint/request.ts';
+import type { CheckpointRequest, CheckpointSummary } from '../checkpoint/request.ts';
 import { ownParent } from '../checkpoint/saver.ts';
 import { asPid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
@@ -16,6 +16,7 @@ interface Options {
   readonly output: string;
   readonly self?: boolean;
   readonly kill?: boolean;
+  readonly tcp: string;
   readonly compress: string | true;
 }
 
@@ -29,6 +30,7 @@ export function runCheckpoint(pidText: string | undefined, options: Options): vo
   }
   const pid = pidText === undefined ? ownParent() : parsePid(pidText);
   const level = parseCompression(options.compress);
+  const tcp = parseTcp(options.tcp);
   if (options.output === '-' && isatty(STANDARD_OUTPUT)) {
     throw new UsageError('an image is not written to a terminal; give a file, or send it into a pipe.');
   }
@@ -45,7 +47,7 @@ export function runCheckpoint(pidText: string | undefined, options: Options): vo
   }
   const sentence = `The save was interrupted; process ${pid} goes on, and no image was made.`;
   const summary = interruptible(`saving ${pid}`, sentence, (onPages) =>
-    checkpoint({ pid, savesItself, output, kill: options.kill ?? false, level, onPages }),
+    checkpoint({ pid, savesItself, output, kill: options.kill ?? false, tcp, level, onPages }),
   );
   printLine(summaryLine(summary));
   for (const remark of summary.remarks) printLine(`  ${remark}`);
@@ -81,4 +83,9 @@ export function parseCompression(text: string | true): number | undefined {
     throw new UsageError(`--compress takes none, zstd or zstd:LEVEL (1 to 19), not "${text}".`);
   }
   return Number(level);
+}
+
+function parseTcp(text: string): CheckpointRequest['tcp'] {
+  if (text === 'established' || text === 'close' || text === 'refuse') return text;
+  throw new UsageError(`--tcp takes established, close or refuse, not "${text}".`);
 }

@@ -20,6 +20,11 @@ function program(): Command {
     .option('--self', 'save the process that runs this command: exit status 0 there, 3 when it has been restarted')
     .requiredOption('-o, --output <file>', 'where the image goes; - is standard output')
     .option('--kill', 'end the process once the image is safely on disk')
+    .option(
+      '--tcp <policy>',
+      'TCP connections: established (kept), close (they come back as reset) or refuse',
+      'established',
+    )
     .option('--compress [method]', 'compress pages: none, zstd or zstd:LEVEL', 'none')
     .exitOverride()
     .action(async (pid, options) => (await commands()).runCheckpoint(pid, options));

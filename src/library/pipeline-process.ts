@@ -43,6 +43,7 @@ function save({ pid, self, output, kill, level }: Extract<Order, { kind: 'checkp
     savesItself: self,
     output: target,
     kill,
+    tcp: 'established',
     level: level === 0 ? undefined : level,
     onPages,
   });

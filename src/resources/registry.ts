@@ -37,6 +37,8 @@ import { signalActions } from './process/signal-actions.ts';
 import { surroundings } from './process/surroundings.ts';
 import type { DescriptorKind, MappingKind, ProcessAspect, ThreadAspect } from './resource.ts';
 import { otherSocket } from './sockets/other-socket.ts';
+import { tcpSocket } from './sockets/tcp-socket.ts';
+import { udpSocket } from './sockets/udp-socket.ts';
 import { unixSocket } from './sockets/unix-socket.ts';
 import { memoryPolicy } from './thread/memory-policy.ts';
 import { threadName } from './thread/name.ts';
@@ -97,6 +99,8 @@ export const descriptorKinds: readonly DescriptorKind<unknown>[] = [
   externalStream,
   pipe,
   unixSocket,
+  udpSocket,
+  tcpSocket,
   otherSocket,
   eventfd,
   epoll,

@@ -17,6 +17,7 @@ import type { ProcessStatus } from '../procfs/status.ts';
 import type { LocalFd, Pid, RemoteFd, Tid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import type { CallBatch } from '../tracee/call-batch.ts';
+import type { ConnectionKeeper, RestoredConnections } from './connection-keeper.ts';
 
 /** A schema whose parsed form is `State`. */
 export type StateSchema<State> = GenericSchema<unknown, State>;
@@ -178,6 +179,8 @@ export interface DescriptorStat {
 /** The duplicate of a target's descriptor: the same open file description, in our table. */
 export interface OpenDescriptor extends DescriptorView {
   readonly own: LocalFd;
+  /** What this save does about connections to others. */
+  readonly connections: ConnectionKeeper;
 }
 
 export interface RestoredDescriptors {
@@ -190,6 +193,8 @@ export interface RestoredDescriptors {
    * them. Its descriptors are not in place yet: what is made there is taken out again (pidfd_getfd(2)) and closed.
    */
   process(pid: number): RebuiltProcess | undefined;
+  /** Those that are held silent until everything is in place. */
+  readonly connections: RestoredConnections;
 }
 
 /** One kind of open file description. */
@@ -202,6 +207,11 @@ export interface DescriptorKind<State> {
   /** Reasons why this one, although of this kind, cannot be saved. */
   readonly obstacles?: (view: DescriptorView) => Problem[];
   readonly collect: (open: OpenDescriptor) => NoInfer<State>;
+  /**
+   * Collected only while the process stands still, and planned only when it is gone, because it has itself what would be in the way: `check PID`
+   * leaves both out. Default: false.
+   */
+  readonly needsRest?: boolean;
   /** Bytes of the object itself that the image carries: they are read from and written to it by position. Default: none. */
   readonly contentBytes?: (state: NoInfer<State>) => number;
   readonly plan?: (state: NoInfer<State>, host: HostView, path: readonly string[]) => Problem[];

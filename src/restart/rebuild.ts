@@ -216,14 +216,15 @@ export class Rebuild {
       return one;
     });
     this.#objects.close();
+    this.#objects.setConnectionsGoing();
     return rebuilt;
   }
 
   /** Ends whatever has been made. Nothing is left afterwards. */
   abandon(): void {
     for (const process of this.#processes) process.forget();
-    this.#objects.close();
     this.#cleanup.run();
+    this.#objects.abandon();
   }
 
   /** The processes stand by themselves now. */

@@ -2,6 +2,7 @@
 import { FCNTL, OPEN } from '../kernel/abi/fcntl.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
+import { RestoredConnections } from '../resources/connection-keeper.ts';
 import type { RebuiltProcess, RestoredDescriptors } from '../resources/resource.ts';
 import { type LocalFd, localFd, type Pid, remoteFd } from '../support/brand.ts';
 import type { Agent } from '../tracee/agent.ts';
@@ -16,6 +17,7 @@ export class RestoredObjects {
   readonly #contentTargets = new Map<number, LocalFd>();
   #shared: ReadonlyMap<string, unknown> = new Map();
   #world: RestoredDescriptors | undefined;
+  readonly #connections = new RestoredConnections();
 
   constructor({ descriptions }: Pick<RestartPlan, 'descriptions'>) {
     this.#descriptions = descriptions;
@@ -44,6 +46,7 @@ export class RestoredObjects {
       },
       standardStream: (number) => localFd(streams[number]),
       process,
+      connections: this.#connections,
     };
     this.#world = world;
     this.#shared = shared;
@@ -82,6 +85,17 @@ export class RestoredObjects {
       if (holder !== undefined) kind.finish?.(state, process, remoteFd(holder.fd));
       batch.run();
     }
+  }
+
+  /** Everything is in place: connections to others go on. */
+  setConnectionsGoing(): void {
+    this.#connections.setGoing();
+  }
+
+  /** Gives connections up as they are: their other ends hear nothing. */
+  abandon(): void {
+    this.close();
+    this.#connections.close();
   }
 
   close(): void {

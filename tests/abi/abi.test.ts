@@ -8,11 +8,13 @@ import { errnoAbi } from '../../src/kernel/abi/errno.ts';
 import { fcntlAbi } from '../../src/kernel/abi/fcntl.ts';
 import { fsAbi } from '../../src/kernel/abi/fs.ts';
 import { futexAbi } from '../../src/kernel/abi/futex.ts';
+import { inetAbi } from '../../src/kernel/abi/inet.ts';
 import { ioctlAbi } from '../../src/kernel/abi/ioctl.ts';
 import { itimerAbi } from '../../src/kernel/abi/itimer.ts';
 import { membarrierAbi } from '../../src/kernel/abi/membarrier.ts';
 import { mmanAbi } from '../../src/kernel/abi/mman.ts';
 import { netlinkAbi } from '../../src/kernel/abi/netlink.ts';
+import { nfTablesAbi } from '../../src/kernel/abi/nf-tables.ts';
 import { personalityAbi } from '../../src/kernel/abi/personality.ts';
 import { pollAbi } from '../../src/kernel/abi/poll.ts';
 import { prctlAbi } from '../../src/kernel/abi/prctl.ts';
@@ -37,11 +39,13 @@ const MODULES: Record<string, AbiModule> = {
   'fcntl.ts': fcntlAbi,
   'fs.ts': fsAbi,
   'futex.ts': futexAbi,
+  'inet.ts': inetAbi,
   'ioctl.ts': ioctlAbi,
   'itimer.ts': itimerAbi,
   'membarrier.ts': membarrierAbi,
   'mman.ts': mmanAbi,
   'netlink.ts': netlinkAbi,
+  'nf-tables.ts': nfTablesAbi,
   'personality.ts': personalityAbi,
   'poll.ts': pollAbi,
   'prctl.ts': prctlAbi,

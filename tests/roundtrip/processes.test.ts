@@ -38,6 +38,7 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'family-tree', keeps: 'descendants that were orphaned', flags: ['-DSUBREAPER'] },
   { name: 'other-rights', keeps: 'rights that were given away' },
   { name: 'family-tree', keeps: 'a 32-bit process and its descendants', ...m32 },
+  { name: 'inet-sockets', keeps: 'TCP and UDP sockets, and what is on its way' },
   { name: 'unix-sockets', keeps: 'UNIX sockets and what waits in them' },
   { name: 'calls-in-flight', keeps: 'system calls in flight' },
   { name: 'transfers', keeps: 'transfers that wait in the middle' },

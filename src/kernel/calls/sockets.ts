@@ -92,6 +92,16 @@ export function trySocketOption(socket: LocalFd, level: number, option: number, 
   return Buffer.from(value.bytes.subarray(0, length.view.getUint32(0, true)));
 }
 
+/** {@link trySocketOption} of one that is asked with bytes of its own: the answer, 0 or a negative errno. */
+export function askSocket(socket: LocalFd, level: number, option: number, question: Uint8Array): number {
+  newCall();
+  const value = scratch(question.length);
+  value.bytes.set(question);
+  const length = scratch(4);
+  length.view.setUint32(0, question.length, true);
+  return rawSyscall(SYS.getsockopt, socket, level, option, value.address, length.address);
+}
+
 /** An option that is one int. */
 export function socketNumber(socket: LocalFd, level: number, option: number, what: string): number {
   newCall();

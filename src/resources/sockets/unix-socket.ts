@@ -17,6 +17,7 @@ export const unixSocket: DescriptorKind<UnixSocket> = {
   kind: 'unix-socket',
   schema: unixSchema,
   recognise: (view) => socketFacts(view)?.domain === SOCKET.AF_UNIX,
+  needsRest: true,
   obstacles: unixObstacles,
   collect: collectUnix,
   plan: ({ own: { name, place }, type }, _host, path) =>

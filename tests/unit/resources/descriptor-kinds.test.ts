@@ -2,6 +2,7 @@ import { appendFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { FCNTL, OPEN } from '../../../src/kernel/abi/fcntl.ts';
+import { ConnectionKeeper } from '../../../src/resources/connection-keeper.ts';
 import { checksumOfEnds } from '../../../src/resources/file-identity.ts';
 import { directory } from '../../../src/resources/files/directory.ts';
 import { epoll } from '../../../src/resources/files/epoll.ts';
@@ -23,7 +24,11 @@ const outsider = { pid: asPid(99), comm: 'less', fd: remoteFd(0) };
 const where = ['pid 4242', 'fd 5'];
 const strict = { acceptChangedFiles: false } as HostView;
 const lenient = { acceptChangedFiles: true } as HostView;
-const opened = (view: DescriptorView): OpenDescriptor => ({ ...view, own: localFd(3) });
+const opened = (view: DescriptorView): OpenDescriptor => ({
+  ...view,
+  own: localFd(3),
+  connections: new ConnectionKeeper('refuse', false),
+});
 const kindsOf = (view: DescriptorView): string[] =>
   descriptorKinds.filter((kind) => kind.recognise(view)).map(({ kind }) => kind);
 

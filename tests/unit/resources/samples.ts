@@ -135,6 +135,7 @@ export const threadStates = {
 
 const unixName = { name: Buffer.from('/run/served'), place: [] };
 const unixPlace = { directory: '/srv', file: 'of-another', mode: 0o777, uid: 0xffff_ffff, gid: 7 };
+const inet6End = Buffer.from(`0a001f90${'00'.repeat(4)}${'00'.repeat(15)}01${'00'.repeat(4)}`, 'hex');
 const ucred = { pid: 2 ** 31 - 1, uid: 0xffff_ffff, gid: 0 };
 
 export const descriptorStates = {
@@ -156,6 +157,44 @@ export const descriptorStates = {
     queue: [{ bytes: Buffer.from('waits'), sender: Buffer.alloc(108, 'x'), credentials: [ucred] }],
     buffers: { receiveBytes: 212_992, sendBytes: 0xffff_ffff, locked: 3 },
     options: [{ level: 1, option: 13, value: Buffer.from([1, 0, 0, 0, 9, 0, 0, 0]) }],
+  },
+  'udp-socket': {
+    domain: 10,
+    flags: OPEN.O_RDWR,
+    local: inet6End,
+    remote: Buffer.alloc(0),
+    waiting: 3,
+    buffers: { receiveBytes: 212_992, sendBytes: 0, locked: 0 },
+    options: [{ level: 41, option: 26, value: Buffer.from([1, 0, 0, 0]) }],
+  },
+  'tcp-socket': {
+    domain: 2,
+    flags: OPEN.O_RDWR | OPEN.O_NONBLOCK,
+    role: 'connected',
+    local: Buffer.from('02001f907f0000010000000000000000', 'hex'),
+    remote: Buffer.from('0200ffffffffffff0000000000000000', 'hex'),
+    backlog: 0,
+    waiting: 0,
+    buffers: { receiveBytes: 131_072, sendBytes: 16_384, locked: 1 },
+    options: [{ level: 6, option: 13, value: Buffer.from('reno\0\0\0\0\0\0\0\0\0\0\0\0') }],
+    stream: [
+      {
+        sendSequence: 0xffff_ffff,
+        receiveSequence: 0,
+        sendQueue: Buffer.from('unacknowledged and unsent'),
+        unsentBytes: 6,
+        receiveQueue: Buffer.from('unread'),
+        maxSegment: 65_483,
+        timestamp: 0xffff_fffe,
+        window: { snd_wl1: 1, snd_wnd: 65_536, max_window: 65_536, rcv_wnd: 65_536, rcv_wup: 0xffff_ffff },
+        usesTimestamps: true,
+        usesSack: true,
+        usesWindowScale: true,
+        sendScale: 14,
+        receiveScale: 0,
+        table: 'quicksave-0123456789abcdef',
+      },
+    ],
   },
   'other-socket': { domain: 16, type: 3, protocol: 0 },
   'regular-file': {

@@ -1,0 +1,109 @@
+/** Addresses of the internet protocols: sockaddr_in and sockaddr_in6, for people, and whether they can be had on this host. */
+import { isIPv6 } from 'node:net';
+import * as v from 'valibot';
+import { byteString } from '../../image/schema.ts';
+import { ERRNO, errnoSentence } from '../../kernel/abi/errno.ts';
+import { SOCKET } from '../../kernel/abi/socket.ts';
+import { makeSocket, setSocketNumber, tryBind, type trySetSocketOption } from '../../kernel/calls/sockets.ts';
+import type { Connection } from '../../netlink/nf-tables.ts';
+import type { Problem } from '../../support/errors.ts';
+import { restoreOptions, type SavedOption } from '../socket-options.ts';
+
+const INET_SIZE = 16;
+const INET6_SIZE = 28;
+
+/** A whole sockaddr of either family, or nothing. */
+export const endSchema = v.pipe(
+  byteString(INET6_SIZE),
+  v.check((bytes) => bytes.length === 0 || isEnd(Buffer.from(bytes)), 'must be an address of the internet protocols'),
+);
+
+function isEnd(bytes: Buffer): boolean {
+  const family = bytes.readUInt16LE(0);
+  return (
+    (family === SOCKET.AF_INET && bytes.length === INET_SIZE) ||
+    (family === SOCKET.AF_INET6 && bytes.length === INET6_SIZE)
+  );
+}
+
+export const portOf = (end: Uint8Array): number => Buffer.from(end).readUInt16BE(2);
+
+export const addressIn = (end: Uint8Array): Buffer =>
+  end.length === INET_SIZE ? Buffer.from(end.subarray(4, 8)) : Buffer.from(end.subarray(8, 24));
+
+/** No address and no port. */
+export const isUnbound = (end: Uint8Array): boolean =>
+  end.length === 0 || (portOf(end) === 0 && addressIn(end).every((byte) => byte === 0));
+
+export function endText(end: Uint8Array): string {
+  if (end.length === 0) return 'nowhere';
+  const address = addressIn(end);
+  if (address.length === 4) return `${address.join('.')}:${portOf(end)}`;
+  const groups = Array.from({ length: 8 }, (_, index) => address.readUInt16BE(index * 2).toString(16));
+  const short = groups.join(':').replace(/(^|:)0(:0)+(:|$)/, '::');
+  return `[${isIPv6(short) ? short : groups.join(':')}]:${portOf(end)}`;
+}
+
+const MAPPED = Buffer.from([...Array(10).fill(0), 0xff, 0xff]);
+
+/** As packets have it: IPv4 inside of an IPv6 socket is IPv4. */
+const inPackets = (address: Buffer): Buffer =>
+  address.length === 16 && address.subarray(0, 12).equals(MAPPED) ? address.subarray(12) : address;
+
+export const connectionOf = (local: Uint8Array, remote: Uint8Array): Connection => ({
+  localAddress: inPackets(addressIn(local)),
+  localPort: portOf(local),
+  remoteAddress: inPackets(addressIn(remote)),
+  remotePort: portOf(remote),
+});
+
+export interface BoundSocket {
+  readonly domain: number;
+  readonly type: number;
+  readonly protocol: number;
+  readonly local: Uint8Array;
+  readonly options: readonly SavedOption[];
+}
+
+const isBefore = ({ level, option }: SavedOption): boolean => level === SOCKET.SOL_SOCKET || option === V6_ONLY;
+const V6_ONLY = 26;
+
+/** Binds for an instant as the restart will, and says what is in the way. */
+export function planEnd({ domain, type, protocol, local, options }: BoundSocket, path: readonly string[]): Problem[] {
+  if (isUnbound(local)) return [];
+  const probe = makeSocket(domain, type, protocol);
+  try {
+    restoreOptions(probe.number, options.filter(isBefore));
+    if (type === SOCKET.SOCK_STREAM) setSocketNumber(probe.number, SOCKET.SOL_SOCKET, SOCKET.SO_REUSEADDR, 1);
+    const result = tryBind(probe.number, local);
+    return result === 0 ? [] : [refusal(-result, local, path)];
+  } finally {
+    probe.close();
+  }
+}
+
+function refusal(errno: number, local: Uint8Array, path: readonly string[]): Problem {
+  const text = endText(local);
+  if (errno === ERRNO.EADDRINUSE) {
+    return {
+      code: 'port-taken',
+      path,
+      message: `It is a socket bound to ${text}, and another program has that port.`,
+      remedy: 'End the other program first.',
+    };
+  }
+  if (errno === ERRNO.EADDRNOTAVAIL) {
+    return {
+      code: 'missing-address',
+      path,
+      message: `It is a socket bound to ${text}, and this host does not have that address.`,
+      remedy: 'Add the address to an interface first (ip address add).',
+    };
+  }
+  return { code: 'cannot-bind', path, message: `It is a socket bound to ${text}: ${errnoSentence(errno)}.` };
+}
+
+/** Of a socket that leaves the port to whoever connects (IP_BIND_ADDRESS_NO_PORT) too. */
+export const allowReuse = (socket: Parameters<typeof trySetSocketOption>[0]): void => {
+  setSocketNumber(socket, SOCKET.SOL_SOCKET, SOCKET.SO_REUSEADDR, 1);
+};

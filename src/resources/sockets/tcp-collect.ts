@@ -1,0 +1,152 @@
+/** Collecting a TCP socket, and what stands in the way of that. */
+import { OPEN } from '../../kernel/abi/fcntl.ts';
+import { TCP, TCP_STATE } from '../../kernel/abi/inet.ts';
+import { SOCKET } from '../../kernel/abi/socket.ts';
+import { hasUrgentByte, nameOfSocket, tryPeerNameOf, trySocketOption } from '../../kernel/calls/sockets.ts';
+import { mayRepair, readTcpStream } from '../../kernel/calls/tcp-repair.ts';
+import { listInetSockets } from '../../netlink/inet-sockets.ts';
+import type { Connection } from '../../netlink/nf-tables.ts';
+import type { LocalFd } from '../../support/brand.ts';
+import { type Problem, QuicksaveError } from '../../support/errors.ts';
+import { heldOutside } from '../held-outside.ts';
+import type { DescriptorView, OpenDescriptor } from '../resource.ts';
+import { collectBuffers, collectOptions } from '../socket-options.ts';
+import { lookThrough } from './facts.ts';
+import { connectionOf, endText } from './inet-names.ts';
+import { inetObstacles, inetProblem } from './inet-obstacles.ts';
+import { tcpBeginningOptions, tcpOptions } from './inet-options.ts';
+import type { SavedStream, TcpSocket } from './tcp-state.ts';
+
+const INFO_SIZE = 64;
+
+interface TcpInfo {
+  readonly state: number;
+  /** TCPI_OPT_… */
+  readonly options: number;
+  readonly sendScale: number;
+  readonly receiveScale: number;
+  /** Of a listener: how many wait, and its backlog. */
+  readonly waiting: number;
+  readonly backlog: number;
+}
+
+/** The first bytes of struct tcp_info (linux/tcp.h), which never move. */
+function tcpInfoOf(own: LocalFd): TcpInfo {
+  const info = trySocketOption(own, SOCKET.IPPROTO_TCP, TCP.TCP_INFO, INFO_SIZE);
+  if (info === undefined) throw new QuicksaveError('tcp-info', 'The kernel does not tell the state of a TCP socket.');
+  const scales = info.readUInt8(6);
+  return {
+    state: info.readUInt8(0),
+    options: info.readUInt8(5),
+    sendScale: scales & 15,
+    receiveScale: scales >> 4,
+    waiting: info.readUInt32LE(24),
+    backlog: info.readUInt32LE(28),
+  };
+}
+
+const STATE_NAMES = new Map<number, string>(Object.entries(TCP_STATE).map(([name, state]) => [state, name]));
+const isSavable = (state: number): boolean =>
+  state === TCP_STATE.ESTABLISHED || state === TCP_STATE.LISTEN || state === TCP_STATE.CLOSE;
+
+export function tcpObstacles(view: DescriptorView): Problem[] {
+  const seen = lookThrough(view, (own) => ({
+    info: tcpInfoOf(own),
+    urgent: hasUrgentByte(own),
+    layer: trySocketOption(own, SOCKET.IPPROTO_TCP, TCP.TCP_ULP, 16)?.toString('latin1').replaceAll('\0', '') ?? '',
+  }));
+  if (seen === undefined) return [];
+  const found = [...heldOutside(view, 'a socket'), ...inetObstacles(view)];
+  const { info, urgent, layer } = seen;
+  if (!isSavable(info.state)) found.push(inBetween(view, info.state));
+  if (urgent) found.push(inetProblem(view, 'urgent-byte', 'It has an out-of-band byte to be read'));
+  if (layer !== '')
+    found.push(inetProblem(view, 'tcp-layer', `Its connection has the kernel's ${layer} on it (TCP_ULP)`));
+  return found;
+}
+
+const inBetween = (view: DescriptorView, state: number): Problem =>
+  inetProblem(
+    view,
+    'tcp-state',
+    `It is a TCP connection that is just beginning or ending (${STATE_NAMES.get(state) ?? state})`,
+    'Try again when the connection stands, or the program has closed it.',
+  );
+
+export function collectTcp(open: OpenDescriptor): TcpSocket {
+  const { own } = open;
+  const info = tcpInfoOf(own);
+  const isListening = info.state === TCP_STATE.LISTEN;
+  const isConnected = info.state === TCP_STATE.ESTABLISHED;
+  const local = nameOfSocket(own);
+  const remote = tryPeerNameOf(own) ?? Buffer.alloc(0);
+  if (isListening) refuseWaiting(open, info.waiting, local);
+  const isCut = isConnected && open.connections.policy === 'close';
+  const options = collectOptions(own, isConnected ? tcpOptions : tcpBeginningOptions);
+  return {
+    domain: local.readUInt16LE(0) === SOCKET.AF_INET ? SOCKET.AF_INET : SOCKET.AF_INET6,
+    flags: (open.info.flags & ~OPEN.O_CLOEXEC) >>> 0,
+    role: isListening ? 'listening' : !isConnected ? 'closed' : isCut ? 'cut' : 'connected',
+    local,
+    remote,
+    backlog: isListening ? info.backlog : 0,
+    waiting: isListening ? info.waiting : 0,
+    buffers: collectBuffers(own),
+    options,
+    stream: isConnected && !isCut ? [streamOf(open, info, { local, remote })] : [],
+  };
+}
+
+/** Their clients would be reset with the listener's end. */
+function refuseWaiting({ pid, fd, connections }: OpenDescriptor, waiting: number, local: Buffer): void {
+  if (waiting === 0 || !connections.ends || connections.policy === 'close') return;
+  throw new QuicksaveError(
+    'pending-connection',
+    `Descriptor ${fd} of process ${pid} listens on ${endText(local)}, and ${waiting === 1 ? 'a connection waits' : `${waiting} connections wait`} in it to be accepted, which would be lost.`,
+    { remedy: 'Try again when the program has accepted them, or give --tcp close.' },
+  );
+}
+
+function streamOf(open: OpenDescriptor, info: TcpInfo, ends: { local: Buffer; remote: Buffer }): SavedStream {
+  const { connections, own, pid, fd } = open;
+  const where = `Descriptor ${fd} of process ${pid} is connected from ${endText(ends.local)} to ${endText(ends.remote)}`;
+  if (connections.policy === 'refuse') {
+    throw new QuicksaveError('tcp-connection', `${where}.`, {
+      remedy: 'Close the connection first, or give --tcp established or --tcp close.',
+    });
+  }
+  if (!mayRepair()) {
+    throw new QuicksaveError('not-enough-rights', `${where}, which only who administers the network may save.`, {
+      remedy: 'Run quicksave as root, or give it CAP_NET_ADMIN; or give --tcp close.',
+    });
+  }
+  connections.hold(() => connectionsOf(open));
+  connections.silence(own);
+  return {
+    ...readTcpStream(own),
+    usesTimestamps: (info.options & TCP.TCPI_OPT_TIMESTAMPS) !== 0,
+    usesSack: (info.options & TCP.TCPI_OPT_SACK) !== 0,
+    usesWindowScale: (info.options & TCP.TCPI_OPT_WSCALE) !== 0,
+    sendScale: info.sendScale,
+    receiveScale: info.receiveScale,
+    table: connections.table,
+  };
+}
+
+/** All connections that are saved together. */
+function connectionsOf({ siblings }: DescriptorView): Connection[] {
+  const inodes = new Set(siblings.map(({ stat }) => Number(stat.inode)));
+  const entries = [SOCKET.AF_INET, SOCKET.AF_INET6].flatMap((family) => listInetSockets(family, SOCKET.IPPROTO_TCP));
+  return entries
+    .filter(({ inode, state }) => state === TCP_STATE.ESTABLISHED && inodes.has(inode))
+    .map(({ local, remote }) => connectionOf(asEnd(local), asEnd(remote)));
+}
+
+function asEnd({ address, port }: { address: Buffer; port: number }): Buffer {
+  const isV4 = address.length === 4;
+  const end = Buffer.alloc(isV4 ? 16 : 28);
+  end.writeUInt16LE(isV4 ? SOCKET.AF_INET : SOCKET.AF_INET6, 0);
+  end.writeUInt16BE(port, 2);
+  end.set(address, isV4 ? 4 : 8);
+  return end;
+}

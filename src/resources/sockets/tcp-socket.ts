@@ -1,0 +1,135 @@
+/**
+ * A TCP socket: tcp(7). A connection is read and made again in repair mode (Linux 3.5, TCP_REPAIR_WINDOW 4.8; CAP_NET_ADMIN), while all of its
+ * packets are dropped (nf_tables): its sequence numbers, both queues, the window, and what the ends have agreed on. It comes back
+ * whether the other end is saved too or goes on elsewhere. Refused: connections that are beginning or ending, an out-of-band byte, a layer on top
+ * (TLS in the kernel). Lost: round trip times, congestion window, packets out of order (they are sent again).
+ */
+import { FCNTL } from '../../kernel/abi/fcntl.ts';
+import { TCP } from '../../kernel/abi/inet.ts';
+import { SOCKET } from '../../kernel/abi/socket.ts';
+import { fcntl } from '../../kernel/calls/descriptors.ts';
+import {
+  acceptFrom,
+  bindSocket,
+  connectSocket,
+  listenOn,
+  makeSocket,
+  nameOfSocket,
+  setSocketOption,
+} from '../../kernel/calls/sockets.ts';
+import { connectRepaired, makeForRepair, mayRepair } from '../../kernel/calls/tcp-repair.ts';
+import type { OwnedFd } from '../../kernel/owned-fd.ts';
+import type { DescriptorKind, RestoredDescriptors } from '../resource.ts';
+import { int32, restoreBuffers, restoreOptions, type SavedOption, widenBuffers } from '../socket-options.ts';
+import { STATUS_FLAGS } from '../status-flags.ts';
+import { socketFacts } from './facts.ts';
+import { allowReuse, connectionOf, endText, isUnbound, planEnd } from './inet-names.ts';
+import { collectTcp, tcpObstacles } from './tcp-collect.ts';
+import { type TcpSocket, tcpSchema } from './tcp-state.ts';
+
+export const tcpSocket: DescriptorKind<TcpSocket> = {
+  kind: 'tcp-socket',
+  schema: tcpSchema,
+  recognise: (view) => {
+    const facts = socketFacts(view);
+    const isInet = facts?.domain === SOCKET.AF_INET || facts?.domain === SOCKET.AF_INET6;
+    return isInet && facts?.protocol === SOCKET.IPPROTO_TCP;
+  },
+  needsRest: true,
+  obstacles: tcpObstacles,
+  collect: collectTcp,
+  plan: (state, _host, path) => {
+    const needsRights = state.role === 'connected' && !mayRepair();
+    const rights = {
+      code: 'not-enough-rights',
+      path,
+      message: 'It is a TCP connection, which only who administers the network may bring back.',
+      remedy: 'Restart it as root, or give quicksave CAP_NET_ADMIN.',
+    };
+    return [
+      ...planEnd({ ...state, type: SOCKET.SOCK_STREAM, protocol: SOCKET.IPPROTO_TCP }, path),
+      ...(needsRights ? [rights] : []),
+    ];
+  },
+  restore: (state, world) => {
+    const made = make(state, world);
+    fcntl(made.number, FCNTL.F_SETFL, state.flags & STATUS_FLAGS, 'set the flags of a socket');
+    return made;
+  },
+  remark: ({ role, waiting, local, remote }, fd) => {
+    if (role === 'cut')
+      return `descriptor ${fd} was connected to ${endText(remote)}: it comes back as a connection that was reset`;
+    if (waiting === 0) return undefined;
+    const what = waiting === 1 ? 'a connection' : `${waiting} connections`;
+    return `descriptor ${fd} (listening on ${endText(local)}) had ${what} to be accepted: they are not in the image`;
+  },
+};
+
+function make(state: TcpSocket, world: RestoredDescriptors): OwnedFd {
+  switch (state.role) {
+    case 'connected':
+      return makeConnection(state, world);
+    case 'cut':
+      return makeCut(state);
+    default:
+      return makeUnconnected(state);
+  }
+}
+
+const REUSE = { level: SOCKET.SOL_SOCKET, option: SOCKET.SO_REUSEADDR };
+const reuseOf = ({ options }: TcpSocket): number => {
+  const value = options.find(({ level, option }) => level === REUSE.level && option === REUSE.option)?.value;
+  return value === undefined ? 0 : Buffer.from(value).readInt32LE(0);
+};
+
+function makeUnconnected(state: TcpSocket): OwnedFd {
+  const made = makeSocket(state.domain, SOCKET.SOCK_STREAM, SOCKET.IPPROTO_TCP);
+  restoreOptions(made.number, state.options, [REUSE]);
+  restoreBuffers(made.number, state.buffers);
+  // Connections of the same port may be there already, or still be on their way out.
+  allowReuse(made.number);
+  if (!isUnbound(state.local)) bindSocket(made.number, state.local, `bind a socket to ${endText(state.local)}`);
+  setSocketOption(made.number, REUSE.level, REUSE.option, int32(reuseOf(state)));
+  if (state.role === 'listening') listenOn(made.number, state.backlog);
+  return made;
+}
+
+function makeConnection(state: TcpSocket, world: RestoredDescriptors): OwnedFd {
+  const [stream] = state.stream;
+  if (stream === undefined) throw new Error('the schema has let a connection without a stream through');
+  world.connections.hold(connectionOf(state.local, state.remote), stream.table);
+  const made = makeForRepair(state.domain);
+  restoreOptions(made.number, state.options, [REUSE, CORK]);
+  restoreBuffers(made.number, state.buffers);
+  const room = 4 * (stream.sendQueue.length + stream.receiveQueue.length) + ROOM;
+  connectRepaired(made.number, state, stream, stream, () => widenBuffers(made.number, room));
+  restoreOptions(made.number, state.options.filter(isCork));
+  restoreBuffers(made.number, state.buffers);
+  const unsent = stream.sendQueue.subarray(stream.sendQueue.length - stream.unsentBytes);
+  const { sendBytes, locked } = state.buffers;
+  world.connections.add(made.number, { unsent, reuseAddress: reuseOf(state), sendBytes, locked });
+  return made;
+}
+
+const CORK = { level: SOCKET.IPPROTO_TCP, option: TCP.TCP_CORK };
+const isCork = ({ level, option }: SavedOption): boolean => level === CORK.level && option === CORK.option;
+const ROOM = 1 << 20;
+
+/** A connection on loopback that its other end has reset: the next call says ECONNRESET. */
+function makeCut(state: TcpSocket): OwnedFd {
+  const listener = makeSocket(SOCKET.AF_INET, SOCKET.SOCK_STREAM, SOCKET.IPPROTO_TCP);
+  const made = makeSocket(SOCKET.AF_INET, SOCKET.SOCK_STREAM, SOCKET.IPPROTO_TCP);
+  try {
+    const loopback = Buffer.from([2, 0, 0, 0, 127, 0, 0, 1, ...Array(8).fill(0)]);
+    bindSocket(listener.number, loopback, 'make a connection of our own');
+    listenOn(listener.number, 1);
+    connectSocket(made.number, nameOfSocket(listener.number), 'make a connection of our own');
+    const other = acceptFrom(listener.number);
+    setSocketOption(other.number, SOCKET.SOL_SOCKET, SOCKET.SO_LINGER, Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]));
+    other.close();
+  } finally {
+    listener.close();
+  }
+  restoreOptions(made.number, state.options, [REUSE]);
+  return made;
+}

@@ -1,0 +1,57 @@
+/** A TCP socket as the image has it. */
+import * as v from 'valibot';
+import { boundedArray, boundedString, byteString, integerBetween, u32 } from '../../image/schema.ts';
+import { SOCKET } from '../../kernel/abi/socket.ts';
+import { isTableName } from '../connection-keeper.ts';
+import { buffersSchema, optionsSchema } from '../socket-options.ts';
+import { endSchema } from './inet-names.ts';
+import { tcpBeginningOptions } from './inet-options.ts';
+
+const MAX_QUEUE_BYTES = 1 << 30;
+/** RFC 7323. */
+const MAX_SCALE = 14;
+
+const streamSchema = v.pipe(
+  v.strictObject({
+    sendSequence: u32,
+    receiveSequence: u32,
+    sendQueue: byteString(MAX_QUEUE_BYTES),
+    unsentBytes: u32,
+    receiveQueue: byteString(MAX_QUEUE_BYTES),
+    maxSegment: u32,
+    timestamp: u32,
+    window: v.strictObject({ snd_wl1: u32, snd_wnd: u32, max_window: u32, rcv_wnd: u32, rcv_wup: u32 }),
+    usesTimestamps: v.boolean(),
+    usesSack: v.boolean(),
+    usesWindowScale: v.boolean(),
+    sendScale: integerBetween(0, MAX_SCALE),
+    receiveScale: integerBetween(0, MAX_SCALE),
+    /** The table of nf_tables that holds the connection silent, if the program was ended by the save. */
+    table: v.pipe(boundedString(64), v.check(isTableName, 'must be the name of a table of ours')),
+  }),
+  v.check(({ sendQueue, unsentBytes }) => unsentBytes <= sendQueue.length, 'must not have more unsent than queued'),
+);
+export type SavedStream = v.InferOutput<typeof streamSchema>;
+
+export const tcpSchema = v.pipe(
+  v.strictObject({
+    domain: v.picklist([SOCKET.AF_INET, SOCKET.AF_INET6]),
+    flags: u32,
+    /** `closed`: neither connected nor listening. `cut`: it was connected, and comes back as if the other end had reset it. */
+    role: v.picklist(['closed', 'listening', 'connected', 'cut']),
+    /** Whole sockaddrs; empty where there is none. */
+    local: endSchema,
+    remote: endSchema,
+    backlog: u32,
+    /** How many connections waited in it to be accepted. */
+    waiting: u32,
+    buffers: buffersSchema,
+    options: optionsSchema(tcpBeginningOptions),
+    stream: boundedArray(streamSchema, 1),
+  }),
+  v.check(
+    ({ role, stream }) => (role === 'connected') === (stream.length === 1),
+    'must have a stream if it is connected',
+  ),
+);
+export type TcpSocket = v.InferOutput<typeof tcpSchema>;

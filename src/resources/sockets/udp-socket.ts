@@ -1,0 +1,113 @@
+/**
+ * A UDP socket: udp(7). Addresses from getsockname(2) and getpeername(2), options from getsockopt(2). Lost: datagrams that wait in it, as UDP
+ * may lose them on the way; the summary says how many. An error that waits (ICMP) is lost too, and what UDP_CORK holds back is refused.
+ */
+import * as v from 'valibot';
+import { u32 } from '../../image/schema.ts';
+import { FCNTL, OPEN } from '../../kernel/abi/fcntl.ts';
+import { SOCKET } from '../../kernel/abi/socket.ts';
+import { bytesQueued, fcntl } from '../../kernel/calls/descriptors.ts';
+import { peekMessages } from '../../kernel/calls/socket-queues.ts';
+import {
+  bindSocket,
+  connectSocket,
+  hasPendingError,
+  makeSocket,
+  nameOfSocket,
+  tryPeerNameOf,
+} from '../../kernel/calls/sockets.ts';
+import type { LocalFd } from '../../support/brand.ts';
+import { heldOutside } from '../held-outside.ts';
+import type { DescriptorKind } from '../resource.ts';
+import {
+  buffersSchema,
+  collectBuffers,
+  collectOptions,
+  optionsSchema,
+  restoreBuffers,
+  restoreOptions,
+} from '../socket-options.ts';
+import { STATUS_FLAGS } from '../status-flags.ts';
+import { lookThrough, socketFacts } from './facts.ts';
+import { endSchema, endText, isUnbound, planEnd } from './inet-names.ts';
+import { inetObstacles, membershipObstacles } from './inet-obstacles.ts';
+import { udpOptions } from './inet-options.ts';
+
+const schema = v.strictObject({
+  domain: v.picklist([SOCKET.AF_INET, SOCKET.AF_INET6]),
+  flags: u32,
+  /** A whole sockaddr; empty where it has none. */
+  local: endSchema,
+  remote: endSchema,
+  /** How many datagrams waited in it. */
+  waiting: u32,
+  buffers: buffersSchema,
+  options: optionsSchema(udpOptions),
+});
+type UdpSocket = v.InferOutput<typeof schema>;
+
+export const udpSocket: DescriptorKind<UdpSocket> = {
+  kind: 'udp-socket',
+  schema,
+  recognise: (view) => {
+    const facts = socketFacts(view);
+    return facts !== undefined && isInet(facts.domain) && facts.protocol === SOCKET.IPPROTO_UDP;
+  },
+  needsRest: true,
+  obstacles: (view) => [
+    ...heldOutside(view, 'a socket'),
+    ...inetObstacles(view),
+    ...membershipObstacles(view),
+    ...(lookThrough(view, isCorked)
+      ? [
+          {
+            code: 'corked-datagram',
+            path: [`pid ${view.pid}`, `fd ${view.fd}`, view.descriptor.target],
+            message: 'A datagram is being put together in it (UDP_CORK, MSG_MORE), which cannot be saved.',
+            remedy: 'Save it when the program has sent the datagram.',
+          },
+        ]
+      : []),
+  ],
+  collect: ({ own, info }) => ({
+    domain: domainOf(nameOfSocket(own)),
+    flags: (info.flags & ~OPEN.O_CLOEXEC) >>> 0,
+    local: nameOfSocket(own),
+    remote: tryPeerNameOf(own) ?? Buffer.alloc(0),
+    waiting: hasPendingError(own) ? 0 : peekMessages(own, false).length,
+    buffers: collectBuffers(own),
+    options: collectOptions(own, udpOptions),
+  }),
+  plan: ({ domain, local, options }, _host, path) =>
+    planEnd({ domain, type: SOCKET.SOCK_DGRAM, protocol: SOCKET.IPPROTO_UDP, local, options }, path),
+  restore: ({ domain, flags, local, remote, buffers, options }) => {
+    const made = makeSocket(domain, SOCKET.SOCK_DGRAM, SOCKET.IPPROTO_UDP);
+    restoreOptions(made.number, options);
+    if (!isUnbound(local)) bindSocket(made.number, local, `bind a socket to ${endText(local)}`);
+    if (remote.length > 0) connectSocket(made.number, remote, `connect a socket to ${endText(remote)}`);
+    restoreBuffers(made.number, buffers);
+    fcntl(made.number, FCNTL.F_SETFL, flags & STATUS_FLAGS, 'set the flags of a socket');
+    return made;
+  },
+  remark: ({ waiting, local }, fd) =>
+    waiting === 0
+      ? undefined
+      : `descriptor ${fd} (UDP ${endText(local)}) had ${waiting === 1 ? 'a datagram' : `${waiting} datagrams`} to be received: they are not in the image`,
+};
+
+const isInet = (domain: number): boolean => domain === SOCKET.AF_INET || domain === SOCKET.AF_INET6;
+
+const domainOf = (address: Buffer): 2 | 10 =>
+  address.readUInt16LE(0) === SOCKET.AF_INET ? SOCKET.AF_INET : SOCKET.AF_INET6;
+
+/** Bytes on their way out of it count too, for some microseconds. */
+function isCorked(own: LocalFd): boolean {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    if (bytesQueued(own, SOCKET.SIOCOUTQ) === 0) return false;
+    Atomics.wait(nothing, 0, 0, 1);
+  }
+  return true;
+}
+
+const ATTEMPTS = 5;
+const nothing = new Int32Array(new SharedArrayBuffer(4));

@@ -1,0 +1,220 @@
+/* Sockets of the internet protocols with both ends here: tcp(7), udp(7), over IPv4 and IPv6. */
+#include "self-check.h"
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+struct pair {
+  int client, server;
+};
+
+union end {
+  struct sockaddr any;
+  struct sockaddr_in v4;
+  struct sockaddr_in6 v6;
+};
+
+static socklen_t loopback(int family, union end *end, int port) {
+  memset(end, 0, sizeof *end);
+  end->any.sa_family = (sa_family_t)family;
+  if (family == AF_INET) {
+    end->v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    end->v4.sin_port = htons((uint16_t)port);
+    return sizeof end->v4;
+  }
+  end->v6.sin6_addr = in6addr_loopback;
+  end->v6.sin6_port = htons((uint16_t)port);
+  return sizeof end->v6;
+}
+
+static int port_of(int fd) {
+  union end end;
+  socklen_t length = sizeof end;
+  CHECK(getsockname(fd, &end.any, &length) == 0, "getsockname: errno %d", errno);
+  return ntohs(end.any.sa_family == AF_INET ? end.v4.sin_port : end.v6.sin6_port);
+}
+
+static int peer_port_of(int fd) {
+  union end end;
+  socklen_t length = sizeof end;
+  CHECK(getpeername(fd, &end.any, &length) == 0, "getpeername of %d: errno %d", fd, errno);
+  return ntohs(end.any.sa_family == AF_INET ? end.v4.sin_port : end.v6.sin6_port);
+}
+
+static int option(int fd, int level, int name) {
+  int value = -2;
+  socklen_t length = sizeof value;
+  CHECK(getsockopt(fd, level, name, &value, &length) == 0, "getsockopt %d, %d: errno %d", level, name, errno);
+  return value;
+}
+
+static void set(int fd, int level, int name, int value) {
+  CHECK(setsockopt(fd, level, name, &value, sizeof value) == 0, "setsockopt %d, %d: errno %d", level, name, errno);
+}
+
+static int listener(int family) {
+  union end end;
+  socklen_t length = loopback(family, &end, 0);
+  int fd = socket(family, SOCK_STREAM, 0);
+  CHECK(bind(fd, &end.any, length) == 0 && listen(fd, 9) == 0, "listen: errno %d", errno);
+  return fd;
+}
+
+static struct pair new_pair(int family, int from) {
+  union end end;
+  socklen_t length = loopback(family, &end, port_of(from));
+  struct pair made = {socket(family, SOCK_STREAM, 0), -1};
+  CHECK(connect(made.client, &end.any, length) == 0, "connect: errno %d", errno);
+  made.server = accept(from, NULL, NULL);
+  CHECK(made.server >= 0, "accept: errno %d", errno);
+  return made;
+}
+
+static void put(int fd, const char *text, size_t length) {
+  ssize_t sent = send(fd, text, length, MSG_NOSIGNAL);
+  CHECK(sent == (ssize_t)length, "send of %zu to %d: %zd, errno %d", length, fd, sent, errno);
+}
+
+/* What was sent is on its way for some moments. */
+static void wait_readable(int fd) {
+  struct pollfd look = {fd, POLLIN, 0};
+  CHECK(poll(&look, 1, 20000) == 1, "nothing comes to %d", fd);
+}
+
+static void expect(int fd, const char *text, size_t length) {
+  char got[4096];
+  for (size_t done = 0; done < length;) {
+    wait_readable(fd);
+    ssize_t received = recv(fd, got, length - done < sizeof got ? length - done : sizeof got, 0);
+    CHECK(received > 0, "recv from %d: %zd at %zu of %zu, errno %d", fd, received, done, length, errno);
+    CHECK(memcmp(got, text + done, (size_t)received) == 0, "other bytes from %d at %zu", fd, done);
+    done += (size_t)received;
+  }
+}
+
+static char byte_at(size_t at) { return (char)(at * 31 + at / 251); }
+
+/* Until neither this end nor the other takes any more. */
+static size_t fill(int fd) {
+  size_t total = 0;
+  for (int idle = 0; idle < 50;) {
+    char block[1009];
+    for (size_t i = 0; i < sizeof block; i++) block[i] = byte_at(total + i);
+    ssize_t sent = send(fd, block, sizeof block, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent > 0) {
+      total += (size_t)sent;
+      idle = 0;
+      continue;
+    }
+    idle++;
+    usleep(2000);
+  }
+  return total;
+}
+
+static void expect_filled(int fd, size_t total) {
+  for (size_t at = 0; at < total;) {
+    char block[7777];
+    wait_readable(fd);
+    size_t room = total - at < sizeof block ? total - at : sizeof block;
+    ssize_t received = recv(fd, block, room, 0);
+    CHECK(received > 0, "the full stream ends at %zu of %zu: errno %d", at, total, errno);
+    for (ssize_t i = 0; i < received; i++) CHECK(block[i] == byte_at(at + (size_t)i), "byte %zu", at + (size_t)i);
+    at += (size_t)received;
+  }
+}
+
+struct family {
+  int number, listening, reusing, udp, udp_client, waiting;
+  struct pair idle, talk, full, tuned;
+  int ports[4];
+  size_t filled;
+};
+
+static void set_up(struct family *f, int number) {
+  f->number = number;
+  f->listening = listener(number);
+  f->idle = new_pair(number, f->listening);
+  f->talk = new_pair(number, f->listening);
+  put(f->talk.client, "a request", 9), put(f->talk.server, "an answer", 9);
+  wait_readable(f->talk.client), wait_readable(f->talk.server);
+  /* Small ones: a sender that fills the other's buffer beyond what was promised waits for its timers. */
+  set(f->listening, SOL_SOCKET, SO_RCVBUF, 30000);
+  f->full = new_pair(number, f->listening);
+  set(f->full.client, SOL_SOCKET, SO_SNDBUF, 100000);
+  f->filled = fill(f->full.client), put(f->full.server, "back", 4);
+  f->tuned = new_pair(number, f->listening);
+  set(f->tuned.client, IPPROTO_TCP, TCP_NODELAY, 1), set(f->tuned.client, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(f->tuned.client, IPPROTO_TCP, TCP_KEEPIDLE, 77), set(f->tuned.server, SOL_SOCKET, SO_REUSEADDR, 1);
+  set(f->tuned.server, SOL_SOCKET, SO_RCVBUF, 50000), set(f->tuned.server, IPPROTO_TCP, TCP_USER_TIMEOUT, 654321);
+  CHECK(setsockopt(f->tuned.server, IPPROTO_TCP, TCP_CONGESTION, "reno", 4) == 0, "TCP_CONGESTION");
+  CHECK(fcntl(f->tuned.client, F_SETFL, O_NONBLOCK) == 0, "O_NONBLOCK");
+  if (number == AF_INET6) set(f->tuned.client, IPPROTO_IPV6, IPV6_TCLASS, 40);
+  else set(f->tuned.client, IPPROTO_IP, IP_TOS, 40);
+
+  union end end;
+  socklen_t length = loopback(number, &end, 0);
+  f->reusing = socket(number, SOCK_STREAM, 0);
+  set(f->reusing, SOL_SOCKET, SO_REUSEPORT, 1), set(f->reusing, SOL_SOCKET, SO_REUSEADDR, 1);
+  if (number == AF_INET6) set(f->reusing, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+  CHECK(bind(f->reusing, &end.any, length) == 0, "bind: errno %d", errno);
+  f->udp = socket(number, SOCK_DGRAM, 0), f->udp_client = socket(number, SOCK_DGRAM, 0);
+  CHECK(bind(f->udp, &end.any, length) == 0, "bind: errno %d", errno);
+  length = loopback(number, &end, port_of(f->udp));
+  CHECK(connect(f->udp_client, &end.any, length) == 0, "connect: errno %d", errno);
+  f->ports[0] = port_of(f->listening), f->ports[1] = port_of(f->reusing), f->ports[2] = port_of(f->udp);
+  f->ports[3] = port_of(f->udp_client);
+}
+
+static void check(struct family *f) {
+  CHECK(port_of(f->listening) == f->ports[0] && option(f->listening, SOL_SOCKET, SO_ACCEPTCONN), "the listener");
+  struct tcp_info info;
+  socklen_t length = sizeof info;
+  CHECK(getsockopt(f->listening, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 && info.tcpi_sacked == 9, "the backlog: %d", (int)info.tcpi_sacked);
+  put(f->idle.client, "x", 1), expect(f->idle.server, "x", 1), put(f->idle.server, "y", 1), expect(f->idle.client, "y", 1);
+  CHECK(peer_port_of(f->idle.client) == f->ports[0] && peer_port_of(f->idle.server) == port_of(f->idle.client), "the ports");
+  expect(f->talk.server, "a request", 9), expect(f->talk.client, "an answer", 9);
+  put(f->talk.client, "more", 4), expect(f->talk.server, "more", 4);
+  expect_filled(f->full.server, f->filled), expect(f->full.client, "back", 4);
+  put(f->full.client, "after", 5), expect(f->full.server, "after", 5);
+  CHECK(option(f->tuned.client, IPPROTO_TCP, TCP_NODELAY) == 1 && option(f->tuned.server, IPPROTO_TCP, TCP_NODELAY) == 0, "TCP_NODELAY");
+  CHECK(option(f->tuned.client, SOL_SOCKET, SO_KEEPALIVE) == 1 && option(f->tuned.client, IPPROTO_TCP, TCP_KEEPIDLE) == 77, "keepalive");
+  CHECK(option(f->tuned.server, SOL_SOCKET, SO_REUSEADDR) == 1 && option(f->tuned.client, SOL_SOCKET, SO_REUSEADDR) == 0, "SO_REUSEADDR");
+  CHECK(option(f->tuned.server, SOL_SOCKET, SO_RCVBUF) == 100000 && option(f->tuned.server, IPPROTO_TCP, TCP_USER_TIMEOUT) == 654321, "SO_RCVBUF, TCP_USER_TIMEOUT");
+  char congestion[16] = "";
+  length = sizeof congestion;
+  CHECK(getsockopt(f->tuned.server, IPPROTO_TCP, TCP_CONGESTION, congestion, &length) == 0 && strcmp(congestion, "reno") == 0, "TCP_CONGESTION %s", congestion);
+  CHECK(fcntl(f->tuned.client, F_GETFL) & O_NONBLOCK, "O_NONBLOCK");
+  CHECK((f->number == AF_INET6 ? option(f->tuned.client, IPPROTO_IPV6, IPV6_TCLASS) : option(f->tuned.client, IPPROTO_IP, IP_TOS)) == 40, "the traffic class");
+  put(f->tuned.client, "z", 1), expect(f->tuned.server, "z", 1);
+  shutdown(f->tuned.client, SHUT_WR);
+  char byte;
+  wait_readable(f->tuned.server);
+  CHECK(recv(f->tuned.server, &byte, 1, 0) == 0, "no end");
+  put(f->tuned.server, "w", 1), expect(f->tuned.client, "w", 1);
+
+  CHECK(port_of(f->reusing) == f->ports[1] && option(f->reusing, SOL_SOCKET, SO_REUSEPORT) == 1, "the socket that was only bound");
+  CHECK(f->number == AF_INET || option(f->reusing, IPPROTO_IPV6, IPV6_V6ONLY) == 1, "IPV6_V6ONLY");
+  CHECK(port_of(f->udp) == f->ports[2] && port_of(f->udp_client) == f->ports[3], "the UDP ports");
+  put(f->udp_client, "datagram", 8), expect(f->udp, "datagram", 8);
+  struct pair fresh = new_pair(f->number, f->listening);
+  put(fresh.client, "new", 3), expect(fresh.server, "new", 3);
+}
+
+int main(void) {
+  struct family v4, v6;
+  set_up(&v4, AF_INET), set_up(&v6, AF_INET6);
+  int bare = socket(AF_INET, SOCK_STREAM, 0), everywhere = socket(AF_INET6, SOCK_DGRAM, 0);
+  set(everywhere, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+  say("ready\n");
+  wait_for_go();
+  check(&v4), check(&v6);
+  CHECK(option(everywhere, IPPROTO_IPV6, IPV6_RECVPKTINFO) == 1, "IPV6_RECVPKTINFO");
+  union end end;
+  socklen_t length = loopback(AF_INET, &end, v4.ports[0]);
+  CHECK(connect(bare, &end.any, length) == 0, "connect: errno %d", errno);
+  say("ok\n");
+  return 0;
+}
