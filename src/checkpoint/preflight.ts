@@ -16,6 +16,7 @@ import type {
   MappingKind,
   ProcessView,
 } from '../resources/resource.ts';
+import { isTerminal, isTerminalMultiplexer } from '../resources/terminal-devices.ts';
 import { refusedWords } from '../resources/vm-flags.ts';
 import type { Pid, RemoteFd } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
@@ -103,8 +104,7 @@ function surveyDescriptors(pid: Pid, options: SurveyOptions, problems: Problem[]
   const open = listDescriptors(pid).filter(({ fd }) => !options.ignoreDescriptors.has(fd));
   const seen = open.flatMap((descriptor) => unlessMissing(() => lookAt(pid, descriptor)) ?? []);
   const targetsOf = (found: readonly Seen[]): Set<string> => new Set(found.map((one) => one.descriptor.target));
-  const pipes = seen.filter(({ descriptor }) => descriptor.kind === 'pipe');
-  const named = targetsOf([...pipes, ...seen.filter(isNameless)]);
+  const named = targetsOf(seen.filter((one) => isJoint(one) || isNameless(one)));
   const outsidersOf = options.outsiders.of(named, targetsOf(seen.filter(isFile)));
   const siblings: DescriptorView[] = [];
   const groups = groupByDescription(pid, seen).map((members) => {
@@ -124,8 +124,13 @@ function surveyDescriptors(pid: Pid, options: SurveyOptions, problems: Problem[]
   return groups.flatMap((group) => classifyDescriptor(group, problems));
 }
 
-/** All objects of one kind have the same text in their links: eventfd, epoll and others. */
-const isNameless = ({ descriptor }: Seen): boolean => descriptor.kind === 'anon_inode';
+/** What has another end: pipes and terminals. */
+const isJoint = ({ descriptor, stat }: Seen): boolean =>
+  descriptor.kind === 'pipe' || (stat.mode & STAT.S_IFMT) === STAT.S_IFIFO || isTerminal(stat);
+
+/** All objects of one kind have the same text in their links: eventfd, epoll, masters of pseudo-terminals and others. */
+const isNameless = ({ descriptor, stat }: Seen): boolean =>
+  descriptor.kind === 'anon_inode' || isTerminalMultiplexer(stat);
 
 /** A pipe's link tells which pipe it is; nameless objects are compared with kcmp(2). */
 function holdersOf(pid: Pid, one: Seen, outsidersOf: (target: string) => readonly Holder[]): readonly Holder[] {

@@ -36,6 +36,8 @@ import { sharedPendingSignals } from './process/shared-pending-signals.ts';
 import { signalActions } from './process/signal-actions.ts';
 import { surroundings } from './process/surroundings.ts';
 import type { DescriptorKind, MappingKind, ProcessAspect, ThreadAspect } from './resource.ts';
+import { ptyMaster } from './terminals/pty-master.ts';
+import { ptySlave } from './terminals/pty-slave.ts';
 import { memoryPolicy } from './thread/memory-policy.ts';
 import { threadName } from './thread/name.ts';
 import { ownPendingSignals } from './thread/own-pending-signals.ts';
@@ -92,6 +94,8 @@ export const descriptorKinds: readonly DescriptorKind<unknown>[] = [
   memoryDevice,
   timerfd,
   signalfd,
+  ptyMaster,
+  ptySlave,
   externalStream,
   pipe,
   eventfd,

@@ -118,8 +118,11 @@ export interface ProcessAspect<State> {
    */
   readonly stage: 'early' | 'memory' | 'late';
   readonly restore: (state: NoInfer<State>, process: RebuiltProcess) => void;
-  /** A sentence for the summary, where something comes back otherwise than it was. */
-  readonly remark?: (state: NoInfer<State>, pid: Pid, host: HostView) => string | undefined;
+  /**
+   * A sentence for the summary, where something comes back otherwise than it was. `leads`: it is the leader that some object
+   * of the image begins in ({@link DescriptorKind.leaderOf}).
+   */
+  readonly remark?: (state: NoInfer<State>, pid: Pid, host: HostView, leads?: boolean) => string | undefined;
 }
 
 /** One piece of the state of a thread. Registers are not an aspect: they have records of their own. */
@@ -149,7 +152,7 @@ export interface DescriptorView {
   readonly numbers: readonly RemoteFd[];
   /** All open file descriptions of the process: to find the other end of something. */
   readonly siblings: readonly DescriptorView[];
-  /** Of pipes and objects without a name (anon_inode): processes outside of the saved tree that have it open too. */
+  /** Of pipes, terminals and objects without a name (anon_inode): processes outside of the saved tree that have it open too. */
   readonly outsiders: readonly Holder[];
 }
 
@@ -200,6 +203,10 @@ export interface DescriptorKind<State> {
   readonly contentTarget?: (state: NoInfer<State>, world: RestoredDescriptors) => OwnedFd;
   /** Called when its content is in it: what would have been in the way of that. `own` is what {@link restore} has made. */
   readonly settle?: (state: NoInfer<State>, own: LocalFd) => void;
+  /** The session leader that {@link begin} and {@link finish} are called in, whether it has the descriptor or not. */
+  readonly leaderOf?: (state: NoInfer<State>) => number | undefined;
+  /** Called in that leader before it has children: what a process only gets by being born to one that has it. */
+  readonly begin?: (state: NoInfer<State>, process: RebuiltProcess, world: RestoredDescriptors) => void;
   /**
    * Calls inside the process, once all descriptors are in place and this one at `fd`: what belongs to the process, or refers
    * to other descriptors. Who has more to ask than fits runs the batch in between.

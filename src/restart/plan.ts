@@ -388,9 +388,10 @@ function planDescriptions(model: ImageModel, host: RestartHost, problems: Proble
 
 function remarksOf(plan: RestartPlan, host: RestartHost): string[] {
   const fdOf = (objref: number): number => plan.entries.find((entry) => entry.object === objref)?.fd ?? -1;
+  const leads = plan.descriptions.some(({ kind, state }) => kind.leaderOf?.(state) === plan.pid);
   return [
     plan.oldVdso?.remark,
-    ...plan.aspects.map(({ aspect, state }) => aspect.remark?.(state, plan.pid, host)),
+    ...plan.aspects.map(({ aspect, state }) => aspect.remark?.(state, plan.pid, host, leads)),
     ...plan.threads.flatMap(({ tid, aspects }) =>
       aspects.map(({ aspect, state }) => aspect.remark?.(state, host, tid)),
     ),

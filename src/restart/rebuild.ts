@@ -108,6 +108,7 @@ export class Rebuild {
     this.#aspects('early');
     this.#clearAddressSpace();
     this.#restored.make(streams);
+    this.#restored.begin(this.#target(new CallBatch(this.#live)));
     this.#receiveMappedFiles();
     takeProtectionKeys(new CallBatch(this.#live), this.#plan.protectionKeys, this.#keysOfMappings);
     makeMappings(this.#live, this.#plan.mappings, (objref) => this.#remoteFile(objref));

@@ -14,6 +14,7 @@ export class RestoredObjects {
   readonly #objects = new Map<number, OwnedFd>();
   readonly #contentTargets = new Map<number, LocalFd>();
   #shared: ReadonlyMap<string, unknown> = new Map();
+  #world: RestoredDescriptors | undefined;
 
   constructor(plan: RestartPlan) {
     this.#plan = plan;
@@ -40,10 +41,18 @@ export class RestoredObjects {
       standardStream: (number) => localFd(streams[number]),
     };
     this.#shared = shared;
+    this.#world = world;
     for (const { objref, kind, state } of this.#plan.descriptions) {
       this.#objects.set(objref, kind.restore(state, world));
       const target = kind.contentTarget?.(state, world);
       if (target !== undefined) this.#contentTargets.set(objref, target.number);
+    }
+  }
+
+  /** What a session leader must have before it has children. */
+  begin(process: RebuiltProcess): void {
+    for (const { kind, state } of this.#plan.descriptions) {
+      if (kind.leaderOf?.(state) === process.pid) kind.begin?.(state, process, must(this.#world));
     }
   }
 

@@ -33,6 +33,7 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'kernel-settings', keeps: 'what prctl and its relatives have set' },
   { name: 'open-files', keeps: 'open files, pipes and locks' },
   { name: 'eventfd-epoll', keeps: 'counters and interest lists' },
+  { name: 'pseudo-terminals', keeps: 'both ends of pseudo-terminals' },
   { name: 'calls-in-flight', keeps: 'system calls in flight' },
   { name: 'busy-threads', keeps: 'threads in mid-work' },
   { name: 'registers', keeps: 'every register' },

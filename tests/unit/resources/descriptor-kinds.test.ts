@@ -39,6 +39,13 @@ describe('an open file description is recognised:', () => {
     ['a folder', looks.directory, 'directory'],
     ['/dev/null', looks.null, 'memory-device'],
     ['a terminal', looks.terminal, 'external-stream'],
+    ['the master of a pseudo-terminal', looks.master, 'pty-master'],
+    ['its slave', { ...looks.terminal, siblings: [descriptorView({ ...looks.master, fd: 6 })] }, 'pty-slave'],
+    [
+      'the slave of another one',
+      { ...looks.terminal, siblings: [descriptorView({ ...looks.master, fields: { 'tty-index': ['4'] } })] },
+      'external-stream',
+    ],
     ['a pipe within the process', looks.pipe, 'pipe'],
     ['a pipe that somebody else holds', { ...looks.pipe, outsiders: [outsider] }, 'external-stream'],
     ['a timerfd', looks.timerfd, 'timerfd'],

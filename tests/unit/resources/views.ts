@@ -73,6 +73,12 @@ export const looks = {
   null: { target: '/dev/null', mode: type(STAT.S_IFCHR), rawDevice: device(1, 3) },
   memory: { target: '/dev/mem', mode: type(STAT.S_IFCHR), rawDevice: device(1, 1) },
   terminal: { target: '/dev/pts/3', mode: type(STAT.S_IFCHR), rawDevice: device(136, 3) },
+  master: {
+    target: '/dev/ptmx',
+    mode: type(STAT.S_IFCHR),
+    rawDevice: device(5, 2),
+    fields: { 'tty-index': ['3'] },
+  },
   fuse: { target: '/dev/fuse', mode: type(STAT.S_IFCHR), rawDevice: device(10, 229) },
   pipe: { target: 'pipe:[99]', mode: type(STAT.S_IFIFO) },
   socket: { target: 'socket:[98]', mode: type(STAT.S_IFSOCK) },
