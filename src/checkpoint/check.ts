@@ -108,14 +108,17 @@ function lookAhead({ process: view, descriptors, allMappings: mappings }: Survey
     status: readStatus(asPid(process.pid)),
     acceptChangedFiles: false,
     keepsParent: true,
+    programRuns: true,
     maySetTimerNumbers: timersMayChooseNumbers(),
   };
+  // Only what it has open can make it the leader of something that comes back.
+  const leads = descriptors.some(({ kind }) => kind.leaderOf !== undefined);
   if (!mayChoosePids(host.status)) found.restartProblems.push(noPidChoice);
   for (const aspect of processAspects) {
     const state = unlessFailed(() => collectFromOutside(view, mappings, aspect.collect));
     if (state === undefined) continue;
     found.restartProblems.push(...(aspect.plan?.(state, host, view.pid) ?? []));
-    addIfSaid(found.remarks, aspect.remark?.(state, view.pid, host));
+    addIfSaid(found.remarks, aspect.remark?.(state, view.pid, host, leads));
   }
   lookAtDescriptors(view.pid, descriptors, host, found);
   return found;

@@ -2,12 +2,13 @@
 import { statSync } from 'node:fs';
 import type { DescriptionRecord, FilesRecord } from '../image/tree.ts';
 import { OPEN } from '../kernel/abi/fcntl.ts';
-import { duplicateFrom, hasSignalOwner, openFile } from '../kernel/calls/descriptors.ts';
+import { duplicateFrom, openFile } from '../kernel/calls/descriptors.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { readFdinfo } from '../procfs/fdinfo.ts';
 import { collectMappedFile, type MappedFile } from '../resources/mapped-file.ts';
 import { descriptorKinds } from '../resources/registry.ts';
 import type { DescriptorKind, DescriptorView, FileReferences, ShownFile } from '../resources/resource.ts';
+import { collectSignals } from '../resources/signal-driven.ts';
 import { asPid, type LocalFd, type Pid, remoteFd } from '../support/brand.ts';
 import { type Problem, QuicksaveError } from '../support/errors.ts';
 import { type ClassifiedDescriptor, statOf } from './preflight.ts';
@@ -107,8 +108,9 @@ export function collectDescriptors(
       entries.push({ fd, object: objref, closeOnExec: closeOnExec[index] ?? false });
     });
     const own = duplicateFrom(pidfd, view.fd, pid);
-    problems.push(...signalObstacles(view, own.number));
-    return describe(objref, kind, view, own, contents);
+    const signals = collectSignals(view, own.number, problems);
+    const { record } = describe(objref, kind, view, own, contents);
+    return { objref, record: signals === undefined ? record : { ...record, signals } };
   });
   entries.sort((a, b) => a.fd - b.fd);
   return { descriptions, contents, table: { entries } };
@@ -171,17 +173,4 @@ export function collectNameless(
       remedy: 'Save it when the program has unmapped this memory.',
     });
   });
-}
-
-/** F_SETOWN and F_SETSIG belong to the open file description and matter even without O_ASYNC (fcntl(2)). */
-function signalObstacles({ pid, fd, descriptor }: DescriptorView, own: LocalFd): Problem[] {
-  if (!hasSignalOwner(own)) return [];
-  return [
-    {
-      code: 'signal-driven-io',
-      path: [`pid ${pid}`, `fd ${fd}`, descriptor.target],
-      message: 'It has an owner or a signal for readiness (F_SETOWN, F_SETSIG), which cannot be saved yet.',
-      remedy: 'Save it when the program has closed it.',
-    },
-  ];
 }

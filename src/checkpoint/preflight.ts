@@ -145,7 +145,7 @@ const isFile = ({ descriptor, stat }: Seen): boolean => {
   return descriptor.kind === 'path' && (type === STAT.S_IFREG || type === STAT.S_IFDIR);
 };
 
-const { O_ASYNC, O_CLOEXEC } = OPEN;
+const { O_CLOEXEC } = OPEN;
 
 interface Seen {
   readonly descriptor: Descriptor;
@@ -227,14 +227,6 @@ function classifyDescriptor(group: Omit<ClassifiedDescriptor, 'kind'>, problems:
     return [];
   }
   problems.push(...(kind.obstacles?.(view) ?? []));
-  if ((view.info.flags & O_ASYNC) !== 0) {
-    problems.push({
-      code: 'signal-driven-io',
-      path: [`pid ${view.pid}`, `fd ${view.fd}`, view.descriptor.target],
-      message: 'It sends a signal when it becomes ready (O_ASYNC), which cannot be saved yet.',
-      remedy: 'Save it when the program has switched that off.',
-    });
-  }
   if (!kind.eachNumberApart) return [{ ...group, kind }];
   return view.numbers.map((fd, index) => ({
     ...group,

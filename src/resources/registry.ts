@@ -6,9 +6,12 @@ import { directory } from './files/directory.ts';
 import { epoll } from './files/epoll.ts';
 import { eventfd } from './files/eventfd.ts';
 import { externalStream } from './files/external-stream.ts';
+import { fifo } from './files/fifo.ts';
 import { memfd } from './files/memfd.ts';
 import { memoryDevice } from './files/memory-device.ts';
+import { pathOnly } from './files/path-only.ts';
 import { pipe } from './files/pipe.ts';
+import { procFile } from './files/proc-file.ts';
 import { regularFile } from './files/regular-file.ts';
 import { sharedMemory } from './files/shared-memory.ts';
 import { signalfd } from './files/signalfd.ts';
@@ -86,6 +89,8 @@ export const threadAspects: readonly ThreadAspect<unknown>[] = [
 ].map((aspect) => erase<ThreadAspect<unknown>>(aspect));
 
 export const descriptorKinds: readonly DescriptorKind<unknown>[] = [
+  pathOnly,
+  procFile,
   regularFile,
   memfd,
   sharedMemory,
@@ -98,6 +103,7 @@ export const descriptorKinds: readonly DescriptorKind<unknown>[] = [
   ptySlave,
   externalStream,
   pipe,
+  fifo,
   eventfd,
   epoll,
 ].map((kind) => erase<DescriptorKind<unknown>>(kind));

@@ -75,6 +75,8 @@ export interface HostView {
   readonly acceptChangedFiles: boolean;
   /** False if the restart command, the parent, ends as soon as the process runs. */
   readonly keepsParent: boolean;
+  /** It is asked of a program that runs here: what that has itself is not in its way. Default: false. */
+  readonly programRuns?: boolean;
   /** Linux 6.15. */
   readonly maySetTimerNumbers: boolean;
 }

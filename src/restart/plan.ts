@@ -14,6 +14,7 @@ import { type MappedFile, mappedFileSchema, planMappedFile } from '../resources/
 import { noPidChoice } from '../resources/pid-choice.ts';
 import { descriptorKinds, mappingKinds, processAspects, threadAspects } from '../resources/registry.ts';
 import type { DescriptorKind, MappingPlan, ProcessAspect, StateSchema, ThreadAspect } from '../resources/resource.ts';
+import { type Signals, signalsSchema } from '../resources/signal-driven.ts';
 import { adviceOf, isSealed, type Locking, lockingOf, mmapFlagsOf, refusedWords } from '../resources/vm-flags.ts';
 import { asPid, asTid, type Tid } from '../support/brand.ts';
 import { ImageError, type Problem, RefusedError } from '../support/errors.ts';
@@ -48,6 +49,8 @@ export interface PlannedDescription {
   readonly objref: number;
   readonly kind: DescriptorKind<unknown>;
   readonly state: unknown;
+  /** Undefined if it signals nobody. */
+  readonly signals: Signals | undefined;
 }
 
 /** The command that the process ran to save itself. */
@@ -382,7 +385,11 @@ function planDescriptions(model: ImageModel, host: RestartHost, problems: Proble
     }
     const fd = model.files.entries.find((entry) => entry.object === objref)?.fd;
     problems.push(...(kind.plan?.(state, host, [`pid ${model.task.pid}`, `fd ${fd ?? '?'}`]) ?? []));
-    return { objref, kind, state };
+    const signals =
+      record.signals === undefined
+        ? undefined
+        : parse(signalsSchema, record.signals, `FD_DATA record of object ${objref}: signals`);
+    return { objref, kind, state, signals };
   });
 }
 

@@ -3,6 +3,7 @@ import { FCNTL, OPEN } from '../kernel/abi/fcntl.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import type { RebuiltProcess, RestoredDescriptors } from '../resources/resource.ts';
+import { restoreSignals } from '../resources/signal-driven.ts';
 import { type LocalFd, localFd, remoteFd } from '../support/brand.ts';
 import type { Agent } from '../tracee/agent.ts';
 import { CallBatch } from '../tracee/call-batch.ts';
@@ -105,9 +106,12 @@ export class RestoredObjects {
   #finish(agent: Agent, targetOf: (batch: CallBatch) => RebuiltProcess): void {
     const batch = new CallBatch(agent);
     const target = targetOf(batch);
-    for (const { objref, kind, state } of this.#plan.descriptions) {
-      const entry = this.#plan.entries.find(({ object }) => object === objref);
-      if (entry !== undefined) kind.finish?.(state, target, remoteFd(entry.fd));
+    const entryOf = new Map([...this.#plan.entries].reverse().map((entry) => [entry.object, entry]));
+    for (const { objref, kind, state, signals } of this.#plan.descriptions) {
+      const entry = entryOf.get(objref);
+      if (entry === undefined) continue;
+      if (signals !== undefined) restoreSignals(signals, target, remoteFd(entry.fd));
+      kind.finish?.(state, target, remoteFd(entry.fd));
       batch.run();
     }
   }

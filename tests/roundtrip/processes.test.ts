@@ -32,6 +32,8 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'full-signal-queue', keeps: 'signals that wait without their siginfo' },
   { name: 'kernel-settings', keeps: 'what prctl and its relatives have set' },
   { name: 'open-files', keeps: 'open files, pipes and locks' },
+  { name: 'named-ends', keeps: 'FIFOs, packets, paths and lost names' },
+  { name: 'files-that-signal', keeps: 'whom files signal, and leases' },
   { name: 'eventfd-epoll', keeps: 'counters and interest lists' },
   { name: 'pseudo-terminals', keeps: 'both ends of pseudo-terminals' },
   { name: 'calls-in-flight', keeps: 'system calls in flight' },

@@ -2,9 +2,8 @@
 import type { LocalFd } from '../../support/brand.ts';
 import { OPEN } from '../abi/fcntl.ts';
 import { IOCTL } from '../abi/ioctl.ts';
-import { POLL } from '../abi/poll.ts';
 import { SYS } from '../abi/syscall.ts';
-import { check, isFailure } from '../errors.ts';
+import { check } from '../errors.ts';
 import { rawSyscall } from '../ffi.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import { newCall, scratch } from '../scratch.ts';
@@ -87,13 +86,4 @@ export function setWindowSize(fd: LocalFd, { rows, columns, xPixels, yPixels }: 
 export function openPeer(master: LocalFd, flags: number): OwnedFd {
   const fd = rawSyscall(SYS.ioctl, master, IOCTL.TIOCGPTPEER, flags | OPEN.O_NOCTTY | OPEN.O_CLOEXEC);
   return new OwnedFd(check('ioctl', fd, { doing: 'open the slave of a pseudo-terminal' }));
-}
-
-/** poll(2): of a master, that its slave has been open and is so no more. */
-export function hasHungUp(fd: LocalFd): boolean {
-  newCall();
-  const entry = scratch(8);
-  entry.view.setInt32(0, fd, true);
-  const result = rawSyscall(SYS.poll, entry.address, 1, 0);
-  return !isFailure(result) && (entry.view.getInt16(6, true) & POLL.POLLHUP) !== 0;
 }

@@ -12,9 +12,9 @@ import { FS } from '../../kernel/abi/fs.ts';
 import { IOCTL } from '../../kernel/abi/ioctl.ts';
 import { SYS } from '../../kernel/abi/syscall.ts';
 import { bytesQueued, duplicate } from '../../kernel/calls/descriptors.ts';
+import { hasHungUp } from '../../kernel/calls/events.ts';
 import {
   askTerminal,
-  hasHungUp,
   hasLockedSettings,
   makeExclusive,
   openPeer,
@@ -70,7 +70,7 @@ export const ptyMaster: DescriptorKind<PtyMaster> = {
   recognise: (view) => masterIndex(view) !== undefined,
   obstacles: (view) => [...heldOutside(view, 'the master of a pseudo-terminal'), ...oddMode(view)],
   collect,
-  plan: (state, _host, path) => [...taken(state, path), ...missingMultiplexer(path)],
+  plan: (state, host, path) => [...(host.programRuns ? [] : taken(state, path)), ...missingMultiplexer(path)],
   restore: (state, world) => {
     const { master } = terminal(world, state.index);
     setTerminalSettings(master.number, state.settings);

@@ -71,6 +71,7 @@ export const looks = {
   sharedMemory: { target: '/SYSV00000000 (deleted)', mode: type(STAT.S_IFREG), links: 0n },
   directory: { target: '/srv', mode: type(STAT.S_IFDIR) },
   null: { target: '/dev/null', mode: type(STAT.S_IFCHR), rawDevice: device(1, 3) },
+  kmsg: { target: '/dev/kmsg', mode: type(STAT.S_IFCHR), rawDevice: device(1, 11) },
   memory: { target: '/dev/mem', mode: type(STAT.S_IFCHR), rawDevice: device(1, 1) },
   terminal: { target: '/dev/pts/3', mode: type(STAT.S_IFCHR), rawDevice: device(136, 3) },
   master: {
