@@ -103,17 +103,20 @@ function lookAhead({ processes, descriptors }: TreeSurvey): Ahead {
     status: readStatus(asPid(process.pid)),
     acceptChangedFiles: false,
     keepsParent: true,
+    programRuns: true,
     maySetTimerNumbers: timersMayChooseNumbers(),
   };
   if (!mayChoosePids(host.status)) found.restartProblems.push(noPidChoice);
   for (const [index, { process: view, allMappings }] of processes.entries()) {
+    // Only what it has open can make it the leader of something that comes back.
+    const leads = descriptors.some(({ kind, view: { pid } }) => pid === view.pid && kind.leaderOf !== undefined);
     for (const aspect of processAspects) {
       const state = unlessFailed(() =>
         collectFromOutside({ ...view, isRoot: index === 0 }, allMappings, aspect.collect),
       );
       if (state === undefined) continue;
       found.restartProblems.push(...(aspect.plan?.(state, host, view.pid) ?? []));
-      addIfSaid(found.remarks, aspect.remark?.(state, view.pid, host));
+      addIfSaid(found.remarks, aspect.remark?.(state, view.pid, host, leads));
     }
     const ofProcess = descriptors.filter((one) => one.view.pid === view.pid);
     lookAtDescriptors(view.pid, ofProcess, host, found);

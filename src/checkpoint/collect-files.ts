@@ -2,7 +2,7 @@
 import { statSync } from 'node:fs';
 import type { DescriptionRecord, FilesRecord } from '../image/tree.ts';
 import { OPEN } from '../kernel/abi/fcntl.ts';
-import { duplicateFrom, hasSignalOwner, openFile } from '../kernel/calls/descriptors.ts';
+import { duplicateFrom, openFile } from '../kernel/calls/descriptors.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { readFdinfo } from '../procfs/fdinfo.ts';
 import type { ConnectionKeeper } from '../resources/connection-keeper.ts';
@@ -15,6 +15,7 @@ import type {
   OpenDescriptor,
   ShownFile,
 } from '../resources/resource.ts';
+import { collectSignals } from '../resources/signal-driven.ts';
 import { asPid, type LocalFd, type Pid, remoteFd } from '../support/brand.ts';
 import { type Problem, QuicksaveError } from '../support/errors.ts';
 import { type ClassifiedDescriptor, statOf } from './preflight.ts';
@@ -125,8 +126,9 @@ export function collectDescriptors(
       table.entries.push({ fd, object: objref, closeOnExec });
     }
     const own = duplicateFrom(pidfdOf(view.pid), view.fd, view.pid);
-    problems.push(...signalObstacles(view, own.number));
-    return describe(objref, kind, { ...view, own: own.number, connections }, own, contents);
+    const signals = collectSignals(view, own.number, problems);
+    const { record } = describe(objref, kind, { ...view, own: own.number, connections }, own, contents);
+    return { objref, record: signals === undefined ? record : { ...record, signals } };
   });
   for (const { entries } of tables.values()) entries.sort((a, b) => a.fd - b.fd);
   return { descriptions, contents, tables };
@@ -191,17 +193,4 @@ export function collectNameless(
       remedy: 'Save it when the program has unmapped this memory.',
     });
   });
-}
-
-/** F_SETOWN and F_SETSIG belong to the open file description and matter even without O_ASYNC (fcntl(2)). */
-function signalObstacles({ pid, fd, descriptor }: DescriptorView, own: LocalFd): Problem[] {
-  if (!hasSignalOwner(own)) return [];
-  return [
-    {
-      code: 'signal-driven-io',
-      path: [`pid ${pid}`, `fd ${fd}`, descriptor.target],
-      message: 'It has an owner or a signal for readiness (F_SETOWN, F_SETSIG), which cannot be saved yet.',
-      remedy: 'Save it when the program has closed it.',
-    },
-  ];
 }

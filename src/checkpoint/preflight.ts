@@ -17,6 +17,7 @@ import type {
   MappingKind,
   ProcessView,
 } from '../resources/resource.ts';
+import { isTerminal, isTerminalMultiplexer } from '../resources/terminal-devices.ts';
 import { refusedWords } from '../resources/vm-flags.ts';
 import type { Pid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
@@ -139,8 +140,7 @@ function classifyAll(
   problems: Problem[],
 ): ClassifiedDescriptor[] {
   const targetsOf = (found: readonly Seen[]): Set<string> => new Set(found.map((one) => one.descriptor.target));
-  const joints = seen.filter(({ descriptor }) => descriptor.kind === 'pipe' || descriptor.kind === 'socket');
-  const named = targetsOf([...joints, ...seen.filter(isNameless)]);
+  const named = targetsOf(seen.filter((one) => isJoint(one) || isNameless(one)));
   const outsidersOf = outsiders.of(pids, named, targetsOf(seen.filter(isFile)));
   const siblings: DescriptorView[] = [];
   const groups = groupByDescription(seen).map((members) => {
@@ -180,8 +180,16 @@ function locksOfOthers([first, ...others]: NonEmpty<Seen>): Problem[] {
     }));
 }
 
-/** All objects of one kind have the same text in their links: eventfd, epoll and others. */
-const isNameless = ({ descriptor }: Seen): boolean => descriptor.kind === 'anon_inode';
+/** What has another end: pipes, sockets and terminals. */
+const isJoint = ({ descriptor, stat }: Seen): boolean =>
+  descriptor.kind === 'pipe' ||
+  descriptor.kind === 'socket' ||
+  (stat.mode & STAT.S_IFMT) === STAT.S_IFIFO ||
+  isTerminal(stat);
+
+/** All objects of one kind have the same text in their links: eventfd, epoll, masters of pseudo-terminals and others. */
+const isNameless = ({ descriptor, stat }: Seen): boolean =>
+  descriptor.kind === 'anon_inode' || isTerminalMultiplexer(stat);
 
 /** A pipe's or socket's link tells which it is; nameless objects are compared with kcmp(2). */
 function holdersOf(one: Seen, outsidersOf: (target: string) => readonly Holder[]): readonly Holder[] {
@@ -196,7 +204,7 @@ const isFile = ({ descriptor, stat }: Seen): boolean => {
   return descriptor.kind === 'path' && (type === STAT.S_IFREG || type === STAT.S_IFDIR);
 };
 
-const { O_ASYNC, O_CLOEXEC } = OPEN;
+const { O_CLOEXEC } = OPEN;
 
 interface Seen {
   readonly pid: Pid;
@@ -297,14 +305,6 @@ function classifyDescriptor(group: Omit<ClassifiedDescriptor, 'kind'>, problems:
     return [];
   }
   problems.push(...(kind.obstacles?.(view) ?? []));
-  if ((view.info.flags & O_ASYNC) !== 0) {
-    problems.push({
-      code: 'signal-driven-io',
-      path: [`pid ${view.pid}`, `fd ${view.fd}`, view.descriptor.target],
-      message: 'It sends a signal when it becomes ready (O_ASYNC), which cannot be saved yet.',
-      remedy: 'Save it when the program has switched that off.',
-    });
-  }
   if (!kind.eachNumberApart) return [{ ...group, kind }];
   return entries.map((entry) => {
     const { pid, fd } = entry;

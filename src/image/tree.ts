@@ -108,7 +108,13 @@ export type ThreadStateRecord = v.InferOutput<typeof ThreadStateRecord>;
 export const FileRecord = v.strictObject({ state: v.unknown() });
 
 /** FD_DATA: an open file description. `contentBytes` of it are in PGARR records with the same objref. */
-export const DescriptionRecord = v.strictObject({ kind: boundedString(64), state: v.unknown(), contentBytes: count });
+export const DescriptionRecord = v.strictObject({
+  kind: boundedString(64),
+  state: v.unknown(),
+  contentBytes: count,
+  /** Whom it signals, if anybody. */
+  signals: v.optional(v.unknown()),
+});
 export type DescriptionRecord = v.InferOutput<typeof DescriptionRecord>;
 
 const MAX_DESCRIPTOR = 2 ** 30;

@@ -6,9 +6,12 @@ import { directory } from './files/directory.ts';
 import { epoll } from './files/epoll.ts';
 import { eventfd } from './files/eventfd.ts';
 import { externalStream } from './files/external-stream.ts';
+import { fifo } from './files/fifo.ts';
 import { memfd } from './files/memfd.ts';
 import { memoryDevice } from './files/memory-device.ts';
+import { pathOnly } from './files/path-only.ts';
 import { pipe } from './files/pipe.ts';
+import { procFile } from './files/proc-file.ts';
 import { regularFile } from './files/regular-file.ts';
 import { sharedMemory } from './files/shared-memory.ts';
 import { signalfd } from './files/signalfd.ts';
@@ -40,6 +43,8 @@ import { otherSocket } from './sockets/other-socket.ts';
 import { tcpSocket } from './sockets/tcp-socket.ts';
 import { udpSocket } from './sockets/udp-socket.ts';
 import { unixSocket } from './sockets/unix-socket.ts';
+import { ptyMaster } from './terminals/pty-master.ts';
+import { ptySlave } from './terminals/pty-slave.ts';
 import { memoryPolicy } from './thread/memory-policy.ts';
 import { threadName } from './thread/name.ts';
 import { ownPendingSignals } from './thread/own-pending-signals.ts';
@@ -88,6 +93,8 @@ export const threadAspects: readonly ThreadAspect<unknown>[] = [
 ].map((aspect) => erase<ThreadAspect<unknown>>(aspect));
 
 export const descriptorKinds: readonly DescriptorKind<unknown>[] = [
+  pathOnly,
+  procFile,
   regularFile,
   memfd,
   sharedMemory,
@@ -96,12 +103,15 @@ export const descriptorKinds: readonly DescriptorKind<unknown>[] = [
   memoryDevice,
   timerfd,
   signalfd,
+  ptyMaster,
+  ptySlave,
   externalStream,
   pipe,
   unixSocket,
   udpSocket,
   tcpSocket,
   otherSocket,
+  fifo,
   eventfd,
   epoll,
 ].map((kind) => erase<DescriptorKind<unknown>>(kind));

@@ -78,6 +78,8 @@ export interface HostView {
   readonly acceptChangedFiles: boolean;
   /** False if the restart command, the parent, ends as soon as the process runs. */
   readonly keepsParent: boolean;
+  /** It is asked of a program that runs here: what that has itself is not in its way. Default: false. */
+  readonly programRuns?: boolean;
   /** Linux 6.15. */
   readonly maySetTimerNumbers: boolean;
 }
@@ -123,8 +125,11 @@ export interface ProcessAspect<State> {
   readonly restore: (state: NoInfer<State>, process: RebuiltProcess) => void;
   /** Called last, in every thread, for what takes rights away that all before may need. */
   readonly finish?: (state: NoInfer<State>, thread: Pick<RebuiltThread, 'batch'>) => void;
-  /** A sentence for the summary, where something comes back otherwise than it was. */
-  readonly remark?: (state: NoInfer<State>, pid: Pid, host: HostView) => string | undefined;
+  /**
+   * A sentence for the summary, where something comes back otherwise than it was. `leads`: it is the leader that some object
+   * of the image begins in ({@link DescriptorKind.leaderOf}).
+   */
+  readonly remark?: (state: NoInfer<State>, pid: Pid, host: HostView, leads?: boolean) => string | undefined;
 }
 
 /** One piece of the state of a thread. Registers are not an aspect: they have records of their own. */
@@ -160,7 +165,7 @@ export interface DescriptorView extends DescriptorHolder {
   readonly holders: readonly DescriptorHolder[];
   /** All open file descriptions of the tree: to find the other end of something. */
   readonly siblings: readonly DescriptorView[];
-  /** Of pipes, sockets and objects without a name (anon_inode): processes outside of the saved tree that have it open too. */
+  /** Of pipes, sockets, terminals and objects without a name (anon_inode): processes outside of the saved tree that have it open too. */
   readonly outsiders: readonly Holder[];
 }
 
@@ -228,6 +233,10 @@ export interface DescriptorKind<State> {
    * what {@link restore} has made.
    */
   readonly settle?: (state: NoInfer<State>, own: LocalFd, world: RestoredDescriptors) => void;
+  /** The session leader that {@link begin} and {@link finish} are called in, whether it has the descriptor or not. */
+  readonly leaderOf?: (state: NoInfer<State>) => number | undefined;
+  /** Called in that leader before it has children: what a process only gets by being born to one that has it. */
+  readonly begin?: (state: NoInfer<State>, process: RebuiltProcess, world: RestoredDescriptors) => void;
   /**
    * Calls inside the process, once all descriptors are in place and this one at `fd`: what belongs to the process, or refers
    * to other descriptors. Who has more to ask than fits runs the batch in between.

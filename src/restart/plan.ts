@@ -11,6 +11,7 @@ import { type MappedFile, mappedFileSchema, planMappedFile } from '../resources/
 import { noPidChoice } from '../resources/pid-choice.ts';
 import { descriptorKinds } from '../resources/registry.ts';
 import type { DescriptorKind } from '../resources/resource.ts';
+import { type Signals, signalsSchema } from '../resources/signal-driven.ts';
 import { asPid, type Pid, remoteFd } from '../support/brand.ts';
 import { ImageError, type Problem, RefusedError } from '../support/errors.ts';
 import { refuseOddEnd } from './exited.ts';
@@ -22,6 +23,8 @@ export interface PlannedDescription {
   readonly objref: number;
   readonly kind: DescriptorKind<unknown>;
   readonly state: unknown;
+  /** Undefined if it signals nobody. */
+  readonly signals: Signals | undefined;
   /** The first process that has a descriptor of it, in which it is finished. Undefined for what only mappings show. */
   readonly holder: { readonly pid: Pid; readonly fd: number } | undefined;
 }
@@ -45,9 +48,10 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   const hierarchy = planHierarchy(tasks, model.exited);
   const problems: Problem[] = [...hostProblems(model, host, hierarchy), ...(model.origin?.problems ?? [])];
   for (const one of model.exited) refuseOddEnd(one);
-  const processes = model.processes.map((process) => planProcess(process, { model, host, problems }));
   const mappedFiles = planFiles(model, host, problems);
   const descriptions = planDescriptions(model, host, problems);
+  const leaders = new Set(descriptions.flatMap(({ kind, state }) => kind.leaderOf?.(state) ?? []));
+  const processes = model.processes.map((process) => planProcess(process, { model, host, problems, leaders }));
   const { pid } = model.root.task;
   const distinct = withoutRepetition(problems);
   if (distinct.length > 0) {
@@ -152,6 +156,12 @@ function planDescriptions(model: ImageModel, host: RestartHost, problems: Proble
     }
     const path = [`pid ${holder?.pid ?? model.root.task.pid}`, `fd ${holder?.fd ?? '?'}`];
     problems.push(...(kind.plan?.(state, host, path) ?? []));
-    return { objref, kind, state, holder };
+    const signals =
+      record.signals === undefined ? undefined : parse(signalsSchema, record.signals, `${where}: signals`);
+    const leader = kind.leaderOf?.(state);
+    if (leader !== undefined && !tables.has(leader)) {
+      throw new ImageError('bad-record', `${where}: it names process ${leader}, which is not there.`);
+    }
+    return { objref, kind, state, signals, holder };
   });
 }

@@ -88,6 +88,8 @@ export interface PlanRequest {
   readonly model: ImageModel;
   readonly host: RestartHost;
   readonly problems: Problem[];
+  /** Processes in which an object of the image begins (DescriptorKind.leaderOf). */
+  readonly leaders: ReadonlySet<number>;
 }
 
 /** Throws ImageError for what no save makes. */
@@ -131,7 +133,7 @@ export function planProcess(process: ProcessModel, request: PlanRequest): Proces
     localDescriptors,
     entries: process.files.entries,
   };
-  return { ...plan, remarks: remarksOf(plan, host) };
+  return { ...plan, remarks: remarksOf(plan, host, request.leaders.has(pid)) };
 }
 
 const no32BitPrograms: Problem = {
@@ -141,10 +143,10 @@ const no32BitPrograms: Problem = {
   remedy: 'Restart it on a kernel with CONFIG_IA32_EMULATION, not switched off by ia32_emulation=0.',
 };
 
-function remarksOf(plan: Omit<ProcessPlan, 'remarks'>, host: RestartHost): string[] {
+function remarksOf(plan: Omit<ProcessPlan, 'remarks'>, host: RestartHost, leads: boolean): string[] {
   return [
     plan.oldVdso?.remark,
-    ...plan.aspects.map(({ aspect, state }) => aspect.remark?.(state, plan.pid, host)),
+    ...plan.aspects.map(({ aspect, state }) => aspect.remark?.(state, plan.pid, host, leads)),
     ...plan.threads.flatMap(({ tid, aspects }) =>
       aspects.map(({ aspect, state }) => aspect.remark?.(state, host, tid)),
     ),

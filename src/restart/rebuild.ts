@@ -21,7 +21,7 @@ import type { NativeMemory } from '../kernel/native-memory.ts';
 import { readPidMax, unlessMissing } from '../procfs/proc-file.ts';
 import { readStat } from '../procfs/stat.ts';
 import { listTasks } from '../procfs/tasks.ts';
-import { asPid, asTid, type LocalFd, type Pid } from '../support/brand.ts';
+import { asPid, asTid, type LocalFd, localFd, type Pid } from '../support/brand.ts';
 import { CleanupStack } from '../support/cleanup-stack.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { Agent } from '../tracee/agent.ts';
@@ -73,11 +73,16 @@ export class Rebuild {
   /** All processes, their memory maps complete but for the pages. */
   buildSkeleton(streams: readonly [number, number, number]): void {
     this.#makeRoot();
+    const world: Parameters<RestoredObjects['make']>[1] = {
+      standardStream: (number) => localFd(streams[number]),
+      process: (pid) => this.#byPid.get(pid)?.rebuilt,
+    };
+    this.#objects.make('leading', world);
     for (const step of this.#plan.hierarchy.steps) this.#take(step);
     this.#endExited();
     this.#stopStopped();
     for (const process of this.#processes) process.clear();
-    this.#objects.make(streams, (pid) => this.#byPid.get(pid)?.rebuilt);
+    this.#objects.make('others', world);
     for (const process of this.#processes) process.makeMemory();
   }
 
@@ -108,10 +113,17 @@ export class Rebuild {
     else if (step.what === 'make-orphan') this.#makeOrphan(step.pid, step.maker, step.parent);
     else if (step.what === 'make-helper')
       this.#forked.set(step.pid, this.#fork(step.pid, step.maker, false, SIGNAL.SIGCHLD));
-    else if (step.what === 'begin-session') this.#call(step.pid, 'begin a session', SYS.setsid);
+    else if (step.what === 'begin-session') this.#beginSession(step.pid);
     else if (step.what === 'begin-group') this.#call(step.pid, 'begin a process group', SYS.setpgid, 0, 0);
     else if (step.what === 'join-group') this.#call(step.pid, `join group ${step.group}`, SYS.setpgid, 0, step.group);
     else endWith(must(this.#forked.get(step.pid)), 0);
+  }
+
+  /** Its children are born with what it has as its leader. */
+  #beginSession(pid: number): void {
+    this.#call(pid, 'begin a session', SYS.setsid);
+    const leader = this.#byPid.get(pid)?.rebuilt;
+    if (leader !== undefined) this.#objects.begin(leader);
   }
 
   #make(pid: number, maker: number, asSibling: boolean): void {

@@ -4,7 +4,8 @@ import { SYS } from '../kernel/abi/syscall.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { RestoredConnections } from '../resources/connection-keeper.ts';
 import type { RebuiltProcess, RestoredDescriptors } from '../resources/resource.ts';
-import { type LocalFd, localFd, type Pid, remoteFd } from '../support/brand.ts';
+import { restoreSignals } from '../resources/signal-driven.ts';
+import { type LocalFd, type Pid, remoteFd } from '../support/brand.ts';
 import type { Agent } from '../tracee/agent.ts';
 import { CallBatch } from '../tracee/call-batch.ts';
 import { handOver } from './hand-over.ts';
@@ -15,7 +16,7 @@ export class RestoredObjects {
   readonly #descriptions: RestartPlan['descriptions'];
   readonly #objects = new Map<number, OwnedFd>();
   readonly #contentTargets = new Map<number, LocalFd>();
-  #shared: ReadonlyMap<string, unknown> = new Map();
+  readonly #shared = new Map<string, unknown>();
   #world: RestoredDescriptors | undefined;
   readonly #connections = new RestoredConnections();
 
@@ -29,31 +30,36 @@ export class RestoredObjects {
   }
 
   #finishedIn(pid: Pid): RestartPlan['descriptions'] {
-    return this.#descriptions.filter(({ holder }) => holder?.pid === pid);
+    return this.#descriptions.filter(({ kind, state, holder }) => (kind.leaderOf?.(state) ?? holder?.pid) === pid);
   }
 
   numberOf(objref: number): LocalFd {
     return must(this.#objects.get(objref)).number;
   }
 
-  /** Makes every open file description in our own table; content can be put into them from now on. */
-  make(streams: readonly [number, number, number], process: RestoredDescriptors['process']): void {
-    const shared = new Map<string, unknown>();
-    const world: RestoredDescriptors = {
-      shared: <T>(key: string, make: () => T): T => {
-        if (!shared.has(key)) shared.set(key, make());
-        return shared.get(key) as T;
-      },
-      standardStream: (number) => localFd(streams[number]),
-      process,
-      connections: this.#connections,
-    };
-    this.#world = world;
-    this.#shared = shared;
+  /**
+   * Makes open file descriptions in our own table, in two rounds: those that some process must have before it has children
+   * (`leading`), and all others when all processes are there.
+   */
+  make(which: 'leading' | 'others', world: Pick<RestoredDescriptors, 'standardStream' | 'process'>): void {
+    this.#world ??= { ...world, shared: (key, make) => this.#share(key, make), connections: this.#connections };
     for (const { objref, kind, state } of this.#descriptions) {
-      this.#objects.set(objref, kind.restore(state, world));
-      const target = kind.contentTarget?.(state, world);
+      if ((kind.leaderOf !== undefined) !== (which === 'leading')) continue;
+      this.#objects.set(objref, kind.restore(state, this.#world));
+      const target = kind.contentTarget?.(state, this.#world);
       if (target !== undefined) this.#contentTargets.set(objref, target.number);
+    }
+  }
+
+  #share<T>(key: string, make: () => T): T {
+    if (!this.#shared.has(key)) this.#shared.set(key, make());
+    return this.#shared.get(key) as T;
+  }
+
+  /** What a session leader must have before it has children. */
+  begin(process: RebuiltProcess): void {
+    for (const { kind, state } of this.#descriptions) {
+      if (kind.leaderOf?.(state) === process.pid) kind.begin?.(state, process, must(this.#world));
     }
   }
 
@@ -81,6 +87,10 @@ export class RestoredObjects {
     place(agent, entries, arrived);
     const batch = new CallBatch(agent);
     const process = target(batch);
+    for (const { signals, holder } of this.#descriptions) {
+      if (signals !== undefined && holder?.pid === pid) restoreSignals(signals, process, remoteFd(holder.fd));
+      batch.run();
+    }
     for (const { kind, state, holder } of this.#finishedIn(pid)) {
       if (holder !== undefined) kind.finish?.(state, process, remoteFd(holder.fd));
       batch.run();

@@ -80,9 +80,14 @@ export function fcntl(fd: LocalFd, command: number, argument: number, doing: str
   return check('fcntl', rawSyscall(SYS.fcntl, fd, command, argument), { doing });
 }
 
-/** F_SETOWN or F_SETSIG has been used. The owner may be a group, whose negative number looks like an errno. */
-export const hasSignalOwner = (fd: LocalFd): boolean =>
-  rawSyscall(SYS.fcntl, fd, FCNTL.F_GETOWN, 0) !== 0 || rawSyscall(SYS.fcntl, fd, FCNTL.F_GETSIG, 0) !== 0;
+/** Whom it signals (F_GETOWN_EX): F_OWNER_TID, F_OWNER_PID or F_OWNER_PGRP. Undefined for nobody, or nobody any more. */
+export function signalOwner(fd: LocalFd): { type: number; pid: number } | undefined {
+  newCall();
+  const owner = scratch(8);
+  check('fcntl', rawSyscall(SYS.fcntl, fd, FCNTL.F_GETOWN_EX, owner.address), { doing: 'ask whom a file signals' });
+  const pid = owner.view.getInt32(4, true);
+  return pid === 0 ? undefined : { type: owner.view.getInt32(0, true), pid };
+}
 
 /** ftruncate(2). */
 export function setFileSize(fd: LocalFd, sizeBytes: number): void {

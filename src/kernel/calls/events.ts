@@ -73,3 +73,12 @@ export function hasEvents(fd: LocalFd): boolean {
   const result = rawSyscall(SYS.poll, entry.address, 1, 0);
   return !isFailure(result) && result > 0;
 }
+
+/** poll(2): its other end has been open, and is so no more. */
+export function hasHungUp(fd: LocalFd): boolean {
+  newCall();
+  const entry = scratch(8);
+  entry.view.setInt32(0, fd, true);
+  const result = rawSyscall(SYS.poll, entry.address, 1, 0);
+  return !isFailure(result) && (entry.view.getInt16(6, true) & POLL.POLLHUP) !== 0;
+}

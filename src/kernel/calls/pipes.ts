@@ -3,12 +3,13 @@ import type { LocalFd } from '../../support/brand.ts';
 import { QuicksaveError } from '../../support/errors.ts';
 import { FCNTL, OPEN } from '../abi/fcntl.ts';
 import { FS } from '../abi/fs.ts';
+import { STAT } from '../abi/stat.ts';
 import { SYS } from '../abi/syscall.ts';
 import { check } from '../errors.ts';
 import { rawSyscall } from '../ffi.ts';
 import { NativeMemory } from '../native-memory.ts';
 import { OwnedFd } from '../owned-fd.ts';
-import { newCall, scratch } from '../scratch.ts';
+import { cString, newCall, scratch } from '../scratch.ts';
 import { bytesQueued, fcntl } from './descriptors.ts';
 
 export interface PipePair {
@@ -26,10 +27,16 @@ export function makePipe(): PipePair {
 /** SPLICE_F_NONBLOCK, splice(2). */
 const SPLICE_F_NONBLOCK = 2;
 
+export interface PipeContent {
+  readonly bytes: Buffer;
+  /** Their lengths as reads get them: packets (O_DIRECT) come one by one, a stream as a whole. */
+  readonly pieces: readonly number[];
+}
+
 /** A copy of all bytes in a pipe, which stay there: tee(2) into a pipe of ours that is as large. */
-export function pipeContent(readEnd: LocalFd): Buffer {
+export function pipeContent(readEnd: LocalFd): PipeContent {
   const queued = bytesQueued(readEnd, FS.FIONREAD);
-  if (queued === 0) return Buffer.alloc(0);
+  if (queued === 0) return { bytes: Buffer.alloc(0), pieces: [] };
   const copy = makePipe();
   try {
     const capacity = fcntl(readEnd, FCNTL.F_GETPIPE_SZ, 0, 'ask for the capacity of a pipe');
@@ -46,27 +53,40 @@ export function pipeContent(readEnd: LocalFd): Buffer {
   }
 }
 
-function readAll(fd: LocalFd, sizeBytes: number): Buffer {
+function readAll(fd: LocalFd, sizeBytes: number): PipeContent {
   const memory = NativeMemory.allocate(sizeBytes);
+  const pieces: number[] = [];
   try {
     for (let done = 0; done < sizeBytes; ) {
       const count = rawSyscall(SYS.read, fd, memory.address + done, sizeBytes - done);
-      done += check('read', count, { doing: 'read from a pipe' });
+      pieces.push(check('read', count, { doing: 'read from a pipe' }));
+      done += count;
     }
-    return Buffer.from(memory.bytes);
+    return { bytes: Buffer.from(memory.bytes), pieces };
   } finally {
     memory.free();
   }
 }
 
-/** Writes bytes into an empty pipe that has room for them. */
+/** Writes bytes into a pipe that has room for them. */
 export function fillPipe(writeEnd: LocalFd, content: Uint8Array): void {
   const memory = NativeMemory.allocate(content.length);
   try {
     memory.bytes.set(content);
     const written = rawSyscall(SYS.write, writeEnd, memory.address, content.length);
     check('write', written, { doing: 'fill a pipe' });
+    if (written !== content.length) {
+      throw new QuicksaveError('pipe-content', `Only ${written} of ${content.length} bytes fit into a pipe.`);
+    }
   } finally {
     memory.free();
   }
+}
+
+/** mknodat(2) of a FIFO, mkfifo(3). */
+export function makeFifo(path: string, mode: number): void {
+  newCall();
+  const name = cString(path);
+  const result = rawSyscall(SYS.mknodat, FCNTL.AT_FDCWD, name.address, STAT.S_IFIFO | mode, 0);
+  check('mknodat', result, { doing: `make the FIFO ${path}` });
 }

@@ -7,13 +7,14 @@ import { fstatSync } from 'node:fs';
 import * as v from 'valibot';
 import { boundedString, u32 } from '../../image/schema.ts';
 import { FCNTL, OPEN } from '../../kernel/abi/fcntl.ts';
-import { STAT } from '../../kernel/abi/stat.ts';
 import { duplicate, fcntl, tryOpenFile } from '../../kernel/calls/descriptors.ts';
 import type { OwnedFd } from '../../kernel/owned-fd.ts';
 import type { LocalFd } from '../../support/brand.ts';
 import type { Problem } from '../../support/errors.ts';
 import { describeHolders } from '../held-outside.ts';
+import { masterIndex, masterOf } from '../pseudo-terminals.ts';
 import type { DescriptorKind, DescriptorView } from '../resource.ts';
+import { isTerminal } from '../terminal-devices.ts';
 
 const schema = v.strictObject({
   stream: v.picklist([0, 1, 2]),
@@ -23,16 +24,13 @@ const schema = v.strictObject({
 type ExternalStream = v.InferOutput<typeof schema>;
 
 const streamNames = ['standard input', 'standard output', 'standard error'] as const;
-/** Majors of terminals: virtual and serial 4, /dev/tty and console 5, Unix98 pseudo-terminals 136-143. */
-const isTerminalMajor = (major: number): boolean => major === 4 || major === 5 || (major >= 136 && major <= 143);
-
-const isTerminal = ({ stat }: DescriptorView): boolean =>
-  (stat.mode & STAT.S_IFMT) === STAT.S_IFCHR && isTerminalMajor((stat.rawDevice >> 8) & 0xfff);
 
 export const externalStream: DescriptorKind<ExternalStream> = {
   kind: 'external-stream',
   schema,
-  recognise: (view) => isTerminal(view) || (view.descriptor.kind === 'pipe' && view.outsiders.length > 0),
+  recognise: (view) =>
+    (isTerminal(view.stat) && masterIndex(view) === undefined && masterOf(view) === undefined) ||
+    (view.descriptor.kind === 'pipe' && view.outsiders.length > 0),
   obstacles: (view) => (standardStreamOf(view) === undefined ? [notStandard(view)] : []),
   collect: (view) => ({
     stream: standardStreamOf(view) ?? 0,
@@ -71,7 +69,7 @@ function standardStreamOf(view: DescriptorView): 0 | 1 | 2 | undefined {
 
 function notStandard(view: DescriptorView): Problem {
   const path = [`pid ${view.pid}`, `fd ${view.fd}`, view.descriptor.target];
-  if (isTerminal(view)) {
+  if (isTerminal(view.stat)) {
     return {
       code: 'terminal',
       path,

@@ -1,4 +1,7 @@
-/** The character devices without state: /dev/null, zero, full, random and urandom (null(4), full(4), random(4)). */
+/**
+ * The character devices without state: /dev/null, zero, full, random and urandom (null(4), full(4), random(4)), and /dev/kmsg for
+ * writing only: a reader has a place in the log of the kernel, which nobody can ask for.
+ */
 import * as v from 'valibot';
 import { boundedString, u32 } from '../../image/schema.ts';
 import { OPEN } from '../../kernel/abi/fcntl.ts';
@@ -16,7 +19,9 @@ const devices: ReadonlyMap<number, string> = new Map([
   [7, 'full'],
   [8, 'random'],
   [9, 'urandom'],
+  [11, 'kmsg'],
 ]);
+const KMSG = 11;
 
 const schema = v.strictObject({
   path: boundedString(4096),
@@ -36,6 +41,7 @@ export const memoryDevice: DescriptorKind<MemoryDevice> = {
     (stat.mode & STAT.S_IFMT) === STAT.S_IFCHR &&
     majorOf(stat.rawDevice) === MEMORY_MAJOR &&
     devices.has(minorOf(stat.rawDevice)) &&
+    (minorOf(stat.rawDevice) !== KMSG || (info.flags & OPEN.O_ACCMODE) === OPEN.O_WRONLY) &&
     (info.flags & OPEN.O_PATH) === 0,
   obstacles: ({ pid, fd, descriptor, info }) =>
     anyLockObstacles(info.locks, [`pid ${pid}`, `fd ${fd}`, descriptor.name]),

@@ -1,6 +1,7 @@
 /**
  * An open regular file that has a name: open(2). Read from the link in /proc/PID/fd, from fdinfo (position, flags, locks)
- * and stat(2). The content stays outside: the file of that name must be there at the restart, unchanged or only grown.
+ * and stat(2). The content stays outside: the file of that name must be there at the restart, unchanged or only grown. A
+ * file that has lost its name is taken by another name in the same folder.
  * Lost: F_SETLEASE (refused), F_SET_RW_HINT (not told by /proc).
  */
 import * as v from 'valibot';
@@ -8,11 +9,14 @@ import { u32, u64 } from '../../image/schema.ts';
 import { FCNTL, OPEN } from '../../kernel/abi/fcntl.ts';
 import { STAT } from '../../kernel/abi/stat.ts';
 import { openFile, trySeek } from '../../kernel/calls/descriptors.ts';
+import type { Descriptor } from '../../procfs/descriptors.ts';
 import type { Problem } from '../../support/errors.ts';
 import { tryStat } from '../../support/try-stat.ts';
 import { checksumOfEnds, compareFile, fileIdentity, fileProblem } from '../file-identity.ts';
-import { lockObstacles, locks, locksOf, takeDescriptionLocks, takeProcessLocks } from '../file-locks.ts';
-import type { DescriptorKind, DescriptorView } from '../resource.ts';
+import { isLeased, lockObstacles, locks, locksOf, takeDescriptionLocks, takeProcessLocks } from '../file-locks.ts';
+import { isOfProc } from '../of-proc.ts';
+import { otherNameOf } from '../other-name.ts';
+import type { DescriptorKind, DescriptorStat, DescriptorView } from '../resource.ts';
 
 const schema = v.strictObject({
   file: fileIdentity,
@@ -32,19 +36,21 @@ export const regularFile: DescriptorKind<RegularFile> = {
   schema,
   recognise: ({ descriptor, stat, info }) =>
     descriptor.kind === 'path' &&
+    !isOfProc(descriptor.name) &&
     (stat.mode & STAT.S_IFMT) === STAT.S_IFREG &&
     (info.flags & OPEN.O_PATH) === 0 &&
     stat.links > 0n,
   obstacles,
   collect: ({ descriptor, stat, info }) => ({
     file: {
-      path: descriptor.name,
+      path: nameOf(descriptor, stat),
       device: BigInt(stat.device),
       inode: stat.inode,
       sizeBytes: stat.sizeBytes,
       modifiedNs: stat.modifiedNs,
     },
-    endsChecksum: checksumOfEnds(descriptor.name, stat.sizeBytes),
+    // To open it would break its lease.
+    endsChecksum: isLeased(info.locks) ? undefined : checksumOfEnds(nameOf(descriptor, stat), stat.sizeBytes),
     flags: (info.flags & ~OPENING_FLAGS) >>> 0,
     position: BigInt(info.position),
     locks: locksOf(info.locks),
@@ -63,6 +69,10 @@ export const regularFile: DescriptorKind<RegularFile> = {
   finish: (state, process, fd) => takeProcessLocks(fd, state.locks, state.file.path, process),
 };
 
+/** Its own, or another that it has in the same folder, where that one is lost. */
+const nameOf = ({ name, deleted }: Descriptor, stat: DescriptorStat): string =>
+  (deleted ? otherNameOf(name, stat) : undefined) ?? name;
+
 /** A message queue shows a path as well, and a file below a mount another one than it has here. */
 function isUnderItsName({ descriptor, stat }: DescriptorView): boolean {
   const named = tryStat(descriptor.name);
@@ -72,23 +82,16 @@ function isUnderItsName({ descriptor, stat }: DescriptorView): boolean {
 function obstacles(view: DescriptorView): Problem[] {
   const { pid, fd, descriptor, info } = view;
   const path = [`pid ${pid}`, `fd ${fd}`, descriptor.name];
-  const found = lockObstacles(info.locks, path);
-  if (descriptor.deleted) {
+  const found = lockObstacles(info.locks, path, true);
+  if (descriptor.deleted && otherNameOf(descriptor.name, view.stat) === undefined) {
     found.push({
       code: 'renamed-file',
       path,
-      message: `Its open file ${descriptor.name} has lost that name, but has another one that is not known.`,
+      message: `Its open file ${descriptor.name} has lost that name, and its other name is not in the same folder.`,
       remedy: 'Save it when the program has closed the file.',
     });
   }
-  if (descriptor.name.startsWith('/proc/')) {
-    found.push({
-      code: 'proc-file',
-      path,
-      message: 'Its open file belongs to /proc: it would show something else after a restart.',
-      remedy: 'Save it when the program has closed the file.',
-    });
-  } else if (!descriptor.deleted && !isUnderItsName(view)) {
+  if (!descriptor.deleted && !isUnderItsName(view)) {
     found.push({
       code: 'not-under-its-name',
       path,

@@ -39,8 +39,8 @@ export const session: ProcessAspect<Session> = {
     if (leadsSession) batch.call('begin a session', SYS.setsid);
     else batch.call('begin a process group', SYS.setpgid, 0, 0);
   },
-  remark: (state) => {
-    if (state.leadsSession && state.controllingTerminal !== 0)
+  remark: (state, _pid, _host, leads) => {
+    if (state.leadsSession && state.controllingTerminal !== 0 && !leads)
       return 'its session has no controlling terminal any more';
     if (state.leadsSession || !state.isRoot) return undefined;
     const session = 'it is in the session of the restart command';

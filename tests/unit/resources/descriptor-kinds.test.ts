@@ -8,8 +8,10 @@ import { directory } from '../../../src/resources/files/directory.ts';
 import { epoll } from '../../../src/resources/files/epoll.ts';
 import { eventfd } from '../../../src/resources/files/eventfd.ts';
 import { externalStream } from '../../../src/resources/files/external-stream.ts';
+import { fifo } from '../../../src/resources/files/fifo.ts';
 import { memoryDevice } from '../../../src/resources/files/memory-device.ts';
-import { pipe } from '../../../src/resources/files/pipe.ts';
+import { pathOnly } from '../../../src/resources/files/path-only.ts';
+import { procFile } from '../../../src/resources/files/proc-file.ts';
 import { regularFile } from '../../../src/resources/files/regular-file.ts';
 import { unlinkedFile } from '../../../src/resources/files/unlinked-file.ts';
 import { descriptorKinds } from '../../../src/resources/registry.ts';
@@ -44,23 +46,35 @@ describe('an open file description is recognised:', () => {
     ['a folder', looks.directory, 'directory'],
     ['/dev/null', looks.null, 'memory-device'],
     ['a terminal', looks.terminal, 'external-stream'],
+    ['the master of a pseudo-terminal', looks.master, 'pty-master'],
+    ['its slave', { ...looks.terminal, siblings: [descriptorView({ ...looks.master, fd: 6 })] }, 'pty-slave'],
+    [
+      'the slave of another one',
+      { ...looks.terminal, siblings: [descriptorView({ ...looks.master, fields: { 'tty-index': ['4'] } })] },
+      'external-stream',
+    ],
     ['a pipe within the process', looks.pipe, 'pipe'],
     ['a pipe that somebody else holds', { ...looks.pipe, outsiders: [outsider] }, 'external-stream'],
     ['a timerfd', looks.timerfd, 'timerfd'],
     ['a signalfd', looks.signalfd, 'signalfd'],
     ['a memfd', looks.memfd, 'memfd'],
-    ['a memfd by its path only', { ...looks.memfd, flags: OPEN.O_PATH }, undefined],
+    ['a memfd by its path only', { ...looks.memfd, flags: OPEN.O_PATH }, 'path-only'],
     ['shared memory that a mapping shows', { ...looks.anonymousMemory, fd: -1 }, 'shared-memory'],
     ['shared memory by a descriptor', looks.anonymousMemory, undefined],
     ['a System V segment', looks.sharedMemory, undefined],
     ['/dev/mem', looks.memory, undefined],
     ['a device that has state', looks.fuse, undefined],
     ['a socket', looks.socket, undefined],
+    ['a FIFO', { ...looks.pipe, target: '/run/control' }, 'fifo'],
+    ['a file of /proc', { ...looks.file, target: '/proc/4242/maps' }, 'proc-file'],
+    ['a folder of /proc', { ...looks.directory, target: '/proc/4242/task' }, 'proc-file'],
+    ['/dev/kmsg of a writer', { ...looks.kmsg, flags: OPEN.O_WRONLY }, 'memory-device'],
+    ['/dev/kmsg of a reader', { ...looks.kmsg, flags: OPEN.O_RDONLY }, undefined],
     ['an eventfd', looks.eventfd, 'eventfd'],
     ['an epoll', looks.epoll, 'epoll'],
-    ['a file by its path only', { ...looks.file, flags: OPEN.O_PATH }, undefined],
-    ['a folder by its path only', { ...looks.directory, flags: OPEN.O_PATH }, undefined],
-    ['/dev/null by its path only', { ...looks.null, flags: OPEN.O_PATH }, undefined],
+    ['a file by its path only', { ...looks.file, flags: OPEN.O_PATH }, 'path-only'],
+    ['a folder by its path only', { ...looks.directory, flags: OPEN.O_PATH }, 'path-only'],
+    ['/dev/null by its path only', { ...looks.null, flags: OPEN.O_PATH }, 'path-only'],
   ];
   it.each(recognised)('%s, by one kind or none', (_, look, kind) => {
     expect(kindsOf(descriptorView(look))).toEqual(kind === undefined ? [] : [kind]);
@@ -125,27 +139,49 @@ describe('a description of a kind that can be saved stands in the way when', () 
     const there = { ...descriptorView({ ...looks.file, target: file }) };
     expect(regularFile.obstacles?.({ ...there, stat: { ...there.stat, device: Number(dev), inode: ino } })).toEqual([]);
     expect(directory.obstacles?.(descriptorView(looks.directory))).toEqual([]);
-    expect(pipe.obstacles?.(descriptorView(looks.pipe))).toEqual([]);
+    expect(fifo.obstacles?.(descriptorView({ ...looks.pipe, target: '/run/gone (deleted)', links: 0n }))).toEqual([]);
   });
 
   it('it shows the name of another file, as a message queue does', () => {
     expect(codes(regularFile.obstacles?.(descriptorView(looks.file)))).toEqual(['not-under-its-name']);
   });
 
-  it('it is a file of /proc', () => {
-    const own = descriptorView({ ...looks.file, target: '/proc/4242/maps' });
-    expect(codes(regularFile.obstacles?.(own))).toEqual(['proc-file']);
+  it('it is a file of /proc of another process, or one with a state', () => {
+    const proc = (target: string, more: Partial<Looks> = {}) =>
+      codes(procFile.obstacles?.(descriptorView({ ...looks.file, target, ...more })));
+    expect([
+      proc('/proc/4242/maps'),
+      proc('/proc/meminfo'),
+      proc('/proc/4242/task', { mode: looks.directory.mode }),
+    ]).toEqual([[], [], []]);
+    const refused = ['/proc/1/maps', '/proc/4242/maps (deleted)', '/proc/4242/task/4243/stat', '/proc/4242/fdinfo/3'];
+    for (const target of [...refused, '/proc/kmsg', '/proc/pressure/memory']) {
+      expect([target, proc(target)]).toEqual([target, ['proc-file']]);
+    }
+    expect(proc('/proc/pressure/memory', { flags: OPEN.O_RDONLY })).toEqual([]);
   });
 
-  it('it is a file that has lost the name it was opened by', () => {
+  it('it is a file that has lost the name it was opened by, and has none in the same folder', () => {
     expect(codes(regularFile.obstacles?.(descriptorView({ ...looks.unlinked, links: 1n })))).toEqual(['renamed-file']);
   });
 
-  it('it is a deleted folder', () => {
-    const deleted = descriptorView({ ...looks.directory, target: '/srv/gone (deleted)' });
-    expect(directory.obstacles?.(deleted)).toMatchObject([
-      { code: 'deleted-directory', path: ['pid 4242', 'fd 5', '/srv/gone'] },
-    ]);
+  it('it is a file with another name in the same folder: then it does not', () => {
+    const file = newFile();
+    const { ino, dev } = statSync(file, { bigint: true });
+    const lost = descriptorView({ ...looks.unlinked, target: join(dirname(file), 'lost (deleted)'), links: 1n });
+    const view = { ...lost, stat: { ...lost.stat, inode: ino, device: Number(dev) } };
+    expect(regularFile.obstacles?.(view)).toEqual([]);
+    expect(regularFile.collect(opened(view)).file.path).toBe(file);
+  });
+
+  it('it is known by its path only, and that is gone', () => {
+    const view = descriptorView({ ...looks.file, flags: OPEN.O_PATH });
+    expect(codes(pathOnly.obstacles?.(view))).toEqual(['path-lost']);
+  });
+
+  it('it is a FIFO that is not there under its name, or that others have', () => {
+    const view = descriptorView({ ...looks.pipe, target: '/run/no-such-fifo', outsiders: [outsider] });
+    expect(codes(fifo.obstacles?.(view))).toEqual(['held-outside', 'not-under-its-name']);
   });
 
   it('it is a counter of which this kernel does not tell all', () => {
@@ -165,11 +201,6 @@ describe('a description of a kind that can be saved stands in the way when', () 
         },
       ]);
     }
-  });
-
-  it('it is a packet pipe', () => {
-    const packets = descriptorView({ ...looks.pipe, flags: OPEN.O_WRONLY | OPEN.O_DIRECT });
-    expect(codes(pipe.obstacles?.(packets))).toEqual(['packet-pipe']);
   });
 
   it('it is a terminal that is no standard stream', () => {

@@ -37,10 +37,13 @@ describe('locks as fdinfo shows them', () => {
 describe('a lease', () => {
   const path = ['pid 7', 'fd 3'];
 
-  it('stands in the way of a save, held or about to be broken', () => {
-    for (const line of ['LEASE  ACTIVE    WRITE 42 fe:00:7 0 EOF', 'LEASE  BREAKING  READ 42 fe:00:7 0 EOF']) {
-      expect(lockObstacles(found(line), path)).toMatchObject([{ code: 'lease', path }]);
+  it('stands in the way of a save if it is about to be broken, or the file must be read', () => {
+    for (const line of ['DELEG  ACTIVE    READ 42 fe:00:7 0 EOF', 'LEASE  BREAKING  READ 42 fe:00:7 0 EOF']) {
+      expect(lockObstacles(found(line), path, true)).toMatchObject([{ code: 'lease', path }]);
     }
+    const held = found('LEASE  ACTIVE    WRITE 42 fe:00:7 0 EOF');
+    expect(lockObstacles(held, path, true)).toEqual([]);
+    expect(lockObstacles(held, path)).toMatchObject([{ code: 'lease', path }]);
   });
 
   it('is the only one of its kind that does', () => {
