@@ -1,6 +1,6 @@
 // What the benchmark runs: targets, the command, the references; and how nothing of it is left behind.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -93,8 +93,8 @@ const closeInherited =
 let numberOfTargets = 0;
 
 /** A program of our own with so much memory: see programs/target.c. */
-export const startTarget = ({ bytes, mappings = 1, threads = 1, idle = false }) =>
-  startProgram('target', bytes, mappings, threads - 1, idle ? 'idle' : 'busy');
+export const startTarget = ({ bytes, mappings = 1, threads = 1, idle = false, noise = false }) =>
+  startProgram('target', bytes, mappings, threads - 1, idle ? 'idle' : 'busy', ...(noise ? ['noise'] : []));
 
 /** A program of our own that writes to all its memory all the time: see programs/rewriter.c. */
 export const startRewriter = (bytes) => startProgram('rewriter', bytes);
@@ -152,6 +152,18 @@ export async function save(target) {
   const pause = /pause ([\d.]+) ms/.exec(stderr)?.[1];
   if (pause === undefined) throw new Error(`no pause in the summary: ${stderr}`);
   return { checkpoint: ms, pause: Number(pause), seen };
+}
+
+/** Saves a target, which goes on, and ends it: ms of the command, MiB of the image, ms of a restart, which is ended too. */
+export async function saveAndBringBack(target, { onDisk = false, compress }) {
+  const image = onDisk ? join(folderIn(tmpdir()), 'image') : inMemory('image');
+  const { ms } = quicksave('checkpoint', String(target.pid), '--output', image, '--compress', compress);
+  const mebibytes = statSync(image).size / MEBIBYTE;
+  await target.end();
+  const { ms: restart, stdout } = quicksave('restart', image, '--detach');
+  await handleOf(Number(stdout), target.output).end();
+  rmSync(image);
+  return { checkpoint: ms, restart, mebibytes };
 }
 
 /** Ends a target with a save and brings it back, then ends it: ms of the whole restart. */

@@ -1,5 +1,5 @@
 /*
- * What is saved: `target BYTES MAPPINGS THREADS busy|idle` fills that much memory, in that many mappings, says ready, and reads
+ * What is saved: `target BYTES MAPPINGS THREADS busy|idle [noise]` fills that much memory, in that many mappings, says ready, and reads
  * the clock again and again, or sleeps, while THREADS more threads sleep. On SIGUSR1 it prints the longest time in nanoseconds
  * between two readings since it was asked last.
  */
@@ -23,6 +23,15 @@ static void *sleeper(void *nothing) {
   return nothing;
 }
 
+/* All of each page differs from all others: what nobody can compress. */
+static void fill_with_noise(char *memory, size_t size) {
+  unsigned long seed = 1;
+  for (size_t i = 0; i < size; i += 8) {
+    seed = seed * 6364136223846793005UL + 1442695040888963407UL;
+    *(unsigned long *)(memory + i) = seed ^ seed >> 29;
+  }
+}
+
 static void fill_mappings(size_t size, size_t mappings) {
   if (mappings == 1) {
     fill(new_memory(size), size, 1);
@@ -43,9 +52,11 @@ static void say(const char *format, long number) {
 }
 
 int main(int count, char **arguments) {
-  if (count != 5) return 2;
+  if (count != 5 && count != 6) return 2;
   int idle = strcmp(arguments[4], "idle") == 0;
-  fill_mappings(strtoul(arguments[1], NULL, 0), strtoul(arguments[2], NULL, 0));
+  size_t size = strtoul(arguments[1], NULL, 0);
+  if (count == 6) fill_with_noise(new_memory(size), size);
+  else fill_mappings(size, strtoul(arguments[2], NULL, 0));
   for (long i = atol(arguments[3]); i > 0; i--) {
     pthread_t thread;
     if (pthread_create(&thread, NULL, sleeper, NULL) != 0) return 1;

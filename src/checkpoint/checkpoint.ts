@@ -6,7 +6,6 @@
  */
 import { callsOf64, callsOfI386 } from '../arch/x86/call-abi.ts';
 import { resolvedHere } from '../arch/x86/interrupted-call.ts';
-import type { ImageWriter } from '../image/writer.ts';
 import { SIGNAL } from '../kernel/abi/signal.ts';
 import { tryOpenPidfd } from '../kernel/calls/descriptors.ts';
 import { detachIfAlive } from '../kernel/calls/ptrace.ts';
@@ -16,7 +15,6 @@ import { type XsaveLayout, xsaveLayout } from '../kernel/cpu.ts';
 import type { NativeMemory } from '../kernel/native-memory.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { PageCrew } from '../pages/page-crew.ts';
-import type { SharedState } from '../pages/shared-state.ts';
 import { is32BitProgram } from '../procfs/exe.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
 import { readMaps } from '../procfs/smaps.ts';
@@ -31,6 +29,7 @@ import { findHole, USER_SPACE_END_32 } from '../tracee/address-space.ts';
 import { Agent, type AgentLayout, agentSize } from '../tracee/agent.ts';
 import { findVdsoSite, installSite, removeSite, type VdsoSite } from '../tracee/vdso-site.ts';
 import { type CollectedTree, collectTree } from './collect.ts';
+import type { Compression } from './compression-choice.ts';
 import { writeContent } from './content.ts';
 import { type FrozenProcess, freezeProcess } from './freeze.ts';
 import { arenaFor, type GatheredPages, gatherPages, methodFor, type PageMethod } from './gather-pages.ts';
@@ -43,7 +42,8 @@ import { type Survey, surveyProcess } from './preflight.ts';
 import { refuseUnsavable } from './process-view.ts';
 import { rehearse } from './rehearsal.ts';
 import { describeSaver, refuseOtherParent, refuseStream } from './saver.ts';
-import { describeHost, ImageStream, pagesIn, writeTree } from './write-image.ts';
+import { describeHost, ImageStream, writeTree } from './write-image.ts';
+import { type WrittenPages, writePages } from './write-pages.ts';
 
 export interface CheckpointRequest {
   readonly pid: Pid;
@@ -52,8 +52,7 @@ export interface CheckpointRequest {
   readonly output: Output;
   /** End the target once the image is safe. */
   readonly kill: boolean;
-  /** zstd level; undefined: pages as they are. */
-  readonly level: number | undefined;
+  readonly compression: Compression;
   /** Called between chunks; may throw to give up. */
   readonly onPages: (doneBytes: number, totalBytes: number) => void;
 }
@@ -64,6 +63,9 @@ export interface CheckpointSummary {
   /** Pages that the image carries. */
   readonly pages: number;
   readonly imageBytes: number;
+  /** Pages without those that are zero, and what they take in the image. */
+  readonly pageBytes: number;
+  readonly storedBytes: number;
   /** How long the target stood still. Undefined if it was ended. */
   readonly pauseMs: number;
   readonly totalMs: number;
@@ -142,7 +144,7 @@ const rehearsal: Omit<CheckpointRequest, 'pid'> = {
   savesItself: false,
   output: discardingOutput,
   kill: false,
-  level: undefined,
+  compression: undefined,
   onPages: () => {
     // Nobody watches a rehearsal.
   },
@@ -172,14 +174,10 @@ function refuseIfAny(pid: Pid, problems: readonly Problem[]): void {
   throw new RefusedError(`Process ${pid} cannot be saved: ${reasons} in the way.`, problems);
 }
 
-interface WrittenPages {
-  readonly pages: number;
-  readonly remarks: readonly string[];
-}
-
 interface Saved extends WrittenPages {
   readonly frozen: FrozenProcess;
   readonly tree: CollectedTree;
+  readonly remarks: readonly string[];
 }
 
 /** What is known and at hand before the target stands still. */
@@ -237,6 +235,8 @@ class Save {
       pid,
       threads: saved.tree.threads.length,
       pages: saved.pages,
+      pageBytes: saved.rawBytes,
+      storedBytes: saved.storedBytes,
       imageBytes: stream.position,
       pauseMs: this.#pauseMs,
       totalMs: performance.now() - started,
@@ -275,9 +275,9 @@ class Save {
     };
     const tree = collectTree(options);
     this.#prepared.refuse(pid, problems);
-    const { pages, remarks } = this.#gatherAndWrite(stream, tree, survey, agent);
+    const written = this.#gatherAndWrite(stream, tree, survey, agent);
     if (!kill) this.#releaseTarget();
-    return { frozen, tree, pages, remarks };
+    return { frozen, tree, ...written };
   }
 
   #bringAgentIn(frozen: FrozenProcess): { agent: Agent; site: VdsoSite } {
@@ -318,41 +318,36 @@ class Save {
     });
   }
 
-  /** The program goes on as soon as its pages are safe. Returns how many they are. */
-  #gatherAndWrite(stream: ImageStream, tree: CollectedTree, survey: Survey, agent: Agent): WrittenPages {
+  /** The program goes on as soon as its pages are safe. */
+  #gatherAndWrite(
+    stream: ImageStream,
+    tree: CollectedTree,
+    survey: Survey,
+    agent: Agent,
+  ): WrittenPages & Pick<GatheredPages, 'remarks'> {
     const { mappings } = survey;
     const { method } = this.#prepared;
     const gathered = gatherPages({ agent, mappings, contents: tree.contents, method, arena: this.#arena });
     try {
       if (gathered.mayGoOn) this.#releaseTarget();
-      return { pages: this.#write(stream, tree, gathered), remarks: gathered.remarks };
+      return { ...this.#write(stream, tree, gathered), remarks: gathered.remarks };
     } finally {
       for (const source of gathered.sources) source.close();
       for (const { own } of gathered.contents) own.close();
     }
   }
 
-  #write(stream: ImageStream, tree: CollectedTree, { sources, contents }: GatheredPages): number {
-    const { output, level } = this.#request;
-    const { fd, positioned } = output;
+  #write(stream: ImageStream, tree: CollectedTree, { sources, contents, mayGoOn }: GatheredPages): WrittenPages {
+    const { output, compression, kill } = this.#request;
     const { writer } = stream;
     const plans = sources.map(({ plan }) => plan);
     writeTree(writer, tree, plans);
     stream.flush();
-    const pages = pagesIn(plans);
-    let pagesBefore = 0;
-    for (const source of sources) {
-      const { pid, memory, copy, plan } = source;
-      const order = { pid, memory, copy, objref: tree.task.memory, output: fd, positioned, level, chunks: plan.chunks };
-      try {
-        adoptChunks(writer, this.#prepared.crew.save(order, writer.position, { pagesBefore, pages }));
-      } catch (error) {
-        throw source.explain(error);
-      }
-      pagesBefore += plan.pages;
-    }
-    for (const content of contents) writeContent(stream, content, level);
-    return pages;
+    const { crew } = this.#prepared;
+    const isWaitedFor = !mayGoOn && !kill;
+    const written = writePages({ writer, crew, output, objref: tree.task.memory, sources, compression, isWaitedFor });
+    for (const content of contents) writeContent(stream, content, written.level);
+    return written;
   }
 
   /** Ends the target and waits for it: its parent hears of its end only when the tracer has. */
@@ -372,15 +367,6 @@ class Save {
     this.#arena?.free();
     this.#pidfd.close();
   }
-}
-
-/** The crew has written its records itself; the writer takes them into its account. */
-function adoptChunks(writer: ImageWriter, state: SharedState): void {
-  const written = state.results().sort((a, b) => a.position - b.position);
-  written.forEach(({ position, crc }, index) => {
-    const end = written[index + 1]?.position ?? state.position;
-    writer.noteChecksum(writer.reserve(end - position), crc);
-  });
 }
 
 /** The leader's own mask and registers. */

@@ -2,6 +2,7 @@
 import { fstatSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { type CheckpointSummary, checkpoint } from '../checkpoint/checkpoint.ts';
+import { type Compression, ORDINARY_LEVEL } from '../checkpoint/compression-choice.ts';
 import { outputTo, streamOutput } from '../checkpoint/output.ts';
 import { ownParent } from '../checkpoint/saver.ts';
 import { asPid } from '../support/brand.ts';
@@ -26,7 +27,7 @@ export function runCheckpoint(pidText: string | undefined, options: Options): vo
     throw new UsageError('give the process to save: its id, or --self for the one that runs this command.');
   }
   const pid = pidText === undefined ? ownParent() : parsePid(pidText);
-  const level = parseCompression(options.compress);
+  const compression = parseCompression(options.compress);
   if (options.output === '-' && isatty(STANDARD_OUTPUT)) {
     throw new UsageError('an image is not written to a terminal; give a file, or send it into a pipe.');
   }
@@ -43,7 +44,7 @@ export function runCheckpoint(pidText: string | undefined, options: Options): vo
   }
   const sentence = `The save was interrupted; process ${pid} goes on, and no image was made.`;
   const summary = interruptible(`saving ${pid}`, sentence, (onPages) =>
-    checkpoint({ pid, savesItself, output, kill: options.kill ?? false, level, onPages }),
+    checkpoint({ pid, savesItself, output, kill: options.kill ?? false, compression, onPages }),
   );
   printLine(summaryLine(summary));
   for (const remark of summary.remarks) printLine(`  ${remark}`);
@@ -59,10 +60,16 @@ function isNothing(fd: number): boolean {
 
 function summaryLine(summary: CheckpointSummary): string {
   const threads = summary.threads === 1 ? '1 thread' : `${summary.threads} threads`;
-  const size = `${(summary.imageBytes / MEBIBYTE).toFixed(1)} MiB`;
+  const size = `${(summary.imageBytes / MEBIBYTE).toFixed(1)} MiB${ratioText(summary)}`;
   const pause = summary.killed ? 'ended' : `pause ${summary.pauseMs.toFixed(1)} ms`;
   const total = `${summary.totalMs.toFixed(0)} ms in all`;
   return `saved process ${summary.pid}: ${threads}, ${summary.pages} pages, ${size}, ${pause}, ${total}`;
+}
+
+/** Nothing where compression brings nothing. */
+function ratioText({ pageBytes, storedBytes }: CheckpointSummary): string {
+  const ratio = pageBytes / Math.max(storedBytes, 1);
+  return ratio < 1.05 ? '' : ` (${ratio.toFixed(1)}:1)`;
 }
 
 export function parsePid(text: string): ReturnType<typeof asPid> {
@@ -70,14 +77,13 @@ export function parsePid(text: string): ReturnType<typeof asPid> {
   return asPid(Number(text));
 }
 
-const DEFAULT_LEVEL = 1;
-
-function parseCompression(text: string | true): number | undefined {
-  if (text === true || text === 'zstd') return DEFAULT_LEVEL;
+function parseCompression(text: string | true): Compression {
+  if (text === true || text === 'zstd') return ORDINARY_LEVEL;
+  if (text === 'auto') return text;
   if (text === 'none') return undefined;
   const level = /^zstd:(\d{1,2})$/.exec(text)?.[1];
   if (level === undefined || Number(level) < 1 || Number(level) > 19) {
-    throw new UsageError(`--compress takes none, zstd or zstd:LEVEL (1 to 19), not "${text}".`);
+    throw new UsageError(`--compress takes auto, none, zstd or zstd:LEVEL (1 to 19), not "${text}".`);
   }
   return Number(level);
 }

@@ -20,7 +20,7 @@ function program(): Command {
     .option('--self', 'save the process that runs this command: exit status 0 there, 3 when it has been restarted')
     .requiredOption('-o, --output <file>', 'where the image goes; - is standard output')
     .option('--kill', 'end the process once the image is safely on disk')
-    .option('--compress [method]', 'compress pages: none, zstd or zstd:LEVEL', 'none')
+    .option('--compress [method]', 'compress pages: auto, none, zstd or zstd:LEVEL', 'auto')
     .exitOverride()
     .action(async (pid, options) => (await commands()).runCheckpoint(pid, options));
   root

@@ -70,24 +70,28 @@ export function planRawChunk(objref: number, runs: readonly PageRun[], streamPos
   };
 }
 
+/** Plans a chunk around a zstd frame of `storedBytes` bytes. It may stand at any position: `dataPosition` counts from there. */
+export function planZstdChunk(objref: number, runs: readonly PageRun[], storedBytes: number): ChunkPlan {
+  const rawBytes = rawBytesOf(runs);
+  const dataOffset = runsEnd(runs.length);
+  const prefix: ChunkPrefix = { encoding: 'zstd', runCount: runs.length, rawBytes, storedBytes, dataOffset };
+  return {
+    headerBytes: encodeChunkHeader(objref, prefix, runs),
+    dataPosition: RECORD_HEADER_SIZE + dataOffset,
+    rawBytes,
+    totalBytes: RECORD_HEADER_SIZE + paddedLength(dataOffset + storedBytes),
+  };
+}
+
 /** Computes the checksum of a planned chunk and its data, and writes it into `headerBytes`. */
 export const sealChunkHeader = (headerBytes: Uint8Array, data: Uint8Array | readonly Uint8Array[]): number =>
   sealHeader(headerBytes, data instanceof Uint8Array ? [data] : data);
 
 /** A whole record around one zstd frame. It may stand at any position. */
 export function encodeZstdChunk(objref: number, runs: readonly PageRun[], frame: Uint8Array): Uint8Array {
-  const storedBytes = frame.length;
-  const dataOffset = runsEnd(runs.length);
-  const prefix: ChunkPrefix = {
-    encoding: 'zstd',
-    runCount: runs.length,
-    rawBytes: rawBytesOf(runs),
-    storedBytes,
-    dataOffset,
-  };
-  const headerBytes = encodeChunkHeader(objref, prefix, runs);
+  const { headerBytes, totalBytes } = planZstdChunk(objref, runs, frame.length);
   sealHeader(headerBytes, [frame]);
-  const record = new Uint8Array(RECORD_HEADER_SIZE + paddedLength(dataOffset + storedBytes));
+  const record = new Uint8Array(totalBytes);
   record.set(headerBytes);
   record.set(frame, headerBytes.length);
   return record;

@@ -16,8 +16,8 @@ export interface CheckpointOrder {
   /** A path; `-` is standard output. */
   readonly output: string;
   readonly kill: boolean;
-  /** zstd level; 0 for none. */
-  readonly level: number;
+  /** zstd level; 0 for none; `auto`: what is best for the output. */
+  readonly compress: number | 'auto';
 }
 
 export interface RestartOrder {

@@ -35,7 +35,10 @@ function carryOut(order: Order): unknown {
 
 type OnPages = (doneBytes: number, totalBytes: number) => void;
 
-function save({ pid, self, output, kill, level }: Extract<Order, { kind: 'checkpoint' }>, onPages: OnPages): unknown {
+function save(
+  { pid, self, output, kill, compress }: Extract<Order, { kind: 'checkpoint' }>,
+  onPages: OnPages,
+): unknown {
   if (self) refuseOtherParent(asPid(pid));
   const target = output === '-' ? streamOutput(STANDARD_OUTPUT) : outputTo(output);
   return checkpoint({
@@ -43,7 +46,7 @@ function save({ pid, self, output, kill, level }: Extract<Order, { kind: 'checkp
     savesItself: self,
     output: target,
     kill,
-    level: level === 0 ? undefined : level,
+    compression: compress === 0 ? undefined : compress,
     onPages,
   });
 }

@@ -10,6 +10,7 @@ import { bytesAt, NativeMemory } from '../kernel/native-memory.ts';
 import { type LocalFd, localAddress } from '../support/brand.ts';
 import { ImageError, QuicksaveError } from '../support/errors.ts';
 import { chunkPages, type LoadChunk, putPages } from './load-job.ts';
+import { ChunkRoom, unpackPages } from './page-codec.ts';
 import type { PageCrew } from './page-crew.ts';
 import { type StoredPage, storedPages } from './stored-pages.ts';
 
@@ -136,7 +137,9 @@ function describeChunk(chunk: ChunkRecord): LoadChunk {
 
 /** An image from a stream: its metadata is read and checked; pages and TAIL come when they are loaded. */
 export function readImageStream(source: ByteSource): ImageInput {
-  const reader = new ImageReader(source);
+  const stored = new ChunkRoom();
+  const unpacked = new ChunkRoom();
+  const reader = new ImageReader(source, { bufferFor: (chunk) => stored.of(chunk.storedBytes).bytes });
   const builder = new ModelBuilder();
   let record = reader.next();
   for (; record !== undefined && record.kind === 'metadata'; record = reader.next()) builder.add(record);
@@ -149,7 +152,7 @@ export function readImageStream(source: ByteSource): ImageInput {
         builder.addChunk(record);
         // Where the pages go is checked before they are put there, not only at the end.
         builder.finishPages();
-        loadFromHeap(target, record);
+        loadChunk(target, record, stored, unpacked);
       }
     },
     pages: () => {
@@ -168,8 +171,10 @@ export function readImageStream(source: ByteSource): ImageInput {
       builder.finishPages();
       return { imageBytes: reader.position, records: reader.recordCount + 1, ...counts };
     },
+    // The stream is the caller's.
     close: () => {
-      // The stream is the caller's.
+      stored.free();
+      unpacked.free();
     },
   };
 }
@@ -196,17 +201,15 @@ function loadIntoFile(
   }
 }
 
-function loadFromHeap(target: PageTarget, chunk: ChunkRecord): void {
-  const pages = unpackChunk(chunk);
-  if (chunk.objref !== target.memory) {
-    loadIntoFile(target, chunk, pages);
-    return;
+/** A chunk whose data was read into `stored`. */
+function loadChunk(target: PageTarget, chunk: ChunkRecord, stored: ChunkRoom, unpacked: ChunkRoom): void {
+  const { rawBytes, storedBytes, runs } = chunk;
+  let { address } = stored.of(storedBytes);
+  if (chunk.encoding === 'zstd') {
+    const into = unpacked.of(rawBytes).address;
+    unpackPages({ address, sizeBytes: storedBytes }, into, rawBytes, recordLabel(chunk.type, chunk.offset));
+    address = into;
   }
-  const copy = NativeMemory.allocate(Math.max(pages.length, 4096));
-  try {
-    copy.bytes.set(pages);
-    putPages(target.pid, copy.address, chunk.runs);
-  } finally {
-    copy.free();
-  }
+  if (chunk.objref === target.memory) putPages(target.pid, address, runs);
+  else loadIntoFile(target, chunk, bytesAt(address, rawBytes));
 }

@@ -3,12 +3,12 @@
  * process that is being rebuilt. Both are shared between threads.
  */
 import { crc32c } from '../image/checksum.ts';
-import { decompressPages } from '../image/compression.ts';
 import type { PageRun } from '../image/page-chunk.ts';
 import { MAX_RANGES, type RemoteRange, writeMemory } from '../kernel/calls/process-memory.ts';
 import { bytesAt, NativeMemory } from '../kernel/native-memory.ts';
 import { asPid, type LocalAddress, localAddress, remoteAddress } from '../support/brand.ts';
 import { ImageError } from '../support/errors.ts';
+import { ChunkRoom, unpackPages } from './page-codec.ts';
 import type { SharedState } from './shared-state.ts';
 
 const PAGE = 4096;
@@ -71,25 +71,25 @@ function verify(job: LoadJob, chunk: LoadChunk): void {
 
 /** The pages of a chunk's data runs, one behind the other; raw ones are a view of the image. */
 export function chunkPages(image: number, chunk: LoadChunk): Uint8Array {
-  const stored = bytesAt(localAddress(image + chunk.dataPosition), chunk.storedBytes);
-  if (chunk.encoding === 'raw') return stored;
-  return decompressPages(stored, chunk.rawBytes, `PGARR record at byte ${chunk.offset}`);
+  const pages = bytesAt(pagesInMemory(image, chunk), chunk.rawBytes);
+  return chunk.encoding === 'raw' ? pages : Buffer.from(pages);
+}
+
+/** This thread's. */
+const unpacked = new ChunkRoom();
+
+/** Where they are: in the image, or unpacked, until this thread unpacks the next. */
+export function pagesInMemory(image: number, chunk: LoadChunk): LocalAddress {
+  const address = localAddress(image + chunk.dataPosition);
+  if (chunk.encoding === 'raw') return address;
+  const into = unpacked.of(chunk.rawBytes).address;
+  const stored = { address, sizeBytes: chunk.storedBytes };
+  unpackPages(stored, into, chunk.rawBytes, `PGARR record at byte ${chunk.offset}`);
+  return into;
 }
 
 function load(job: LoadJob, chunk: LoadChunk): void {
-  const stored = localAddress(job.image + chunk.dataPosition);
-  if (chunk.encoding === 'raw') {
-    putPages(job.pid, stored, chunk.runs);
-    return;
-  }
-  const pages = chunkPages(job.image, chunk);
-  const copy = NativeMemory.allocate(Math.max(pages.length, PAGE));
-  try {
-    copy.bytes.set(pages);
-    putPages(job.pid, copy.address, chunk.runs);
-  } finally {
-    copy.free();
-  }
+  putPages(job.pid, pagesInMemory(job.image, chunk), chunk.runs);
 }
 
 /** Writes the data runs from `data` on, and zeroes over the zero runs. */

@@ -2,13 +2,12 @@
  * Moving a target's pages into the image: each thread takes a chunk, copies it into a buffer that fits its cache, leaves
  * out zero pages, takes the checksum while the bytes are warm, and writes.
  */
-import { compressPages } from '../image/compression.ts';
-import { checksumIn } from '../image/frame.ts';
-import { encodeZstdChunk, type PageRun, planRawChunk, rawBytesOf, sealChunkHeader } from '../image/page-chunk.ts';
+import { type PageRun, planRawChunk, planZstdChunk, sealChunkHeader } from '../image/page-chunk.ts';
 import { type LocalRange, readAt, writeAll } from '../kernel/calls/file-io.ts';
 import { readMemory } from '../kernel/calls/process-memory.ts';
 import { bytesAt, NativeMemory } from '../kernel/native-memory.ts';
 import { asPid, type LocalAddress, localAddress, localFd, remoteAddress } from '../support/brand.ts';
+import { packPages } from './page-codec.ts';
 import type { SharedState } from './shared-state.ts';
 
 export const PAGE = 4096;
@@ -60,6 +59,8 @@ function windowAt(address: LocalAddress, pages: number): PageWindow {
 export class SaveBuffers {
   readonly header = NativeMemory.allocate(64 * 1024, { populate: true });
   readonly pages = windowAt(NativeMemory.allocate(CHUNK_PAGES * PAGE, { populate: true }).address, CHUNK_PAGES);
+  /** Of a compressed chunk; touched only where one is made. Behind it is room for padding. */
+  readonly packed = NativeMemory.allocate(CHUNK_PAGES * PAGE);
 }
 
 export function runSaveJob(job: SaveJob, state: SharedState, buffers: SaveBuffers, afterChunk: () => void): void {
@@ -190,24 +191,42 @@ function writeCompressed(
   found: FoundPages,
   level: number,
 ): void {
-  const { index, runs, parts } = found;
-  const frame = compressPages(Buffer.concat(parts.map(bytesOf), rawBytesOf(runs)), level);
-  if (frame === undefined) {
-    writeRaw(job, state, buffers, found);
+  const { index, runs } = found;
+  const pages = joined(found.parts);
+  const length = packPages(pages, buffers.packed, level);
+  if (length === undefined) {
+    writeRaw(job, state, buffers, { index, runs, parts: [pages] });
     return;
   }
-  const record = encodeZstdChunk(job.objref, runs, frame);
-  const copy = NativeMemory.allocate(record.length);
-  try {
-    copy.bytes.set(record);
-    const whole = [{ address: copy.address, sizeBytes: record.length }];
-    state.atPosition((position) => {
+  const plan = planZstdChunk(job.objref, runs, length);
+  const crc = sealChunkHeader(plan.headerBytes, buffers.packed.bytes.subarray(0, length));
+  buffers.header.bytes.set(plan.headerBytes);
+  const header = { address: buffers.header.address, sizeBytes: plan.headerBytes.length };
+  const padded = plan.totalBytes - plan.headerBytes.length;
+  buffers.packed.bytes.fill(0, length, padded);
+  const whole = [header, { address: buffers.packed.address, sizeBytes: padded }];
+  let write: (() => void) | undefined;
+  state.atPosition((position) => {
+    write = () => {
       writeAll(localFd(job.output), job.positioned ? position : undefined, whole);
-      state.setResult(index, position, checksumIn(record));
-      state.count('storedBytes', record.length);
-      return position + record.length;
-    });
-  } finally {
-    copy.free();
+      state.setResult(index, position, crc);
+      state.count('storedBytes', plan.totalBytes);
+    };
+    if (!job.positioned) write();
+    return position + plan.totalBytes;
+  });
+  if (job.positioned) write?.();
+}
+
+/** Moves the parts of a chunk together. The bytes are ours, and used once. */
+function joined(parts: readonly LocalRange[]): LocalRange {
+  const [first] = parts;
+  if (first === undefined) throw new Error('a chunk without pages is not compressed');
+  let end = first.address + first.sizeBytes;
+  for (const { address, sizeBytes } of parts.slice(1)) {
+    const whole = bytesAt(localAddress(end), address + sizeBytes - end);
+    whole.copyWithin(0, address - end);
+    end += sizeBytes;
   }
+  return { address: first.address, sizeBytes: end - first.address };
 }
