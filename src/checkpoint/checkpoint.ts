@@ -38,6 +38,7 @@ import { needingRoom } from './no-room.ts';
 import { seccompObstacles } from './odd-threads.ts';
 import { discardingOutput, type Output } from './output.ts';
 import { OutsiderSearch } from './outsiders.ts';
+import { openParentImage, type ParentImage } from './parent-image.ts';
 import { type Survey, surveyProcess } from './preflight.ts';
 import { refuseUnsavable } from './process-view.ts';
 import { rehearse } from './rehearsal.ts';
@@ -53,6 +54,8 @@ export interface CheckpointRequest {
   /** End the target once the image is safe. */
   readonly kill: boolean;
   readonly compression: Compression;
+  /** An earlier image of the process, by its path: pages that are the same are not written again. */
+  readonly parent?: string | undefined;
   /** Called between chunks; may throw to give up. */
   readonly onPages: (doneBytes: number, totalBytes: number) => void;
 }
@@ -63,6 +66,8 @@ export interface CheckpointSummary {
   /** Pages that the image carries. */
   readonly pages: number;
   readonly imageBytes: number;
+  /** Pages that are in the parent image, and not in this. */
+  readonly parentPages: number;
   /** Pages without those that are zero, and what they take in the image. */
   readonly pageBytes: number;
   readonly storedBytes: number;
@@ -76,25 +81,34 @@ export interface CheckpointSummary {
 export function checkpoint(request: CheckpointRequest): CheckpointSummary {
   const started = performance.now();
   const stream = new ImageStream(request.output);
-  stream.writer.head(describeHost(xsaveLayout()));
   let crew: PageCrew | undefined;
+  let parent: ParentImage | undefined;
   try {
-    if (request.savesItself) refuseStream(request);
-    refuseUnsavable(request.pid, request.savesItself);
-    // Its threads take a while to begin.
-    crew = new PageCrew(residentBytes(request.pid), request.onPages);
+    try {
+      if (request.savesItself) refuseStream(request);
+      refuseUnsavable(request.pid, request.savesItself);
+      // Its threads take a while to begin.
+      crew = new PageCrew(residentBytes(request.pid), request.onPages);
+      if (request.parent !== undefined) {
+        parent = openParentImage(request.parent, request.pid, request.output, crew);
+      }
+    } finally {
+      // Even a refusal ends a stream as an image does.
+      stream.writer.head(describeHost(xsaveLayout(), parent?.imageId));
+    }
     const outsiders = new OutsiderSearch(request.pid);
     const waits = preflight(request, outsiders);
     const method = methodFor(residentBytes(request.pid), request.kill);
     // How long a program stands still that is to end does not matter.
     if (!request.kill) rehearse((pid) => rehearseSaves(pid, method, started));
-    return new Save(request, { crew, outsiders, waits, method, refuse: refuseIfAny }).run(stream, started);
+    return new Save(request, { crew, outsiders, waits, method, parent, refuse: refuseIfAny }).run(stream, started);
   } catch (error) {
     if (!request.output.positioned) stream.fail(error);
     request.output.abandon();
     throw error;
   } finally {
     crew?.dismiss();
+    parent?.close();
   }
 }
 
@@ -153,7 +167,14 @@ const rehearsal: Omit<CheckpointRequest, 'pid'> = {
 /** Rehearses {@link Save} so often that its code is warm. */
 function rehearseSaves(pid: Pid, method: PageMethod, started: number): void {
   const crew = new PageCrew(0, rehearsal.onPages);
-  const prepared = { crew, outsiders: new OutsiderSearch(pid), waits: new Map(), method, refuse: ignore };
+  const prepared = {
+    crew,
+    outsiders: new OutsiderSearch(pid),
+    waits: new Map(),
+    method,
+    parent: undefined,
+    refuse: ignore,
+  };
   for (let round = 0; round < REHEARSALS; round++) {
     const stream = new ImageStream(discardingOutput);
     stream.writer.head(describeHost(xsaveLayout()));
@@ -186,6 +207,7 @@ interface Prepared {
   readonly outsiders: OutsiderSearch;
   readonly waits: ReadonlyMap<number, Waiting>;
   readonly method: PageMethod;
+  readonly parent: ParentImage | undefined;
   readonly refuse: Refuse;
 }
 
@@ -235,6 +257,7 @@ class Save {
       pid,
       threads: saved.tree.threads.length,
       pages: saved.pages,
+      parentPages: saved.parentPages,
       pageBytes: saved.rawBytes,
       storedBytes: saved.storedBytes,
       imageBytes: stream.position,
@@ -341,11 +364,11 @@ class Save {
     const { output, compression, kill } = this.#request;
     const { writer } = stream;
     const plans = sources.map(({ plan }) => plan);
-    writeTree(writer, tree, plans);
+    const { crew, parent } = this.#prepared;
+    writeTree(writer, tree, plans, parent?.memory);
     stream.flush();
-    const { crew } = this.#prepared;
-    const isWaitedFor = !mayGoOn && !kill;
-    const written = writePages({ writer, crew, output, objref: tree.task.memory, sources, compression, isWaitedFor });
+    const order = { writer, crew, output, objref: tree.task.memory, sources, compression, parent: parent?.pages };
+    const written = writePages({ ...order, isWaitedFor: !mayGoOn && !kill });
     for (const content of contents) writeContent(stream, content, written.level);
     return written;
   }

@@ -15,10 +15,11 @@ import type { PagePlan } from './page-plan.ts';
 /** Mappings of one VMA record: a program with ten thousand of them must not make one record of megabytes. */
 const MAPPINGS_PER_RECORD = 4096;
 
-export function describeHost(layout: XstateLayout): HeadState {
+export function describeHost(layout: XstateLayout, parentId?: string): HeadState {
   const { vendor, flags } = readCpuinfo();
   return {
     imageId: randomUUID(),
+    ...(parentId === undefined ? {} : { parentId }),
     tool: 'quicksave 0.1.0',
     createdAt: Date.now(),
     kernel: { release: release().slice(0, 64), version: version().slice(0, 64), machine: 'x86_64' },
@@ -94,7 +95,8 @@ function describeFailure(error: unknown): { code: string; text: string } {
   return { code: error.code, text: [error.message, ...reasons].join(' ') };
 }
 
-export function writeTree(writer: ImageWriter, tree: CollectedTree, plans: readonly PagePlan[]): void {
+/** `parent`: the memory in the parent image. */
+export function writeTree(writer: ImageWriter, tree: CollectedTree, plans: readonly PagePlan[], parent?: number): void {
   const { task } = tree;
   const mappings = withPages(tree.mappings, plans);
   writer.record(RECORD.TASK, task.pid, task);
@@ -106,6 +108,7 @@ export function writeTree(writer: ImageWriter, tree: CollectedTree, plans: reado
     pages: pagesIn(plans),
     allocatedKeys: tree.protectionKeys.allocated,
     executeOnlyKey: tree.protectionKeys.executeOnly,
+    ...(parent === undefined ? {} : { parent }),
   });
   for (let index = 0; index < mappings.length; index += MAPPINGS_PER_RECORD) {
     writer.record(RECORD.VMA, task.memory, { mappings: mappings.slice(index, index + MAPPINGS_PER_RECORD) });

@@ -14,6 +14,8 @@ export interface PagesOrder {
   /** objref of the memory. */
   readonly objref: number;
   readonly sources: readonly PageSource[];
+  /** Pages that need not be written again: see pages/parent-pages.ts. */
+  readonly parent: SharedArrayBuffer | undefined;
   readonly compression: Compression;
   /** The program stands still for it, and is to go on. */
   readonly isWaitedFor: boolean;
@@ -21,6 +23,8 @@ export interface PagesOrder {
 
 export interface WrittenPages {
   readonly pages: number;
+  /** Those that the parent image has. */
+  readonly parentPages: number;
   /** Bytes of the pages that the image has, and what they and the heads of their chunks take in it. */
   readonly rawBytes: number;
   readonly storedBytes: number;
@@ -41,8 +45,8 @@ export function writePages(order: PagesOrder): WrittenPages {
       throw source.explain(error);
     }
   }
-  const { rawBytes, storedBytes } = writing;
-  return { pages, rawBytes, storedBytes, level: choice === 'trial' ? trial?.best : choice };
+  const { rawBytes, storedBytes, parentPages } = writing;
+  return { pages, parentPages, rawBytes, storedBytes, level: choice === 'trial' ? trial?.best : choice };
 }
 
 class Writing {
@@ -51,6 +55,7 @@ class Writing {
   #pagesBefore = 0;
   rawBytes = 0;
   storedBytes = 0;
+  parentPages = 0;
 
   constructor(order: PagesOrder, pages: number) {
     this.#order = order;
@@ -79,20 +84,21 @@ class Writing {
     to: number,
     level: number | undefined,
   ): Pick<WrittenPages, 'rawBytes' | 'storedBytes'> {
-    const { writer, crew, output, objref } = this.#order;
+    const { writer, crew, output, objref, parent } = this.#order;
     const { pid, memory, plan } = source;
     const chunks = plan.chunks.slice(from, to);
     const before = pagesIn(plan.chunks.slice(0, from));
     const copy = source.copy === 0 ? 0 : source.copy + before * PAGE;
-    const job = { pid, memory, copy, objref, output: output.fd, positioned: output.positioned, level, chunks };
+    const job = { pid, memory, copy, objref, output: output.fd, positioned: output.positioned, level, chunks, parent };
     const of = { pagesBefore: this.#pagesBefore, pages: this.#pages };
     const state = crew.save(job, writer.position, of);
     adoptChunks(writer, state);
     this.#pagesBefore += pagesIn(chunks);
-    const rawBytes = (pagesIn(chunks) - state.read('zeroPages')) * PAGE;
+    const rawBytes = (pagesIn(chunks) - state.read('zeroPages') - state.read('parentPages')) * PAGE;
     const storedBytes = state.read('storedBytes');
     this.rawBytes += rawBytes;
     this.storedBytes += storedBytes;
+    this.parentPages += state.read('parentPages');
     return { rawBytes, storedBytes };
   }
 }

@@ -2,11 +2,11 @@
 import { fstatSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { type CheckpointSummary, checkpoint } from '../checkpoint/checkpoint.ts';
-import { type Compression, ORDINARY_LEVEL } from '../checkpoint/compression-choice.ts';
 import { outputTo, streamOutput } from '../checkpoint/output.ts';
 import { ownParent } from '../checkpoint/saver.ts';
 import { asPid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
+import { parseCompression } from './compression-option.ts';
 import { interruptible } from './interruptible.ts';
 import { printLine } from './print-error.ts';
 import { UsageError } from './usage-error.ts';
@@ -15,6 +15,7 @@ interface Options {
   readonly output: string;
   readonly self?: boolean;
   readonly kill?: boolean;
+  readonly parent?: string;
   readonly compress: string | true;
 }
 
@@ -44,7 +45,7 @@ export function runCheckpoint(pidText: string | undefined, options: Options): vo
   }
   const sentence = `The save was interrupted; process ${pid} goes on, and no image was made.`;
   const summary = interruptible(`saving ${pid}`, sentence, (onPages) =>
-    checkpoint({ pid, savesItself, output, kill: options.kill ?? false, compression, onPages }),
+    checkpoint({ pid, savesItself, output, kill: options.kill ?? false, compression, parent: options.parent, onPages }),
   );
   printLine(summaryLine(summary));
   for (const remark of summary.remarks) printLine(`  ${remark}`);
@@ -63,7 +64,8 @@ function summaryLine(summary: CheckpointSummary): string {
   const size = `${(summary.imageBytes / MEBIBYTE).toFixed(1)} MiB${ratioText(summary)}`;
   const pause = summary.killed ? 'ended' : `pause ${summary.pauseMs.toFixed(1)} ms`;
   const total = `${summary.totalMs.toFixed(0)} ms in all`;
-  return `saved process ${summary.pid}: ${threads}, ${summary.pages} pages, ${size}, ${pause}, ${total}`;
+  const inherited = summary.parentPages === 0 ? '' : ` (${summary.parentPages} of the parent)`;
+  return `saved process ${summary.pid}: ${threads}, ${summary.pages} pages${inherited}, ${size}, ${pause}, ${total}`;
 }
 
 /** Nothing where compression brings nothing. */
@@ -75,15 +77,4 @@ function ratioText({ pageBytes, storedBytes }: CheckpointSummary): string {
 export function parsePid(text: string): ReturnType<typeof asPid> {
   if (!/^[1-9]\d{0,9}$/.test(text)) throw new UsageError(`"${text}" is not a process id.`);
   return asPid(Number(text));
-}
-
-function parseCompression(text: string | true): Compression {
-  if (text === true || text === 'zstd') return ORDINARY_LEVEL;
-  if (text === 'auto') return text;
-  if (text === 'none') return undefined;
-  const level = /^zstd:(\d{1,2})$/.exec(text)?.[1];
-  if (level === undefined || Number(level) < 1 || Number(level) > 19) {
-    throw new UsageError(`--compress takes auto, none, zstd or zstd:LEVEL (1 to 19), not "${text}".`);
-  }
-  return Number(level);
 }

@@ -20,6 +20,7 @@ function program(): Command {
     .option('--self', 'save the process that runs this command: exit status 0 there, 3 when it has been restarted')
     .requiredOption('-o, --output <file>', 'where the image goes; - is standard output')
     .option('--kill', 'end the process once the image is safely on disk')
+    .option('--parent <image>', 'write only pages that differ from this earlier image of the process')
     .option('--compress [method]', 'compress pages: auto, none, zstd or zstd:LEVEL', 'auto')
     .exitOverride()
     .action(async (pid, options) => (await commands()).runCheckpoint(pid, options));
@@ -29,6 +30,7 @@ function program(): Command {
     .argument('<image>', 'image file; - is standard input')
     .option('--detach', 'return when it runs, and print its pid')
     .option('--pid-file <file>', 'write its pid into this file')
+    .option('--images <folder>', 'where the parents of an incremental image are; default: where it is')
     .option('--files <policy>', 'files that have changed since: refuse or accept-changed', 'refuse')
     .exitOverride()
     .action(async (image, options) => (await commands()).runRestart(image, options));
@@ -51,6 +53,7 @@ function program(): Command {
     .description('show what changed between two saves')
     .argument('<a>', 'image file, the earlier one')
     .argument('<b>', 'image file, the later one')
+    .option('--images <folder>', 'where the parents of incremental images are; default: where they are')
     .option('--json', 'print the result as data')
     .exitOverride()
     .action(async (a, b, options) => (await commands()).runDiff(a, b, options));
@@ -63,11 +66,21 @@ function program(): Command {
     .exitOverride()
     .action(async (image, options) => (await commands()).runExport(image, options));
   root
+    .command('merge')
+    .description('make a whole image of an incremental one and those that it builds on')
+    .argument('<image>', 'image file')
+    .requiredOption('-o, --output <file>', 'where the whole image goes; - is standard output')
+    .option('--images <folder>', 'where the parents are; default: where the image is')
+    .option('--compress [method]', 'compress pages: auto, none, zstd or zstd:LEVEL', 'auto')
+    .exitOverride()
+    .action(async (image, options) => (await commands()).runMerge(image, options));
+  root
     .command('verify')
     .description('read an image and check all of it')
     .argument('<image>', 'image file; - is standard input')
+    .option('--images <folder>', 'where the parents of an incremental image are; default: where it is')
     .exitOverride()
-    .action(async (image) => (await commands()).runVerify(image));
+    .action(async (image, options) => (await commands()).runVerify(image, options));
   return root;
 }
 

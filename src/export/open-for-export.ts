@@ -65,6 +65,12 @@ function readAll(fd: number, reader: ImageReader): Pick<ExportedImage, 'model' |
     }
   }
   const model = builder.finish();
+  const { parentId } = model.head.state;
+  if (parentId !== undefined) {
+    throw new QuicksaveError('incremental-image', `The image has only what changed since image ${parentId}.`, {
+      remedy: 'Make a whole one of it first: quicksave merge.',
+    });
+  }
   builder.finishPages();
   return {
     model,

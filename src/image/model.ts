@@ -57,6 +57,10 @@ export interface ForeignOrigin {
   readonly remarks: readonly string[];
 }
 
+/** The memory, in the parent image, from which a memory of this image takes pages. */
+export const parentMemory = ({ task, memory }: ImageModel, objref: number): number | undefined =>
+  objref === task.memory ? memory.parent : undefined;
+
 const PAGE = 4096;
 
 interface OpenThread {
@@ -198,8 +202,18 @@ export class ModelBuilder {
     const takesPages = objref === this.#task?.memory || (this.#descriptions.get(objref)?.contentBytes ?? 0) > 0;
     if (!takesPages) throw badRecord(recordLabel(chunk.type, chunk.offset), `object ${objref} has no pages`);
     const runs = this.#runs.get(objref) ?? [];
-    for (const run of chunk.runs) runs.push(run);
+    const mayInherit = objref === this.#task?.memory && this.#inherits;
+    for (const run of chunk.runs) {
+      if (run.kind === 'parent' && !mayInherit) {
+        throw badRecord(recordLabel(chunk.type, chunk.offset), 'it has pages of a parent, and there is none');
+      }
+      runs.push(run);
+    }
     this.#runs.set(objref, runs);
+  }
+
+  get #inherits(): boolean {
+    return this.#head?.state.parentId !== undefined && this.#memory?.parent !== undefined;
   }
 
   /** Everything but the pages is complete. */

@@ -8,6 +8,8 @@ export interface CheckpointOptions extends PipelineOptions {
   readonly kill?: boolean;
   /** zstd level 1 to 19, or 0 for none; default: as much as the disk is slower than compressing. */
   readonly compress?: number;
+  /** An earlier image of the process, a file: only pages that differ from it are written. The new image needs it. */
+  readonly parent?: string;
 }
 
 /**
@@ -21,10 +23,10 @@ export function checkpoint(
   sink: string | Writable,
   options: CheckpointOptions = {},
 ): Promise<CheckpointSummary> {
-  const { kill = false, compress = 'auto' } = options;
+  const { kill = false, compress = 'auto', parent } = options;
   const output = typeof sink === 'string' ? sink : '-';
   const streams = typeof sink === 'string' ? {} : { sink };
-  return runPipeline({ kind: 'checkpoint', pid, self: false, output, kill, compress }, options, {
+  return runPipeline({ kind: 'checkpoint', pid, self: false, output, kill, compress, parent }, options, {
     ...streams,
     restarted: [0, 1, 2],
   });

@@ -18,12 +18,18 @@ export function inspect(path: string): Inspection {
 }
 
 /** What changed between two images in files. */
-export const diff = (a: string, b: string): Difference => diffImages(a, b);
+export const diff = (a: string, b: string, options: LookOptions = {}): Difference => diffImages(a, b, options.images);
 
 /** Reads and checks all of an image in a file. Throws ImageError for what is wrong first. */
-export function verify(path: string): Intact {
-  const { model, imageBytes, records, dataPages, zeroPages } = verifyImageAt(path);
-  return { pid: model.task.pid, threads: model.task.threads.length, imageBytes, records, dataPages, zeroPages };
+export function verify(path: string, options: LookOptions = {}): Intact {
+  const { model, imageBytes, records, dataPages, zeroPages, parentPages } = verifyImageAt(path, options.images);
+  const { pid, threads } = model.task;
+  return { pid, threads: threads.length, imageBytes, records, dataPages, zeroPages, parentPages };
+}
+
+export interface LookOptions {
+  /** The folder where the parents of an incremental image are; default: its own. */
+  readonly images?: string;
 }
 
 export interface Intact {
@@ -34,6 +40,8 @@ export interface Intact {
   /** Pages whose bytes are in the image, and those that it only says are zero. */
   readonly dataPages: number;
   readonly zeroPages: number;
+  /** Pages that its parents have for it. */
+  readonly parentPages: number;
 }
 
 /** Everything that stands in the way of saving this process; it is not stopped. */

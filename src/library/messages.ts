@@ -18,6 +18,8 @@ export interface CheckpointOrder {
   readonly kill: boolean;
   /** zstd level; 0 for none; `auto`: what is best for the output. */
   readonly compress: number | 'auto';
+  /** The image that it builds on. */
+  readonly parent?: string | undefined;
 }
 
 export interface RestartOrder {
@@ -25,6 +27,7 @@ export interface RestartOrder {
   /** A path; `-` is standard input. */
   readonly source: string;
   readonly acceptChangedFiles: boolean;
+  readonly images?: string | undefined;
 }
 
 export type Order = CheckpointOrder | RestartOrder;

@@ -30,13 +30,13 @@ function carryOut(order: Order): unknown {
     toldAt = now;
     tell({ kind: 'progress', doneBytes, totalBytes });
   };
-  return order.kind === 'restart' ? bringBack(order.source, order.acceptChangedFiles, onPages) : save(order, onPages);
+  return order.kind === 'restart' ? bringBack(order, onPages) : save(order, onPages);
 }
 
 type OnPages = (doneBytes: number, totalBytes: number) => void;
 
 function save(
-  { pid, self, output, kill, compress }: Extract<Order, { kind: 'checkpoint' }>,
+  { pid, self, output, kill, compress, parent }: Extract<Order, { kind: 'checkpoint' }>,
   onPages: OnPages,
 ): unknown {
   if (self) refuseOtherParent(asPid(pid));
@@ -47,14 +47,17 @@ function save(
     output: target,
     kill,
     compression: compress === 0 ? undefined : compress,
+    parent,
     onPages,
   });
 }
 
-function bringBack(source: string, acceptChangedFiles: boolean, onPages: OnPages): unknown {
+function bringBack(order: Extract<Order, { kind: 'restart' }>, onPages: OnPages): unknown {
+  const { source, acceptChangedFiles, images } = order;
   return restart({
     source,
     acceptChangedFiles,
+    images,
     streams: [FIRST_STREAM_FD, FIRST_STREAM_FD + 1, FIRST_STREAM_FD + 2],
     parent: process.ppid,
     keepsParent: true,

@@ -62,12 +62,12 @@ export class PageCrew {
     return state;
   }
 
-  verify(image: number, chunks: readonly LoadChunk[]): void {
-    this.#load({ kind: 'verify', pid: 0, image, chunks });
+  verify(chunks: readonly LoadChunk[]): void {
+    this.#load({ kind: 'verify', pid: 0, chunks });
   }
 
-  load(pid: number, image: number, chunks: readonly LoadChunk[]): void {
-    this.#load({ kind: 'load', pid, image, chunks });
+  load(pid: number, chunks: readonly LoadChunk[]): void {
+    this.#load({ kind: 'load', pid, chunks });
   }
 
   #load(order: Omit<LoadJob, 'shared'>): void {

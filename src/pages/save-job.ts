@@ -8,6 +8,7 @@ import { readMemory } from '../kernel/calls/process-memory.ts';
 import { bytesAt, NativeMemory } from '../kernel/native-memory.ts';
 import { asPid, type LocalAddress, localAddress, localFd, remoteAddress } from '../support/brand.ts';
 import { packPages } from './page-codec.ts';
+import { ParentPages } from './parent-pages.ts';
 import type { SharedState } from './shared-state.ts';
 
 export const PAGE = 4096;
@@ -41,6 +42,8 @@ export interface SaveJob {
   readonly positioned: boolean;
   readonly level: number | undefined;
   readonly chunks: readonly SaveChunk[];
+  /** What the parent image has: see parent-pages.ts. */
+  readonly parent?: SharedArrayBuffer | undefined;
   readonly shared: SharedArrayBuffer;
 }
 
@@ -66,11 +69,12 @@ export class SaveBuffers {
 export function runSaveJob(job: SaveJob, state: SharedState, buffers: SaveBuffers, afterChunk: () => void): void {
   state.enter();
   try {
+    const parent = job.parent === undefined ? undefined : new ParentPages(job.parent);
     for (;;) {
       const index = state.takeChunk(job.chunks.length);
       const chunk = index === undefined ? undefined : job.chunks[index];
       if (index === undefined || chunk === undefined) break;
-      saveChunk(job, state, buffers, index, chunk);
+      saveChunk({ job, state, buffers, parent }, index, chunk);
       afterChunk();
     }
   } catch (error) {
@@ -80,12 +84,20 @@ export function runSaveJob(job: SaveJob, state: SharedState, buffers: SaveBuffer
   }
 }
 
-function saveChunk(job: SaveJob, state: SharedState, buffers: SaveBuffers, index: number, chunk: SaveChunk): void {
+interface Saving {
+  readonly job: SaveJob;
+  readonly state: SharedState;
+  readonly buffers: SaveBuffers;
+  readonly parent: ParentPages | undefined;
+}
+
+function saveChunk({ job, state, buffers, parent }: Saving, index: number, chunk: SaveChunk): void {
   const pages = pagesOf(chunk);
   const copy = job.copy === 0 ? buffers.pages : copyAt(job, index, pages);
   if (job.copy === 0) copyPages(job.pid, job.memory, chunk, copy.address);
-  const { runs, parts, zeroPages } = findRuns(copy, chunk);
+  const { runs, parts, zeroPages, parentPages } = findRuns(copy, chunk, parent);
   state.count('zeroPages', zeroPages);
+  state.count('parentPages', parentPages);
   if (runs.length > 0) {
     const found = { index, runs, parts };
     if (job.level === undefined || parts.length === 0) writeRaw(job, state, buffers, found);
@@ -121,12 +133,15 @@ interface FoundRuns {
   /** The data runs in the buffer, neighbours joined. */
   readonly parts: LocalRange[];
   readonly zeroPages: number;
+  readonly parentPages: number;
 }
 
-function findRuns({ address, words }: PageWindow, chunk: SaveChunk): FoundRuns {
-  const runs: { start: number; pages: number; kind: 'data' | 'zero' }[] = [];
+function findRuns({ address, words }: PageWindow, chunk: SaveChunk, parent: ParentPages | undefined): FoundRuns {
+  const bytes = Buffer.from(words.buffer, words.byteOffset, words.byteLength);
+  const runs: { start: number; pages: number; kind: PageRun['kind'] }[] = [];
   const parts: { address: LocalAddress; sizeBytes: number }[] = [];
   let zeroPages = 0;
+  let parentPages = 0;
   let offset = 0;
   for (const range of chunk.ranges) {
     for (let page = 0; page < range.pages; page++, offset += PAGE) {
@@ -135,16 +150,18 @@ function findRuns({ address, words }: PageWindow, chunk: SaveChunk): FoundRuns {
       if (zero && !chunk.keepZeroPages) continue;
       const start = range.start + page * PAGE;
       const last = runs[runs.length - 1];
-      const kind = zero ? 'zero' : 'data';
+      const inherited = !zero && (parent?.equals(start, bytes, offset) ?? false);
+      if (inherited) parentPages++;
+      const kind = zero ? 'zero' : inherited ? 'parent' : 'data';
       if (last !== undefined && last.kind === kind && last.start + last.pages * PAGE === start) last.pages++;
       else runs.push({ start, pages: 1, kind });
-      if (zero) continue;
+      if (kind !== 'data') continue;
       const part = parts[parts.length - 1];
       if (part !== undefined && part.address + part.sizeBytes === address + offset) part.sizeBytes += PAGE;
       else parts.push({ address: localAddress(address + offset), sizeBytes: PAGE });
     }
   }
-  return { runs, parts, zeroPages };
+  return { runs, parts, zeroPages, parentPages };
 }
 
 function isZeroPage(words: Int32Array, first: number): boolean {

@@ -85,7 +85,6 @@ export interface RestartPlan {
 const ADDRESS_END_32 = 0xffff_e000;
 /** Throws RefusedError with every reason, or ImageError for an image that no save makes. */
 export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
-  refuseIncremental(model);
   const is32Bit = model.task.addressBits === 32;
   const kernelMemory = is32Bit ? host.kernelMemory32() : host.kernelMemory;
   const problems: Problem[] = [
@@ -129,13 +128,6 @@ export const numbersOf = ({ threads, saver }: ImageModel['task']): number[] =>
 
 const planSaver = ({ task: { saver } }: ImageModel): PlannedSaver | undefined =>
   saver === undefined ? undefined : { tid: asTid(saver.pid), leads: saver.leads };
-
-function refuseIncremental({ head }: ImageModel): void {
-  if (head.state.parentId === undefined) return;
-  throw new ImageError('incremental-image', `The image only has what changed since image ${head.state.parentId}.`, {
-    remedy: 'Restart it with a quicksave that knows incremental images.',
-  });
-}
 
 /** What every process has, once. */
 function refuseOddKernelMappings(mappings: readonly PlannedMapping[]): void {

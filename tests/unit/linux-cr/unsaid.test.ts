@@ -41,7 +41,13 @@ describe('an export', () => {
     expect(Object.keys(TaskRecord.entries).sort()).toEqual(
       ['addressBits', 'comm', 'files', 'layoutBits', 'memory', 'pid', 'saver', 'threads', 'vdso'].sort(),
     );
-    expect(Object.keys(MemoryRecord.entries).sort()).toEqual(['allocatedKeys', 'executeOnlyKey', 'mappings', 'pages']);
+    expect(Object.keys(MemoryRecord.entries).sort()).toEqual([
+      'allocatedKeys',
+      'executeOnlyKey',
+      'mappings',
+      'pages',
+      'parent',
+    ]);
     expect(Object.keys(ThreadStateRecord.entries).sort()).toEqual(['aspects', 'signalMask']);
     expect(Object.keys(MappingState.entries).sort()).toEqual(
       ['end', 'flags', 'guards', 'hasPages', 'kind', 'offset', 'protection', 'protectionKey', 'start', 'state'].sort(),
