@@ -154,6 +154,25 @@ export async function save(target) {
   return { checkpoint: ms, pause: Number(pause), seen };
 }
 
+/** Saves a target, lets it change a page in a hundred, and saves it again with the first image as the parent. */
+export async function saveTwice(target, options) {
+  const [first, second] = [inMemory('first'), inMemory('second')];
+  const pid = String(target.pid);
+  quicksave('checkpoint', pid, '--output', first, ...options);
+  await changeSome(target);
+  const { ms, stderr } = quicksave('checkpoint', pid, '--output', second, '--parent', first, ...options);
+  const [whole, image] = [first, second].map((path) => statSync(path).size / MEBIBYTE);
+  for (const path of [first, second]) rmSync(path);
+  return { whole, image, checkpoint: ms, pause: Number(/pause ([\d.]+) ms/.exec(stderr)?.[1]) };
+}
+
+/** It writes to each hundredth page, and says so. */
+async function changeSome({ pid, output }) {
+  const before = readFileSync(output, 'utf8').length;
+  process.kill(pid, 'SIGUSR2');
+  await until('the target to change its memory', () => readFileSync(output, 'utf8').slice(before).includes('changed'));
+}
+
 /** Saves a target, which goes on, and ends it: ms of the command, MiB of the image, ms of a restart, which is ended too. */
 export async function saveAndBringBack(target, { onDisk = false, compress }) {
   const image = onDisk ? join(folderIn(tmpdir()), 'image') : inMemory('image');

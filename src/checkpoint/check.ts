@@ -17,6 +17,7 @@ import { neighbourObstacles, sharedMemoryObstacles } from './neighbours.ts';
 import { OutsiderSearch } from './outsiders.ts';
 import { type ClassifiedDescriptor, type Survey, surveyProcess } from './preflight.ts';
 import { refuseUnsavable } from './process-view.ts';
+import { describeTracking, keeperPid } from './tracking.ts';
 
 export interface ProcessCheck {
   readonly pid: Pid;
@@ -74,6 +75,7 @@ function survey(pid: Pid): Survey | Problem {
       ignoreMappings: new Set(),
       outsiders,
       savesItself: false,
+      isTracked: keeperPid(pid) !== undefined,
     });
     return {
       ...found,
@@ -110,6 +112,7 @@ function lookAhead({ process: view, descriptors, allMappings: mappings }: Survey
     keepsParent: true,
     maySetTimerNumbers: timersMayChooseNumbers(),
   };
+  addIfSaid(found.remarks, describeTracking(view.pid));
   if (!mayChoosePids(host.status)) found.restartProblems.push(noPidChoice);
   for (const aspect of processAspects) {
     const state = unlessFailed(() => collectFromOutside(view, mappings, aspect.collect));

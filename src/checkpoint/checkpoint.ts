@@ -39,10 +39,11 @@ import { seccompObstacles } from './odd-threads.ts';
 import { discardingOutput, type Output } from './output.ts';
 import { OutsiderSearch } from './outsiders.ts';
 import { openParentImage, type ParentImage } from './parent-image.ts';
-import { type Survey, surveyProcess } from './preflight.ts';
+import { type ClassifiedMapping, type Survey, surveyProcess } from './preflight.ts';
 import { refuseUnsavable } from './process-view.ts';
 import { rehearse } from './rehearsal.ts';
 import { describeSaver, refuseOtherParent, refuseStream } from './saver.ts';
+import { keeperPid, refuseTracking, Tracking } from './tracking.ts';
 import { describeHost, ImageStream, writeTree } from './write-image.ts';
 import { type WrittenPages, writePages } from './write-pages.ts';
 
@@ -56,6 +57,8 @@ export interface CheckpointRequest {
   readonly compression: Compression;
   /** An earlier image of the process, by its path: pages that are the same are not written again. */
   readonly parent?: string | undefined;
+  /** Tracks from now on what the program writes, for a save with this image as its parent. */
+  readonly track: boolean;
   /** Called between chunks; may throw to give up. */
   readonly onPages: (doneBytes: number, totalBytes: number) => void;
 }
@@ -83,8 +86,10 @@ export function checkpoint(request: CheckpointRequest): CheckpointSummary {
   const stream = new ImageStream(request.output);
   let crew: PageCrew | undefined;
   let parent: ParentImage | undefined;
+  let tracking: Tracking | undefined;
   try {
     try {
+      refuseTracking(request);
       if (request.savesItself) refuseStream(request);
       refuseUnsavable(request.pid, request.savesItself);
       // Its threads take a while to begin.
@@ -94,14 +99,18 @@ export function checkpoint(request: CheckpointRequest): CheckpointSummary {
       }
     } finally {
       // Even a refusal ends a stream as an image does.
-      stream.writer.head(describeHost(xsaveLayout(), parent?.imageId));
+      stream.head(describeHost(xsaveLayout(), parent?.imageId));
     }
     const outsiders = new OutsiderSearch(request.pid);
     const waits = preflight(request, outsiders);
     const method = methodFor(residentBytes(request.pid), request.kill);
     // How long a program stands still that is to end does not matter.
     if (!request.kill) rehearse((pid) => rehearseSaves(pid, method, started));
-    return new Save(request, { crew, outsiders, waits, method, parent, refuse: refuseIfAny }).run(stream, started);
+    tracking = new Tracking(request.pid);
+    const prepared = { crew, outsiders, waits, method, parent, tracking, refuse: refuseIfAny };
+    const summary = new Save(request, prepared).run(stream, started);
+    tracking.leave(stream.imageId);
+    return summary;
   } catch (error) {
     if (!request.output.positioned) stream.fail(error);
     request.output.abandon();
@@ -109,6 +118,7 @@ export function checkpoint(request: CheckpointRequest): CheckpointSummary {
   } finally {
     crew?.dismiss();
     parent?.close();
+    tracking?.close();
   }
 }
 
@@ -117,7 +127,8 @@ const residentBytes = (pid: Pid): number => (readStatus(pid).memory?.residentKiB
 /** Refuses before anything is frozen, and reads ahead. The program runs meanwhile: what fails now is found out later. */
 function preflight({ pid, savesItself }: CheckpointRequest, outsiders: OutsiderSearch): ReadonlyMap<number, Waiting> {
   const nothing = new Set<number>();
-  const look = { ignoreDescriptors: nothing, ignoreMappings: nothing, outsiders, savesItself };
+  const isTracked = keeperPid(pid) !== undefined;
+  const look = { ignoreDescriptors: nothing, ignoreMappings: nothing, outsiders, savesItself, isTracked };
   const survey = tryOnRunningTarget(pid, savesItself, () => surveyProcess(pid, look));
   const neighbours = tryOnRunningTarget(pid, savesItself, () => neighbourObstacles({ pid, tids: listTasks(pid) }));
   const sharers = tryOnRunningTarget(pid, savesItself, () => sharedMemoryObstacles(pid, survey?.allMappings ?? []));
@@ -159,6 +170,7 @@ const rehearsal: Omit<CheckpointRequest, 'pid'> = {
   output: discardingOutput,
   kill: false,
   compression: undefined,
+  track: false,
   onPages: () => {
     // Nobody watches a rehearsal.
   },
@@ -173,11 +185,12 @@ function rehearseSaves(pid: Pid, method: PageMethod, started: number): void {
     waits: new Map(),
     method,
     parent: undefined,
+    tracking: undefined,
     refuse: ignore,
   };
   for (let round = 0; round < REHEARSALS; round++) {
     const stream = new ImageStream(discardingOutput);
-    stream.writer.head(describeHost(xsaveLayout()));
+    stream.head(describeHost(xsaveLayout()));
     new Save({ ...rehearsal, pid }, prepared).run(stream, started);
   }
 }
@@ -208,6 +221,7 @@ interface Prepared {
   readonly waits: ReadonlyMap<number, Waiting>;
   readonly method: PageMethod;
   readonly parent: ParentImage | undefined;
+  readonly tracking: Tracking | undefined;
   readonly refuse: Refuse;
 }
 
@@ -338,6 +352,7 @@ class Save {
       ignoreMappings: new Set([agent.code, agent.mailbox]),
       outsiders: this.#prepared.outsiders,
       savesItself: this.#request.savesItself,
+      isTracked: this.#prepared.tracking?.isKept ?? false,
     });
   }
 
@@ -349,15 +364,33 @@ class Save {
     agent: Agent,
   ): WrittenPages & Pick<GatheredPages, 'remarks'> {
     const { mappings } = survey;
-    const { method } = this.#prepared;
-    const gathered = gatherPages({ agent, mappings, contents: tree.contents, method, arena: this.#arena });
+    const { method, parent, tracking } = this.#prepared;
+    const isSinceParent = parent !== undefined && tracking?.since === parent.imageId;
+    const tracked = isSinceParent ? survey.tracked : new Set<number>();
+    const gathered = gatherPages({ agent, mappings, contents: tree.contents, method, arena: this.#arena, tracked });
     try {
+      const remarks = this.#track(agent, mappings);
       if (gathered.mayGoOn) this.#releaseTarget();
-      return { ...this.#write(stream, tree, gathered), remarks: gathered.remarks };
+      return { ...this.#write(stream, tree, gathered), remarks: [...gathered.remarks, ...remarks] };
     } finally {
       for (const source of gathered.sources) source.close();
       for (const { own } of gathered.contents) own.close();
     }
+  }
+
+  /** What was written is known: what is written from now on is for the next save. */
+  #track(agent: Agent, mappings: readonly ClassifiedMapping[]): string[] {
+    const { tracking } = this.#prepared;
+    if (!this.#request.track) {
+      tracking?.end();
+      return [];
+    }
+    const toTrack = mappings.filter(({ mapping, kind }) => !mapping.shared && kind.pages !== 'none');
+    const isBegun = tracking?.begin(
+      agent,
+      toTrack.map(({ mapping }) => mapping),
+    );
+    return isBegun ? [] : ['what it writes is not tracked: the kernel does not protect its memory for that'];
   }
 
   #write(stream: ImageStream, tree: CollectedTree, { sources, contents, mayGoOn }: GatheredPages): WrittenPages {

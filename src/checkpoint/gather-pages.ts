@@ -1,10 +1,11 @@
 /** Takes hold of a frozen program's pages in the way that lets it go on soonest. */
 import { NativeMemory } from '../kernel/native-memory.ts';
+import { PAGE } from '../pages/save-job.ts';
 import type { Agent } from '../tracee/agent.ts';
 import { takeSnapshot } from '../tracee/snapshot.ts';
 import type { ObjectContent } from './collect-files.ts';
 import { heldContents } from './content.ts';
-import { isForked } from './page-plan.ts';
+import { isForked, type PlanOptions } from './page-plan.ts';
 import { copied, copiedInto, type PageSource, pagesOfSnapshot, pagesOfTarget } from './page-sources.ts';
 import type { ClassifiedMapping } from './preflight.ts';
 
@@ -43,12 +44,26 @@ export interface GatherOptions {
   readonly contents: readonly ObjectContent[];
   readonly method: PageMethod;
   readonly arena: NativeMemory | undefined;
+  /** Start addresses of mappings of which only written pages have to be read: the others are the parent's. */
+  readonly tracked: ReadonlySet<number>;
 }
 
+/** Written pages up to this are copied: a snapshot of a large program takes longer. */
+const FEW_BYTES = 64 * 1024 * 1024;
+
 export function gatherPages(options: GatherOptions): GatheredPages {
-  const { agent, mappings, contents, method } = options;
+  const { agent, mappings, tracked } = options;
+  const gathered = gatherWritten(options);
+  if (tracked.size === 0) return gathered;
+  const unchanged = pagesOfTarget(agent.pid, mappings, { mayPin: true, tracked, wanted: 'unchanged' });
+  return { ...gathered, sources: [...gathered.sources, unchanged] };
+}
+
+function gatherWritten(options: GatherOptions): GatheredPages {
+  const { agent, mappings, contents, method, tracked } = options;
+  const plan: PlanOptions = { mayPin: true, tracked, wanted: 'written' };
   const inPlace = (contents: readonly ObjectContent[], ...remarks: string[]): GatheredPages => ({
-    sources: [pagesOfTarget(agent.pid, mappings)],
+    sources: [pagesOfTarget(agent.pid, mappings, plan)],
     contents,
     mayGoOn: false,
     remarks,
@@ -57,7 +72,7 @@ export function gatherPages(options: GatherOptions): GatheredPages {
   const held = heldContents(contents);
   if (held === undefined)
     return inPlace(contents, 'it stood still until all was written, for its large files without a name');
-  const copy = copyOf(options);
+  const copy = copyOf(options, plan);
   if (copy !== undefined) return { sources: [copy], contents: held, mayGoOn: true, remarks: [] };
   const snapshot = takeSnapshot(agent);
   if ('reason' in snapshot) return inPlace(held, `it stood still until all was written: ${snapshot.reason}`);
@@ -66,9 +81,10 @@ export function gatherPages(options: GatherOptions): GatheredPages {
       pagesOfTarget(
         agent.pid,
         mappings.filter((one) => !isForked(one)),
+        plan,
       ),
     );
-    const forked = pagesOfSnapshot(snapshot, mappings.filter(isForked));
+    const forked = pagesOfSnapshot(snapshot, agent.pid, mappings.filter(isForked), tracked);
     return { sources: [rest, forked], contents: held, mayGoOn: true, remarks: [] };
   } catch (error) {
     snapshot.end();
@@ -76,10 +92,11 @@ export function gatherPages(options: GatherOptions): GatheredPages {
   }
 }
 
-function copyOf({ agent, mappings, arena }: GatherOptions): PageSource | undefined {
-  if (arena === undefined) return undefined;
-  const source = pagesOfTarget(agent.pid, mappings);
-  const copy = copiedInto(arena, source);
+function copyOf({ agent, mappings, arena, tracked }: GatherOptions, plan: PlanOptions): PageSource | undefined {
+  if (arena === undefined && tracked.size === 0) return undefined;
+  const source = pagesOfTarget(agent.pid, mappings, plan);
+  if (arena === undefined && source.plan.pages * PAGE <= FEW_BYTES) return copied(source);
+  const copy = arena === undefined ? undefined : copiedInto(arena, source);
   if (copy === undefined) source.close();
   return copy;
 }

@@ -8,7 +8,7 @@ import { copyPages, PAGE, pagesOf } from '../pages/save-job.ts';
 import { type LocalAddress, localAddress, localFd, type Pid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import type { Snapshot } from '../tracee/snapshot.ts';
-import { type PagePlan, planPages } from './page-plan.ts';
+import { type PagePlan, type PlanOptions, planPages } from './page-plan.ts';
 import type { ClassifiedMapping } from './preflight.ts';
 
 export interface PageSource {
@@ -24,8 +24,8 @@ export interface PageSource {
 }
 
 /** The pages of these mappings where they are. */
-export function pagesOfTarget(pid: Pid, mappings: readonly ClassifiedMapping[]): PageSource {
-  return openPages(pid, (pagemap) => planPages(localFd(pagemap), mappings));
+export function pagesOfTarget(pid: Pid, mappings: readonly ClassifiedMapping[], options?: PlanOptions): PageSource {
+  return openPages(pid, (pagemap) => planPages(localFd(pagemap), mappings, options));
 }
 
 /** A copy of a source's pages. Undefined if they do not fit into `arena`, which stays the caller's. */
@@ -55,8 +55,21 @@ export function copied(source: PageSource): PageSource {
 }
 
 /** The pages that a snapshot has. Ends it when closed. */
-export function pagesOfSnapshot(snapshot: Snapshot, mappings: readonly ClassifiedMapping[]): PageSource {
-  const source = openPages(snapshot.pid, (pagemap) => planPages(localFd(pagemap), mappings, false));
+export function pagesOfSnapshot(
+  snapshot: Snapshot,
+  target: Pid,
+  mappings: readonly ClassifiedMapping[],
+  tracked: ReadonlySet<number>,
+): PageSource {
+  // The marks of written pages are the target's: a fork does not have them.
+  const pagemap = openSync(`/proc/${target}/pagemap`, 'r');
+  const source = openPages(snapshot.pid, () => {
+    try {
+      return planPages(localFd(pagemap), mappings, { mayPin: false, tracked, wanted: 'written' });
+    } finally {
+      closeSync(pagemap);
+    }
+  });
   return {
     ...source,
     explain: (error) => (snapshot.hasEnded() ? snapshotEnded() : error),

@@ -21,6 +21,7 @@ import type { Pid, RemoteFd } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import { type OutsiderSearch, sharingRemarks } from './outsiders.ts';
 import { processObstacles, viewProcess } from './process-view.ts';
+import { isTracked, withoutTracking } from './tracking.ts';
 
 /** One mapping and the kind that has it. */
 export interface ClassifiedMapping {
@@ -44,6 +45,8 @@ export interface Survey {
   readonly mappings: readonly ClassifiedMapping[];
   readonly descriptors: readonly ClassifiedDescriptor[];
   readonly problems: readonly Problem[];
+  /** Start addresses of mappings whose writes are tracked by us: see tracking.ts. */
+  readonly tracked: ReadonlySet<number>;
   /** VmFlags of our own mappings; none while we have none. */
   readonly ownFlags: readonly string[];
 }
@@ -56,6 +59,8 @@ export interface SurveyOptions {
   readonly outsiders: OutsiderSearch;
   /** It is our parent: that it has us as a child is no obstacle. */
   readonly savesItself: boolean;
+  /** Its writes are tracked by a keeper of ours. Default: false. */
+  readonly isTracked?: boolean;
 }
 
 export function surveyProcess(pid: Pid, options: SurveyOptions): Survey {
@@ -64,7 +69,9 @@ export function surveyProcess(pid: Pid, options: SurveyOptions): Survey {
     ...processObstacles(process, options.savesItself),
     ...processAspects.flatMap((aspect) => aspect.obstacles?.(process) ?? []),
   ];
-  const all = readSmaps(pid);
+  const read = readSmaps(pid);
+  const tracked = new Set(options.isTracked ? read.filter(isTracked).map(({ start }) => start) : []);
+  const all = read.map((mapping) => (tracked.has(mapping.start) ? withoutTracking(mapping) : mapping));
   const isOurs = ({ start }: Mapping): boolean => options.ignoreMappings.has(start);
   const ownFlags = all.filter(isOurs).flatMap((mapping) => mapping.vmFlags);
   const allMappings = all.filter((mapping) => !isOurs(mapping));
@@ -72,7 +79,7 @@ export function surveyProcess(pid: Pid, options: SurveyOptions): Survey {
     .filter((mapping) => mapping.special !== VSYSCALL)
     .flatMap((mapping) => classifyMapping(pid, withExactPath(pid, mapping), problems));
   const descriptors = surveyDescriptors(pid, options, problems);
-  return { process, allMappings, mappings, descriptors, problems, ownFlags };
+  return { process, allMappings, mappings, descriptors, problems, tracked, ownFlags };
 }
 
 /** In every process at the same address above user space, and no mapping that could be unmapped or made. */

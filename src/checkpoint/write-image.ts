@@ -41,6 +41,8 @@ export function describeHost(layout: XstateLayout, parentId?: string): HeadState
 
 /** Collects records, because each write to the output costs more than a record's encoding. */
 export class ImageStream {
+  /** Of the image, once HEAD is made. */
+  imageId = '';
   readonly writer: ImageWriter;
   readonly output: Output;
   #position = 0;
@@ -58,6 +60,11 @@ export class ImageStream {
         this.#position += bytes;
       },
     });
+  }
+
+  head(state: HeadState): void {
+    this.imageId = state.imageId;
+    this.writer.head(state);
   }
 
   /** Bytes so far, as far as they were not only collected. */

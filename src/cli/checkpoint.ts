@@ -16,6 +16,7 @@ interface Options {
   readonly self?: boolean;
   readonly kill?: boolean;
   readonly parent?: string;
+  readonly track?: boolean;
   readonly compress: string | true;
 }
 
@@ -45,7 +46,16 @@ export function runCheckpoint(pidText: string | undefined, options: Options): vo
   }
   const sentence = `The save was interrupted; process ${pid} goes on, and no image was made.`;
   const summary = interruptible(`saving ${pid}`, sentence, (onPages) =>
-    checkpoint({ pid, savesItself, output, kill: options.kill ?? false, compression, parent: options.parent, onPages }),
+    checkpoint({
+      pid,
+      savesItself,
+      output,
+      kill: options.kill ?? false,
+      compression,
+      parent: options.parent,
+      track: options.track ?? false,
+      onPages,
+    }),
   );
   printLine(summaryLine(summary));
   for (const remark of summary.remarks) printLine(`  ${remark}`);

@@ -21,6 +21,7 @@ function program(): Command {
     .requiredOption('-o, --output <file>', 'where the image goes; - is standard output')
     .option('--kill', 'end the process once the image is safely on disk')
     .option('--parent <image>', 'write only pages that differ from this earlier image of the process')
+    .option('--track', 'track what it writes from now on, for a save with --parent and this image')
     .option('--compress [method]', 'compress pages: auto, none, zstd or zstd:LEVEL', 'auto')
     .exitOverride()
     .action(async (pid, options) => (await commands()).runCheckpoint(pid, options));

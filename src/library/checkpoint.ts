@@ -10,6 +10,8 @@ export interface CheckpointOptions extends PipelineOptions {
   readonly compress?: number;
   /** An earlier image of the process, a file: only pages that differ from it are written. The new image needs it. */
   readonly parent?: string;
+  /** Track what the process writes from now on: a save with this image as its parent is short then. Default: false. */
+  readonly track?: boolean;
 }
 
 /**
@@ -23,10 +25,10 @@ export function checkpoint(
   sink: string | Writable,
   options: CheckpointOptions = {},
 ): Promise<CheckpointSummary> {
-  const { kill = false, compress = 'auto', parent } = options;
+  const { kill = false, compress = 'auto', parent, track = false } = options;
   const output = typeof sink === 'string' ? sink : '-';
   const streams = typeof sink === 'string' ? {} : { sink };
-  return runPipeline({ kind: 'checkpoint', pid, self: false, output, kill, compress, parent }, options, {
+  return runPipeline({ kind: 'checkpoint', pid, self: false, output, kill, compress, parent, track }, options, {
     ...streams,
     restarted: [0, 1, 2],
   });

@@ -20,6 +20,7 @@ export interface CheckpointOrder {
   readonly compress: number | 'auto';
   /** The image that it builds on. */
   readonly parent?: string | undefined;
+  readonly track: boolean;
 }
 
 export interface RestartOrder {

@@ -36,7 +36,7 @@ function carryOut(order: Order): unknown {
 type OnPages = (doneBytes: number, totalBytes: number) => void;
 
 function save(
-  { pid, self, output, kill, compress, parent }: Extract<Order, { kind: 'checkpoint' }>,
+  { pid, self, output, kill, compress, parent, track }: Extract<Order, { kind: 'checkpoint' }>,
   onPages: OnPages,
 ): unknown {
   if (self) refuseOtherParent(asPid(pid));
@@ -48,6 +48,7 @@ function save(
     kill,
     compression: compress === 0 ? undefined : compress,
     parent,
+    track,
     onPages,
   });
 }

@@ -46,6 +46,7 @@ export async function checkpointSelf(file: string, options: SelfOptions = {}): P
     output: image,
     kill: false,
     compress: options.compress ?? 'auto',
+    track: false,
   };
   const { child, reply } = startSaver(order);
   const [status, last] = await Promise.all([endOf(child), reply]);

@@ -47,6 +47,12 @@ export class ParentPages {
     this.#pieces = this.#table[0] ?? 0;
   }
 
+  /** What a run of the page at `address` is, if it has not changed; undefined where the image has none. */
+  kindAt(address: number): 'parent' | 'zero' | undefined {
+    if (!this.#find(address)) return undefined;
+    return this.#table[1 + this.#index * PIECE_FIELDS + 3] === ZERO ? 'zero' : 'parent';
+  }
+
   /** Is the page of the image at `address` the one at `at` in `bytes`? */
   equals(address: number, bytes: Buffer, at: number): boolean {
     if (!this.#find(address)) return false;

@@ -15,6 +15,9 @@ export const PAGE = 4096;
 /** Pages of one chunk: a buffer of this size stays in a core's second-level cache between copying, checking and writing. */
 export const CHUNK_PAGES = 256;
 
+/** Pages of a chunk that has none of their bytes: its runs fit into the buffer of a header. */
+export const UNREAD_CHUNK_PAGES = 2048;
+
 /** Consecutive pages of the target. */
 export interface PageRange {
   readonly start: number;
@@ -27,6 +30,8 @@ export interface SaveChunk {
   readonly keepZeroPages: boolean;
   /** The bytes come from /proc/PID/mem: a mapping that may not be read, or pages that must not be pinned. */
   readonly throughMem: boolean;
+  /** The pages are those of the parent, and need not be read. */
+  readonly unchanged: boolean;
 }
 
 export interface SaveJob {
@@ -93,6 +98,10 @@ interface Saving {
 
 function saveChunk({ job, state, buffers, parent }: Saving, index: number, chunk: SaveChunk): void {
   const pages = pagesOf(chunk);
+  if (chunk.unchanged) {
+    saveUnchanged({ job, state, buffers, parent }, index, chunk);
+    return;
+  }
   const copy = job.copy === 0 ? buffers.pages : copyAt(job, index, pages);
   if (job.copy === 0) copyPages(job.pid, job.memory, chunk, copy.address);
   const { runs, parts, zeroPages, parentPages } = findRuns(copy, chunk, parent);
@@ -103,6 +112,27 @@ function saveChunk({ job, state, buffers, parent }: Saving, index: number, chunk
     if (job.level === undefined || parts.length === 0) writeRaw(job, state, buffers, found);
     else writeCompressed(job, state, buffers, found, job.level);
   }
+  state.count('doneBytes', pages * PAGE);
+}
+
+/** What the parent has of these pages. What it has not was zero then, and is so still. */
+function saveUnchanged({ job, state, buffers, parent }: Saving, index: number, chunk: SaveChunk): void {
+  const runs: { start: number; pages: number; kind: PageRun['kind'] }[] = [];
+  let parentPages = 0;
+  for (const { start, pages } of chunk.ranges) {
+    for (let at = start; at < start + pages * PAGE; at += PAGE) {
+      const kind = parent?.kindAt(at);
+      if (kind === undefined || (kind === 'zero' && !chunk.keepZeroPages)) continue;
+      if (kind === 'parent') parentPages++;
+      const last = runs[runs.length - 1];
+      if (last !== undefined && last.kind === kind && last.start + last.pages * PAGE === at) last.pages++;
+      else runs.push({ start: at, pages: 1, kind });
+    }
+  }
+  const pages = pagesOf(chunk);
+  state.count('parentPages', parentPages);
+  state.count('zeroPages', pages - parentPages);
+  if (runs.length > 0) writeRaw(job, state, buffers, { index, runs, parts: [] });
   state.count('doneBytes', pages * PAGE);
 }
 

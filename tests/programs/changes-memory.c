@@ -4,6 +4,7 @@
  */
 #include "self-check.h"
 #include <signal.h>
+#include <sys/wait.h>
 
 enum { PAGE = 4096, PAGES = 2048, MOVED_FROM = 256, MOVED = 64, REMADE_FROM = 512, REMADE = 256, FILE_PAGES = 64 };
 
@@ -41,6 +42,19 @@ static void write_page(size_t index, unsigned of_generation) {
   fill(page_of(index), index, of_generation);
 }
 
+/* A child has the memory as it is, and what it writes is its own. */
+static void fork_and_check(void) {
+  pid_t child = fork();
+  CHECK(child >= 0, "fork: errno %d", errno);
+  if (child == 0) {
+    for (size_t i = 0; i < PAGES; i += 3) check(page_of(i), i, generation[i], "the child");
+    for (size_t i = 0; i < PAGES; i += 3) memset(page_of(i), 0xcc, PAGE);
+    _exit(0);
+  }
+  int status;
+  CHECK(waitpid(child, &status, 0) == child && status == 0, "the child ended with 0x%x", status);
+}
+
 static void step(unsigned number) {
   for (size_t i = number % 97; i < PAGES; i += 97) write_page(i, number + 1);
   for (size_t i = number % 7; i < FILE_PAGES; i += 7) {
@@ -50,12 +64,16 @@ static void step(unsigned number) {
   if (number % 4 == 1) {
     CHECK(madvise(memory + 100 * PAGE / 8, 20 * PAGE, MADV_DONTNEED) == 0, "madvise");
     memset(generation + 100, 0, 20 * sizeof *generation);
+    /* The file has zeros. */
+    CHECK(madvise(file + 20 * PAGE / 8, 20 * PAGE, MADV_DONTNEED) == 0, "madvise");
+    memset(file_generation + 20, 0, 20 * sizeof *file_generation);
   }
   if (number % 4 == 2) {
     unsigned long *from = page_of(MOVED_FROM);
     unsigned long *room = mmap(NULL, MOVED * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     moved = mremap(from, MOVED * PAGE, MOVED * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, room);
     CHECK(moved == room, "mremap");
+    fork_and_check();
   }
   if (number % 4 == 3) {
     unsigned long *remade = memory + REMADE_FROM * PAGE / 8;
