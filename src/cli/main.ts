@@ -20,7 +20,9 @@ function program(): Command {
     .option('--self', 'save the process that runs this command: exit status 0 there, 3 when it has been restarted')
     .requiredOption('-o, --output <file>', 'where the image goes; - is standard output')
     .option('--kill', 'end the process once the image is safely on disk')
-    .option('--compress [method]', 'compress pages: none, zstd or zstd:LEVEL', 'none')
+    .option('--parent <image>', 'write only pages that differ from this earlier image of the process')
+    .option('--track', 'track what it writes from now on, for a save with --parent and this image')
+    .option('--compress [method]', 'compress pages: auto, none, zstd or zstd:LEVEL', 'auto')
     .exitOverride()
     .action(async (pid, options) => (await commands()).runCheckpoint(pid, options));
   root
@@ -29,6 +31,7 @@ function program(): Command {
     .argument('<image>', 'image file; - is standard input')
     .option('--detach', 'return when it runs, and print its pid')
     .option('--pid-file <file>', 'write its pid into this file')
+    .option('--images <folder>', 'where the parents of an incremental image are; default: where it is')
     .option('--files <policy>', 'files that have changed since: refuse or accept-changed', 'refuse')
     .exitOverride()
     .action(async (image, options) => (await commands()).runRestart(image, options));
@@ -59,6 +62,7 @@ function program(): Command {
     .description('show what changed between two saves')
     .argument('<a>', 'image file, the earlier one')
     .argument('<b>', 'image file, the later one')
+    .option('--images <folder>', 'where the parents of incremental images are; default: where they are')
     .option('--json', 'print the result as data')
     .exitOverride()
     .action(async (a, b, options) => (await commands()).runDiff(a, b, options));
@@ -75,11 +79,21 @@ function program(): Command {
     .exitOverride()
     .action(async (image, options) => (await commands()).runExport(image, options));
   root
+    .command('merge')
+    .description('make a whole image of an incremental one and those that it builds on')
+    .argument('<image>', 'image file')
+    .requiredOption('-o, --output <file>', 'where the whole image goes; - is standard output')
+    .option('--images <folder>', 'where the parents are; default: where the image is')
+    .option('--compress [method]', 'compress pages: auto, none, zstd or zstd:LEVEL', 'auto')
+    .exitOverride()
+    .action(async (image, options) => (await commands()).runMerge(image, options));
+  root
     .command('verify')
     .description('read an image and check all of it')
     .argument('<image>', 'image file; - is standard input')
+    .option('--images <folder>', 'where the parents of an incremental image are; default: where it is')
     .exitOverride()
-    .action(async (image) => (await commands()).runVerify(image));
+    .action(async (image, options) => (await commands()).runVerify(image, options));
   root
     .command('run')
     .description('run a program under care: save it again and again, and go on from the newest save when started again')
@@ -89,7 +103,7 @@ function program(): Command {
     .option('--dir <folder>', 'where its saves and its state are', '.quicksave')
     .option('--grace <time>', 'how long the last save may take after SIGTERM or SIGUSR1', '25s')
     .option('--log <file>', "append the program's output to this file")
-    .option('--compress [method]', 'compress pages: none, zstd or zstd:LEVEL', 'none')
+    .option('--compress [method]', 'compress pages: auto, none, zstd or zstd:LEVEL', 'auto')
     .option('--files <policy>', 'files that have changed since a save: refuse or accept-changed', 'refuse')
     .option('--fresh', 'start over, whatever has been saved')
     .exitOverride()
