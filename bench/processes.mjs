@@ -1,6 +1,6 @@
 // What the benchmark runs: targets, the command, the references; and how nothing of it is left behind.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -93,8 +93,8 @@ const closeInherited =
 let numberOfTargets = 0;
 
 /** A program of our own with so much memory: see programs/target.c. */
-export const startTarget = ({ bytes, mappings = 1, threads = 1, idle = false }) =>
-  startProgram('target', bytes, mappings, threads - 1, idle ? 'idle' : 'busy');
+export const startTarget = ({ bytes, mappings = 1, threads = 1, idle = false, noise = false }) =>
+  startProgram('target', bytes, mappings, threads - 1, idle ? 'idle' : 'busy', ...(noise ? ['noise'] : []));
 
 /** A program of our own that writes to all its memory all the time: see programs/rewriter.c. */
 export const startRewriter = (bytes) => startProgram('rewriter', bytes);
@@ -152,6 +152,37 @@ export async function save(target) {
   const pause = /pause ([\d.]+) ms/.exec(stderr)?.[1];
   if (pause === undefined) throw new Error(`no pause in the summary: ${stderr}`);
   return { checkpoint: ms, pause: Number(pause), seen };
+}
+
+/** Saves a target, lets it change a page in a hundred, and saves it again with the first image as the parent. */
+export async function saveTwice(target, options) {
+  const [first, second] = [inMemory('first'), inMemory('second')];
+  const pid = String(target.pid);
+  quicksave('checkpoint', pid, '--output', first, ...options);
+  await changeSome(target);
+  const { ms, stderr } = quicksave('checkpoint', pid, '--output', second, '--parent', first, ...options);
+  const [whole, image] = [first, second].map((path) => statSync(path).size / MEBIBYTE);
+  for (const path of [first, second]) rmSync(path);
+  return { whole, image, checkpoint: ms, pause: Number(/pause ([\d.]+) ms/.exec(stderr)?.[1]) };
+}
+
+/** It writes to each hundredth page, and says so. */
+async function changeSome({ pid, output }) {
+  const before = readFileSync(output, 'utf8').length;
+  process.kill(pid, 'SIGUSR2');
+  await until('the target to change its memory', () => readFileSync(output, 'utf8').slice(before).includes('changed'));
+}
+
+/** Saves a target, which goes on, and ends it: ms of the command, MiB of the image, ms of a restart, which is ended too. */
+export async function saveAndBringBack(target, { onDisk = false, compress }) {
+  const image = onDisk ? join(folderIn(tmpdir()), 'image') : inMemory('image');
+  const { ms } = quicksave('checkpoint', String(target.pid), '--output', image, '--compress', compress);
+  const mebibytes = statSync(image).size / MEBIBYTE;
+  await target.end();
+  const { ms: restart, stdout } = quicksave('restart', image, '--detach');
+  await handleOf(Number(stdout), target.output).end();
+  rmSync(image);
+  return { checkpoint: ms, restart, mebibytes };
 }
 
 /** Ends a target with a save and brings it back, then ends it: ms of the whole restart. */

@@ -12,7 +12,7 @@
 export type { ProcessCheck } from './checkpoint/check.ts';
 export type { CheckpointSummary } from './checkpoint/request.ts';
 export { type CheckpointOptions, checkpoint } from './library/checkpoint.ts';
-export { check, diff, type Intact, inspect, verify } from './library/look.ts';
+export { check, diff, type Intact, inspect, type LookOptions, verify } from './library/look.ts';
 export type { PipelineOptions, Progress } from './library/pipeline.ts';
 export { type End, type Restarted, type RestartOptions, restart } from './library/restart.ts';
 export { checkpointSelf, type SelfOptions, type SelfResult } from './library/self.ts';

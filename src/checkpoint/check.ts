@@ -20,6 +20,7 @@ import { type ClassifiedDescriptor, surveyTree, type TreeSurvey } from './prefli
 import { listTree } from './process-tree.ts';
 import { refuseUnsavable } from './process-view.ts';
 import { outsideObstacles } from './save.ts';
+import { describeTracking, Keepers } from './tracking.ts';
 
 export interface ProcessCheck {
   readonly pid: Pid;
@@ -76,7 +77,7 @@ const canBeLookedAt = ({ code }: Problem): boolean => code === 'already-traced' 
 
 function survey(pid: Pid, pids: readonly Pid[]): TreeSurvey | Problem {
   try {
-    const found = surveyTree(pids, { outsiders: new OutsiderSearch(), running: true });
+    const found = surveyTree(pids, { outsiders: new OutsiderSearch(), running: true, keepers: new Keepers() });
     return { ...found, problems: [...found.problems, ...outsideObstacles(found)] };
   } catch (error) {
     return asProblem(pid, error);
@@ -107,7 +108,8 @@ function lookAhead({ processes, descriptors }: TreeSurvey): Ahead {
     maySetTimerNumbers: timersMayChooseNumbers(),
   };
   if (!mayChoosePids(host.status)) found.restartProblems.push(noPidChoice);
-  for (const [index, { process: view, allMappings }] of processes.entries()) {
+  for (const [index, { process: view, allMappings, keeper }] of processes.entries()) {
+    if (keeper !== undefined) found.remarks.push(describeTracking(view.pid, keeper));
     // Only what it has open can make it the leader of something that comes back.
     const leads = descriptors.some(({ kind, view: { pid } }) => pid === view.pid && kind.leaderOf !== undefined);
     for (const aspect of processAspects) {

@@ -17,6 +17,7 @@ import { type Problem, RefusedError } from '../support/errors.ts';
 import { isSmall } from './gather-pages.ts';
 import { discardingOutput } from './output.ts';
 import { OutsiderSearch } from './outsiders.ts';
+import { openParentImage, type ParentImage } from './parent-image.ts';
 import { surveyTree } from './preflight.ts';
 import { listTree } from './process-tree.ts';
 import { refuseUnsavable } from './process-view.ts';
@@ -24,33 +25,51 @@ import { rehearse } from './rehearsal.ts';
 import type { CheckpointRequest, CheckpointSummary } from './request.ts';
 import { outsideObstacles, type Refuse, residentBytes, Save } from './save.ts';
 import { refuseStream } from './saver.ts';
+import { type Keepers, refuseTracking, Tracking } from './tracking.ts';
 import { describeHost, ImageStream } from './write-image.ts';
 
 export function checkpoint(request: CheckpointRequest): CheckpointSummary {
   const started = performance.now();
   const stream = new ImageStream(request.output);
-  stream.writer.head(describeHost(xsaveLayout()));
   let crew: PageCrew | undefined;
+  let parent: ParentImage | undefined;
+  let tracking: Tracking | undefined;
   try {
-    if (request.savesItself) refuseStream(request);
-    refuseUnsavable(request.pid, request.savesItself);
-    const { living: pids } = listTree(request.pid, (pid) => request.savesItself && pid === process.pid);
-    // Its threads take a while to begin.
-    crew = new PageCrew(
-      pids.reduce((sum, pid) => sum + residentBytes(pid), 0),
-      request.onPages,
-    );
+    let pids: readonly Pid[];
+    try {
+      refuseTracking(request);
+      if (request.savesItself) refuseStream(request);
+      refuseUnsavable(request.pid, request.savesItself);
+      pids = listTree(request.pid, (pid) => request.savesItself && pid === process.pid).living;
+      // Its threads take a while to begin.
+      crew = new PageCrew(
+        pids.reduce((sum, pid) => sum + residentBytes(pid), 0),
+        request.onPages,
+      );
+      if (request.parent !== undefined) {
+        parent = openParentImage(request.parent, request.pid, request.output, crew);
+      }
+    } finally {
+      // Even a refusal ends a stream as an image does.
+      stream.head(describeHost(xsaveLayout(), parent?.imageId));
+    }
     const outsiders = new OutsiderSearch();
-    const waits = preflight(request, pids, outsiders);
+    tracking = new Tracking();
+    const waits = preflight(request, pids, outsiders, tracking.keepers);
     // How long a program stands still that is to end does not matter.
     if (!request.kill) rehearse((pid) => rehearseSaves(pid, isLarge(pids), started));
-    return new Save(request, { crew, outsiders, waits, pids, refuse: refuseIfAny }).run(stream, started);
+    const prepared = { crew, outsiders, waits, pids, parent, tracking, refuse: refuseIfAny };
+    const summary = new Save(request, prepared).run(stream, started);
+    tracking.leave(stream.imageId);
+    return summary;
   } catch (error) {
     if (!request.output.positioned) stream.fail(error);
     request.output.abandon();
     throw error;
   } finally {
     crew?.dismiss();
+    parent?.close();
+    tracking?.close();
   }
 }
 
@@ -62,9 +81,10 @@ function preflight(
   { pid, savesItself }: CheckpointRequest,
   pids: readonly Pid[],
   outsiders: OutsiderSearch,
+  keepers: Keepers,
 ): ReadonlyMap<number, Waiting> {
   const look = <T>(what: () => T): T | undefined => tryOnRunningTarget(pid, savesItself, what);
-  const survey = look(() => surveyTree(pids, { outsiders, running: true }));
+  const survey = look(() => surveyTree(pids, { outsiders, keepers, running: true }));
   const outside = survey === undefined ? [] : look(() => outsideObstacles(survey));
   refuseIfAny(pid, [...(survey?.problems ?? []), ...(outside ?? [])]);
   for (const { mappings } of survey?.processes ?? []) {
@@ -104,7 +124,8 @@ const rehearsal: Omit<CheckpointRequest, 'pid'> = {
   output: discardingOutput,
   kill: false,
   tcp: 'established',
-  level: undefined,
+  compression: undefined,
+  track: false,
   onPages: () => {
     // Nobody watches a rehearsal.
   },
@@ -114,10 +135,18 @@ const rehearsal: Omit<CheckpointRequest, 'pid'> = {
 function rehearseSaves(pid: Pid, large: boolean, started: number): void {
   const crew = new PageCrew(0, rehearsal.onPages);
   const pids = large ? [] : [pid];
-  const prepared = { crew, outsiders: new OutsiderSearch(), waits: new Map(), pids, refuse: ignore };
+  const prepared = {
+    crew,
+    outsiders: new OutsiderSearch(),
+    waits: new Map(),
+    pids,
+    parent: undefined,
+    tracking: undefined,
+    refuse: ignore,
+  };
   for (let round = 0; round < REHEARSALS; round++) {
     const stream = new ImageStream(discardingOutput);
-    stream.writer.head(describeHost(xsaveLayout()));
+    stream.head(describeHost(xsaveLayout()));
     new Save({ ...rehearsal, pid }, prepared).run(stream, started);
   }
 }

@@ -55,7 +55,22 @@ export interface GatherOptions {
   readonly arena: NativeMemory | undefined;
 }
 
-export function gatherPages({ processes, contents, kill, arena }: GatherOptions): GatheredPages {
+/** Written pages of larger programs up to this are copied: a snapshot takes longer. */
+const FEW_BYTES = 64 * 1024 * 1024;
+
+export function gatherPages(options: GatherOptions): GatheredPages {
+  const gathered = gatherWritten(options);
+  const sources = [...gathered.sources];
+  try {
+    for (const one of options.processes) if (one.tracked.size > 0) sources.push(pagesOfTarget(one, 'unchanged'));
+    return { ...gathered, sources };
+  } catch (error) {
+    for (const source of sources) source.close();
+    throw error;
+  }
+}
+
+function gatherWritten({ processes, contents, kill, arena }: GatherOptions): GatheredPages {
   if (kill) return inPlace(processes, contents);
   const held = heldContents(contents);
   if (held === undefined)
@@ -83,26 +98,40 @@ function inPlace(
   contents: readonly ObjectContent[],
   ...remarks: string[]
 ): GatheredPages {
-  return { sources: processes.map(pagesOfTarget), contents, mayGoOn: false, remarks };
+  return { sources: processes.map((one) => pagesOfTarget(one)), contents, mayGoOn: false, remarks };
 }
 
-/** Copies in one arena, as long as there is room. */
+/** Copies in one arena, as long as there is room, and beside it of the few pages that a tracked program has written. */
 class Copies {
   readonly #arena: NativeMemory | undefined;
   #usedBytes = 0;
+  #fewBytes = FEW_BYTES;
 
   constructor(arena: NativeMemory | undefined) {
     this.#arena = arena;
   }
 
   take(view: MemoryView): PageSource | undefined {
-    if (this.#arena === undefined) return undefined;
+    if (this.#arena === undefined && view.tracked.size === 0) return undefined;
     const source = pagesOfTarget(view);
+    const copy = this.#intoArena(source) ?? (view.tracked.size > 0 ? this.#ofFew(source) : undefined);
+    if (copy === undefined) source.close();
+    return copy;
+  }
+
+  #intoArena(source: PageSource): PageSource | undefined {
+    if (this.#arena === undefined) return undefined;
     const sizeBytes = Math.min(this.#arena.sizeBytes - this.#usedBytes, SMALL_BYTES * 2);
     const copy = copiedInto({ address: localAddress(this.#arena.address + this.#usedBytes), sizeBytes }, source);
-    if (copy === undefined) source.close();
-    else this.#usedBytes += copy.plan.pages * PAGE;
+    this.#usedBytes += (copy?.plan.pages ?? 0) * PAGE;
     return copy;
+  }
+
+  #ofFew(source: PageSource): PageSource | undefined {
+    const sizeBytes = source.plan.pages * PAGE;
+    if (sizeBytes > this.#fewBytes) return undefined;
+    this.#fewBytes -= sizeBytes;
+    return copied(source);
   }
 }
 

@@ -23,6 +23,8 @@ import { tryStat } from '../support/try-stat.ts';
 
 export interface Output {
   readonly fd: number;
+  /** The file that appears at the end, and may be there already. */
+  readonly path?: string;
   /** Bytes may be written at any position. False for pipes. */
   readonly positioned: boolean;
   /** Writes metadata at `position` (or in order). */
@@ -172,6 +174,7 @@ function fileOutput(path: string): Output {
   const writer = new Writer(fd, true);
   return {
     fd,
+    path,
     positioned: true,
     write: (bytes, position) => writer.write(bytes, position),
     commit: () => {

@@ -1,19 +1,19 @@
 /** Which pages the image carries, cut into chunks for the crew. */
 
 import { FS } from '../kernel/abi/fs.ts';
-import { type PageQuery, tryScanPages } from '../kernel/calls/pagemap.ts';
-import { CHUNK_PAGES, PAGE, type PageRange, type SaveChunk } from '../pages/save-job.ts';
+import { type PageQuery, type PageRegion, tryScanPages } from '../kernel/calls/pagemap.ts';
+import { CHUNK_PAGES, PAGE, type PageRange, type SaveChunk, UNREAD_CHUNK_PAGES } from '../pages/save-job.ts';
 import type { Mapping } from '../procfs/smaps.ts';
 import type { PagePolicy } from '../resources/resource.ts';
 import type { LocalFd } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import type { ClassifiedMapping } from './preflight.ts';
 
-const { PAGE_IS_FILE, PAGE_IS_GUARD, PAGE_IS_PFNZERO, PAGE_IS_PRESENT, PAGE_IS_SWAPPED } = FS;
+const { PAGE_IS_FILE, PAGE_IS_GUARD, PAGE_IS_PFNZERO, PAGE_IS_PRESENT, PAGE_IS_SWAPPED, PAGE_IS_WRITTEN } = FS;
 const IN_USE = PAGE_IS_PRESENT | PAGE_IS_SWAPPED;
 
 /** Pages that hold something of the program's own. The shared zero page holds nothing. */
-const queries: Record<Exclude<PagePolicy, 'none'>, PageQuery> = {
+const queryOf: Record<Exclude<PagePolicy, 'none'>, PageQuery> = {
   'all-present': { all: PAGE_IS_PFNZERO, any: IN_USE, inverted: PAGE_IS_PFNZERO, tell: 0 },
   'differing-from-file': { all: PAGE_IS_FILE, any: IN_USE, inverted: PAGE_IS_FILE, tell: 0 },
 };
@@ -41,21 +41,29 @@ export interface PagePlan {
   readonly pages: number;
 }
 
-/** `mayPin`: not a snapshot, whose pages may be read through /proc/PID/mem only. */
-export function planPages(pagemap: LocalFd, mappings: readonly ClassifiedMapping[], mayPin = true): PagePlan {
-  const builder = new ChunkBuilder();
-  for (const { policy, readable, guarded, start, end } of joinNeighbours(mappings)) {
-    const query = queries[policy];
-    const regions = tryScanPages(pagemap, start, end, guarded ? withoutGuards(query) : query);
-    if (regions === undefined) {
-      throw new QuicksaveError(
-        'old-kernel',
-        'This kernel cannot tell which pages are in use (PAGEMAP_SCAN, Linux 6.7).',
-        {
-          remedy: 'Use a newer kernel.',
-        },
-      );
-    }
+export interface PlanOptions {
+  /** Not a snapshot, whose pages may be read through /proc/PID/mem only. */
+  readonly mayPin: boolean;
+  /** Start addresses of mappings whose marks of written pages are to be believed. */
+  readonly tracked: ReadonlySet<number>;
+  /** `written`: of those mappings only pages that were written. `unchanged`: only the others, which need not be read. */
+  readonly wanted: 'written' | 'unchanged';
+}
+
+export const ALL_PAGES: PlanOptions = { mayPin: true, tracked: new Set(), wanted: 'written' };
+
+export function planPages(
+  pagemap: LocalFd,
+  mappings: readonly ClassifiedMapping[],
+  { mayPin, tracked, wanted }: PlanOptions = ALL_PAGES,
+): PagePlan {
+  const builder = new ChunkBuilder(wanted === 'unchanged');
+  for (const { policy, readable, guarded, isTracked, start, end } of joinNeighbours(mappings, tracked)) {
+    if (wanted === 'unchanged' && !isTracked) continue;
+    const queries = isTracked ? withMarks(queryOf[policy], wanted) : [queryOf[policy]];
+    const regions = queries
+      .flatMap((query) => scanPages(pagemap, start, end, guarded ? withoutGuards(query) : query))
+      .sort((a, b) => a.start - b.start);
     for (const region of regions) {
       builder.add(
         { start: region.start, pages: (region.end - region.start) / PAGE },
@@ -67,6 +75,27 @@ export function planPages(pagemap: LocalFd, mappings: readonly ClassifiedMapping
   return builder.finish();
 }
 
+function scanPages(pagemap: LocalFd, start: number, end: number, query: PageQuery): PageRegion[] {
+  const regions = tryScanPages(pagemap, start, end, query);
+  if (regions !== undefined) return regions;
+  throw new QuicksaveError('old-kernel', 'This kernel cannot tell which pages are in use (PAGEMAP_SCAN, Linux 6.7).', {
+    remedy: 'Use a newer kernel.',
+  });
+}
+
+/**
+ * Only the mark of a page that is there is believed. In a mapping of a file the mark outlives the page (a marker in the page table, which looks like a
+ * page in swap): MADV_DONTNEED brings the file's page back, and no write.
+ */
+const withMarks = (query: PageQuery, wanted: PlanOptions['wanted']): PageQuery[] => {
+  const marked = { ...query, all: query.all | PAGE_IS_WRITTEN, inverted: query.inverted | PAGE_IS_WRITTEN };
+  if (wanted === 'unchanged') return [{ ...marked, any: PAGE_IS_PRESENT }];
+  return [
+    { ...query, all: query.all | PAGE_IS_WRITTEN },
+    { ...marked, any: PAGE_IS_SWAPPED },
+  ];
+};
+
 /** fork(2) gives it to a child as it is. */
 export const isForked = ({ mapping }: ClassifiedMapping): boolean =>
   !mapping.shared && !mapping.vmFlags.includes('dc') && !mapping.vmFlags.includes('wf');
@@ -75,19 +104,31 @@ interface Stretch {
   readonly policy: Exclude<PagePolicy, 'none'>;
   readonly readable: boolean;
   readonly guarded: boolean;
+  readonly isTracked: boolean;
   readonly start: number;
   end: number;
 }
 
 /** Neighbours of one policy are scanned in one call: a program may have ten thousand mappings of a page. */
-function joinNeighbours(mappings: readonly ClassifiedMapping[]): Stretch[] {
+function joinNeighbours(mappings: readonly ClassifiedMapping[], tracked: ReadonlySet<number>): Stretch[] {
   const stretches: Stretch[] = [];
   for (const { mapping, kind } of mappings) {
     if (kind.pages === 'none') continue;
     const last = stretches[stretches.length - 1];
     const { start, end, read: readable } = mapping;
-    const next = { policy: kind.pages, readable, guarded: hasGuards(mapping), start, end };
-    const isAlike = last?.policy === next.policy && last.readable === readable && last.guarded === next.guarded;
+    const next = {
+      policy: kind.pages,
+      readable,
+      guarded: hasGuards(mapping),
+      isTracked: tracked.has(start),
+      start,
+      end,
+    };
+    const isAlike =
+      last?.policy === next.policy &&
+      last.readable === readable &&
+      last.guarded === next.guarded &&
+      last.isTracked === next.isTracked;
     if (isAlike && last.end === start) last.end = end;
     else stretches.push(next);
   }
@@ -95,6 +136,8 @@ function joinNeighbours(mappings: readonly ClassifiedMapping[]): Stretch[] {
 }
 
 class ChunkBuilder {
+  readonly #unchanged: boolean;
+  readonly #chunkPages: number;
   readonly #chunks: SaveChunk[] = [];
   #ranges: PageRange[] = [];
   #inChunk = 0;
@@ -102,23 +145,34 @@ class ChunkBuilder {
   #keepZeroPages = false;
   #throughMem = false;
 
+  /** `unchanged`: pages that are not read, so that a chunk may have more of them. */
+  constructor(unchanged: boolean) {
+    this.#unchanged = unchanged;
+    this.#chunkPages = unchanged ? UNREAD_CHUNK_PAGES : CHUNK_PAGES;
+  }
+
   add(range: PageRange, keepZeroPages: boolean, throughMem: boolean): void {
     if (keepZeroPages !== this.#keepZeroPages || throughMem !== this.#throughMem) this.#close();
     this.#keepZeroPages = keepZeroPages;
     this.#throughMem = throughMem;
     for (let done = 0; done < range.pages; ) {
-      const pages = Math.min(range.pages - done, CHUNK_PAGES - this.#inChunk);
+      const pages = Math.min(range.pages - done, this.#chunkPages - this.#inChunk);
       this.#ranges.push({ start: range.start + done * PAGE, pages });
       this.#inChunk += pages;
       done += pages;
-      if (this.#inChunk === CHUNK_PAGES) this.#close();
+      if (this.#inChunk === this.#chunkPages) this.#close();
     }
     this.#pages += range.pages;
   }
 
   #close(): void {
     if (this.#ranges.length > 0) {
-      this.#chunks.push({ ranges: this.#ranges, keepZeroPages: this.#keepZeroPages, throughMem: this.#throughMem });
+      this.#chunks.push({
+        ranges: this.#ranges,
+        keepZeroPages: this.#keepZeroPages,
+        throughMem: this.#throughMem,
+        unchanged: this.#unchanged,
+      });
     }
     this.#ranges = [];
     this.#inChunk = 0;

@@ -8,7 +8,7 @@ import { copyPages, PAGE, pagesOf } from '../pages/save-job.ts';
 import { type LocalAddress, localAddress, localFd, type Pid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import type { Snapshot } from '../tracee/snapshot.ts';
-import { type PagePlan, planPages } from './page-plan.ts';
+import { type PagePlan, type PlanOptions, planPages } from './page-plan.ts';
 import type { ClassifiedMapping } from './preflight.ts';
 
 export interface PageSource {
@@ -30,11 +30,16 @@ export interface MemoryView {
   readonly pid: Pid;
   readonly objref: number;
   readonly mappings: readonly ClassifiedMapping[];
+  /** Start addresses of mappings of which only written pages have to be read: the others are the parent's. */
+  readonly tracked: ReadonlySet<number>;
 }
 
 /** The pages of these mappings where they are. */
-export function pagesOfTarget({ pid, objref, mappings }: MemoryView): PageSource {
-  return openPages(pid, objref, (pagemap) => planPages(localFd(pagemap), mappings));
+export function pagesOfTarget(
+  { pid, objref, mappings, tracked }: MemoryView,
+  wanted: PlanOptions['wanted'] = 'written',
+): PageSource {
+  return openPages(pid, objref, (pagemap) => planPages(localFd(pagemap), mappings, { mayPin: true, tracked, wanted }));
 }
 
 /** Part of an arena of ours. */
@@ -70,8 +75,16 @@ export function copied(source: PageSource): PageSource {
 }
 
 /** The pages that a snapshot has. Ends it when closed. */
-export function pagesOfSnapshot(snapshot: Snapshot, { objref, mappings }: MemoryView): PageSource {
-  const source = openPages(snapshot.pid, objref, (pagemap) => planPages(localFd(pagemap), mappings, false));
+export function pagesOfSnapshot(snapshot: Snapshot, { pid, objref, mappings, tracked }: MemoryView): PageSource {
+  // The marks of written pages are the target's: a fork does not have them.
+  const pagemap = openSync(`/proc/${pid}/pagemap`, 'r');
+  const source = openPages(snapshot.pid, objref, () => {
+    try {
+      return planPages(localFd(pagemap), mappings, { mayPin: false, tracked, wanted: 'written' });
+    } finally {
+      closeSync(pagemap);
+    }
+  });
   return {
     ...source,
     explain: (error) => (snapshot.hasEnded() ? snapshotEnded() : error),

@@ -23,6 +23,7 @@ import type { Pid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import { type OutsiderSearch, sharingRemarks } from './outsiders.ts';
 import { processObstacles, viewProcess } from './process-view.ts';
+import { isTracked, type Keeper, type Keepers, withoutTracking } from './tracking.ts';
 
 /** One mapping and the kind that has it. */
 export interface ClassifiedMapping {
@@ -50,6 +51,10 @@ export interface ProcessSurvey {
   /** All but ours, also those that need no kind. */
   readonly allMappings: readonly Mapping[];
   readonly mappings: readonly ClassifiedMapping[];
+  /** Start addresses of mappings whose writes are tracked by us: see tracking.ts. */
+  readonly tracked: ReadonlySet<number>;
+  /** Who keeps that tracking. */
+  readonly keeper: Keeper | undefined;
   /** VmFlags of our own mappings; none while we have none. */
   readonly ownFlags: readonly string[];
 }
@@ -74,6 +79,8 @@ const NOTHING_OF_OURS: OursInTarget = { descriptors: new Set(), mappings: new Se
 export interface SurveyOptions {
   readonly outsiders: OutsiderSearch;
   readonly oursIn?: (pid: Pid) => OursInTarget;
+  /** Of those whose writes we track. Default: none. */
+  readonly keepers?: Keepers | undefined;
   /** They run: who ends meanwhile is passed over. Default: false. */
   readonly running?: boolean;
 }
@@ -81,11 +88,13 @@ export interface SurveyOptions {
 /** All processes of a tree: what they share is seen as shared. */
 export function surveyTree(
   pids: readonly Pid[],
-  { outsiders, oursIn = () => NOTHING_OF_OURS, running = false }: SurveyOptions,
+  { outsiders, oursIn = () => NOTHING_OF_OURS, keepers, running = false }: SurveyOptions,
 ): TreeSurvey {
   const problems: Problem[] = [];
   const look = <T>(what: () => T): T | undefined => (running ? unlessMissing(what) : what());
-  const processes = pids.flatMap((pid) => look(() => surveyProcess(pid, oursIn(pid).mappings, problems)) ?? []);
+  const processes = pids.flatMap(
+    (pid) => look(() => surveyProcess(pid, oursIn(pid).mappings, keepers, problems)) ?? [],
+  );
   const isTheirs = ({ pid, descriptor }: Seen): boolean => !oursIn(pid).descriptors.has(descriptor.fd);
   const seen = processes.flatMap(({ process: { pid } }) => look(() => lookAtAll(pid)) ?? []).filter(isTheirs);
   const descriptors = classifyAll(seen, pids, outsiders, problems);
@@ -95,18 +104,26 @@ export function surveyTree(
 const lookAtAll = (pid: Pid): Seen[] =>
   listDescriptors(pid).flatMap((one) => unlessMissing(() => lookAt(pid, one)) ?? []);
 
-function surveyProcess(pid: Pid, ours: ReadonlySet<number>, problems: Problem[]): ProcessSurvey {
+function surveyProcess(
+  pid: Pid,
+  ours: ReadonlySet<number>,
+  keepers: Keepers | undefined,
+  problems: Problem[],
+): ProcessSurvey {
   const process = viewProcess(pid);
+  const keeper = keepers?.of(pid);
   problems.push(...processObstacles(process));
   problems.push(...processAspects.flatMap((aspect) => aspect.obstacles?.(process) ?? []));
-  const all = readSmaps(pid);
+  const read = readSmaps(pid);
+  const tracked = new Set(keeper === undefined ? [] : read.filter(isTracked).map(({ start }) => start));
+  const all = read.map((mapping) => (tracked.has(mapping.start) ? withoutTracking(mapping) : mapping));
   const isOurs = ({ start }: Mapping): boolean => ours.has(start);
   const ownFlags = all.filter(isOurs).flatMap((mapping) => mapping.vmFlags);
   const allMappings = all.filter((mapping) => !isOurs(mapping));
   const mappings = allMappings
     .filter((mapping) => mapping.special !== VSYSCALL)
     .flatMap((mapping) => classifyMapping(pid, withExactPath(pid, mapping), problems));
-  return { process, allMappings, mappings, ownFlags };
+  return { process, allMappings, mappings, tracked, keeper, ownFlags };
 }
 
 /** In every process at the same address above user space, and no mapping that could be unmapped or made. */

@@ -1,6 +1,7 @@
 /** What a save is asked for, and what it tells. */
 import type { TcpPolicy } from '../resources/connection-keeper.ts';
 import type { Pid } from '../support/brand.ts';
+import type { Compression } from './compression-choice.ts';
 import type { Output } from './output.ts';
 
 export interface CheckpointRequest {
@@ -12,8 +13,11 @@ export interface CheckpointRequest {
   readonly kill: boolean;
   /** What becomes of TCP connections. */
   readonly tcp: TcpPolicy;
-  /** zstd level; undefined: pages as they are. */
-  readonly level: number | undefined;
+  readonly compression: Compression;
+  /** An earlier image of the tree, by its path: pages that are the same are not written again. */
+  readonly parent?: string | undefined;
+  /** Tracks from now on what the programs write, for a save with this image as its parent. */
+  readonly track: boolean;
   /** Called between chunks; may throw to give up. */
   readonly onPages: (doneBytes: number, totalBytes: number) => void;
 }
@@ -27,6 +31,11 @@ export interface CheckpointSummary {
   /** Pages that the image carries. */
   readonly pages: number;
   readonly imageBytes: number;
+  /** Pages that are in the parent image, and not in this. */
+  readonly parentPages: number;
+  /** Pages without those that are zero, and what they take in the image. */
+  readonly pageBytes: number;
+  readonly storedBytes: number;
   /** How long the target stood still. */
   readonly pauseMs: number;
   readonly totalMs: number;

@@ -1,10 +1,8 @@
 /** One save, from freeze to release: what it needs is made before the target stands still. */
-import type { ImageWriter } from '../image/writer.ts';
 import { waitForEnd } from '../kernel/calls/wait.ts';
 import { type XsaveLayout, xsaveLayout } from '../kernel/cpu.ts';
 import type { NativeMemory } from '../kernel/native-memory.ts';
 import type { PageCrew } from '../pages/page-crew.ts';
-import type { SharedState } from '../pages/shared-state.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
 import { readStatus } from '../procfs/status.ts';
 import type { Waiting } from '../procfs/waiting.ts';
@@ -13,19 +11,23 @@ import type { Pid } from '../support/brand.ts';
 import { CleanupStack } from '../support/cleanup-stack.ts';
 import type { Problem } from '../support/errors.ts';
 import { Agent } from '../tracee/agent.ts';
+import { isSubreaper } from '../tracee/snapshot.ts';
 import { AGENT_LAYOUT, type Visited, visit } from './agent-visit.ts';
 import { type CollectedTree, collectTree } from './collect.ts';
 import { writeContent } from './content.ts';
 import { type FrozenTree, freezeTree, letGo } from './freeze.ts';
-import { arenaFor, type GatheredPages, gatherPages } from './gather-pages.ts';
+import { arenaFor, type GatheredPages, type GatheredProcess, gatherPages } from './gather-pages.ts';
 import { neighbourObstacles, sharedMemoryObstacles } from './neighbours.ts';
 import { seccompObstacles } from './odd-threads.ts';
 import type { OutsiderSearch } from './outsiders.ts';
-import { type OursInTarget, surveyTree, type TreeSurvey } from './preflight.ts';
+import type { ParentImage } from './parent-image.ts';
+import { type OursInTarget, type ProcessSurvey, surveyTree, type TreeSurvey } from './preflight.ts';
 import type { CheckpointRequest, CheckpointSummary } from './request.ts';
 import { describeSaver, refuseOtherParent } from './saver.ts';
 import { noteWaits, type TimedWait, timedWaits } from './timed-waits.ts';
-import { type ImageStream, pagesIn, writeTree } from './write-image.ts';
+import type { Tracking } from './tracking.ts';
+import { type ImageStream, writeTree } from './write-image.ts';
+import { type WrittenPages, writePages } from './write-pages.ts';
 
 export type Refuse = (pid: Pid, problems: readonly Problem[]) => void;
 
@@ -36,15 +38,13 @@ export interface Prepared {
   readonly waits: ReadonlyMap<number, Waiting>;
   /** The processes of the tree as it runs: there may be others when it stands still. */
   readonly pids: readonly Pid[];
+  readonly parent: ParentImage | undefined;
+  readonly tracking: Tracking | undefined;
   readonly refuse: Refuse;
 }
 
-interface WrittenPages {
-  readonly pages: number;
-  readonly remarks: readonly string[];
-}
-
 interface Saved extends WrittenPages {
+  readonly remarks: readonly string[];
   readonly frozen: FrozenTree;
   readonly tree: CollectedTree;
 }
@@ -95,6 +95,9 @@ export class Save {
       processes: processes.length,
       threads: processes.reduce((sum, { threads }) => sum + threads.length, 0),
       pages: saved.pages,
+      parentPages: saved.parentPages,
+      pageBytes: saved.rawBytes,
+      storedBytes: saved.storedBytes,
       imageBytes: stream.position,
       pauseMs: this.#pauseMs,
       totalMs: performance.now() - started,
@@ -142,9 +145,9 @@ export class Save {
       problems,
     });
     refuse(pid, problems);
-    const { pages, remarks } = this.#gatherAndWrite(stream, tree, survey, visited);
+    const written = this.#gatherAndWrite(stream, tree, survey, visited);
     if (!kill) this.#releaseTarget();
-    return { frozen, tree, pages, remarks };
+    return { frozen, tree, ...written };
   }
 
   #survey(visited: readonly Visited[]): TreeSurvey {
@@ -155,53 +158,81 @@ export class Save {
       ]),
     );
     const pids = visited.map(({ frozen }) => frozen.pid);
-    return surveyTree(pids, { outsiders: this.#prepared.outsiders, oursIn: (pid) => must(ours.get(pid)) });
+    const { outsiders, tracking } = this.#prepared;
+    return surveyTree(pids, { outsiders, keepers: tracking?.keepers, oursIn: (pid) => must(ours.get(pid)) });
   }
 
-  /** The programs go on as soon as their pages are safe. Returns how many they are. */
+  /** The programs go on as soon as their pages are safe. */
   #gatherAndWrite(
     stream: ImageStream,
     tree: CollectedTree,
     survey: TreeSurvey,
     visited: readonly Visited[],
-  ): WrittenPages {
+  ): Omit<Saved, 'frozen' | 'tree'> {
     const processes = visited.map(({ frozen: { pid }, agent }, index) => ({
       pid,
       agent,
       objref: must(tree.processes[index]).task.memory,
       mappings: must(survey.processes[index]).mappings,
+      tracked: this.#trackedSinceParent(must(survey.processes[index])),
     }));
     const { kill } = this.#request;
     const gathered = gatherPages({ processes, contents: tree.contents, kill, arena: this.#arena });
     try {
+      const remarks = this.#track(processes);
       if (gathered.mayGoOn) this.#releaseTarget();
-      return { pages: this.#write(stream, tree, gathered), remarks: gathered.remarks };
+      return { ...this.#write(stream, tree, gathered), remarks: [...gathered.remarks, ...remarks] };
     } finally {
       for (const source of gathered.sources) source.close();
       for (const { own } of gathered.contents) own.close();
     }
   }
 
-  #write(stream: ImageStream, tree: CollectedTree, { sources, contents }: GatheredPages): number {
-    const { output, level } = this.#request;
-    const { fd, positioned } = output;
-    const { writer } = stream;
-    writeTree(writer, tree, sources);
-    stream.flush();
-    const pages = pagesIn(sources.map(({ plan }) => plan));
-    let pagesBefore = 0;
-    for (const source of sources) {
-      const { pid, memory, copy, plan, objref } = source;
-      const order = { pid, memory, copy, objref, output: fd, positioned, level, chunks: plan.chunks };
-      try {
-        adoptChunks(writer, this.#prepared.crew.save(order, writer.position, { pagesBefore, pages }));
-      } catch (error) {
-        throw source.explain(error);
-      }
-      pagesBefore += plan.pages;
+  /** Mappings whose pages need not be read, as far as they were not written since the parent image was made. */
+  #trackedSinceParent({ process: { pid }, tracked, keeper }: ProcessSurvey): ReadonlySet<number> {
+    const { parent } = this.#prepared;
+    const isSinceParent = parent !== undefined && keeper?.imageId === parent.imageId && parent.memories.has(pid);
+    return isSinceParent ? tracked : new Set();
+  }
+
+  /** What was written is known: what is written from now on is for the next save. */
+  #track(processes: readonly GatheredProcess[]): string[] {
+    const { tracking } = this.#prepared;
+    if (!this.#request.track) {
+      for (const { pid } of processes) tracking?.end(pid);
+      return [];
     }
-    for (const content of contents) writeContent(stream, content, level);
-    return pages;
+    // Whoever leaves our own child behind gives it to the next subreaper: the program must not get one that it has not made.
+    if (this.#request.savesItself && processes.some(({ agent }) => isSubreaper(agent))) {
+      for (const { pid } of processes) tracking?.end(pid);
+      return ['what it writes is not tracked: it is a subreaper, which would become the parent of what keeps track'];
+    }
+    const untracked = processes.filter(({ agent, mappings }) => {
+      const toTrack = mappings.filter(({ mapping, kind }) => !mapping.shared && kind.pages !== 'none');
+      const toProtect = toTrack.map(({ mapping }) => mapping);
+      return tracking?.begin(agent, toProtect) !== true;
+    });
+    return untracked.map(({ pid }) => {
+      const who = processes.length === 1 ? 'it' : `process ${pid}`;
+      return `what ${who} writes is not tracked: the kernel does not protect its memory for that`;
+    });
+  }
+
+  #write(stream: ImageStream, tree: CollectedTree, { sources, contents, mayGoOn }: GatheredPages): WrittenPages {
+    const { output, compression, kill } = this.#request;
+    const { writer } = stream;
+    const { crew, parent } = this.#prepared;
+    const parents = new Map<number, SharedArrayBuffer>();
+    for (const { task } of tree.processes) {
+      const known = parent?.memories.get(task.pid);
+      if (known !== undefined) parents.set(task.memory, known.pages);
+    }
+    writeTree(writer, tree, sources, (pid) => parent?.memories.get(pid)?.objref);
+    stream.flush();
+    const order = { writer, crew, output, sources, compression, parents };
+    const written = writePages({ ...order, isWaitedFor: !mayGoOn && !kill });
+    for (const content of contents) writeContent(stream, content, written.level);
+    return written;
   }
 
   /** Ends all and waits for them: a parent hears of an end only when the tracer has. */
@@ -234,15 +265,6 @@ export const outsideObstacles = ({ processes }: TreeSurvey): Problem[] => [
   ...neighbourObstacles(processes.map(({ process }) => process)),
   ...sharedMemoryObstacles(processes.map(({ process: { pid }, allMappings }) => ({ pid, mappings: allMappings }))),
 ];
-
-/** The crew has written its records itself; the writer takes them into its account. */
-function adoptChunks(writer: ImageWriter, state: SharedState): void {
-  const written = state.results().sort((a, b) => a.position - b.position);
-  written.forEach(({ position, crc }, index) => {
-    const end = written[index + 1]?.position ?? state.position;
-    writer.noteChecksum(writer.reserve(end - position), crc);
-  });
-}
 
 function must<T>(value: T | undefined): T {
   if (value === undefined) throw new Error('every process of the tree is known');

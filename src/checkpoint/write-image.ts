@@ -15,10 +15,11 @@ import type { PagePlan } from './page-plan.ts';
 /** Mappings of one VMA record: a program with ten thousand of them must not make one record of megabytes. */
 const MAPPINGS_PER_RECORD = 4096;
 
-export function describeHost(layout: XstateLayout): HeadState {
+export function describeHost(layout: XstateLayout, parentId?: string): HeadState {
   const { vendor, flags } = readCpuinfo();
   return {
     imageId: randomUUID(),
+    ...(parentId === undefined ? {} : { parentId }),
     tool: 'quicksave 0.1.0',
     createdAt: Date.now(),
     kernel: { release: release().slice(0, 64), version: version().slice(0, 64), machine: 'x86_64' },
@@ -40,6 +41,8 @@ export function describeHost(layout: XstateLayout): HeadState {
 
 /** Collects records, because each write to the output costs more than a record's encoding. */
 export class ImageStream {
+  /** Of the image, once HEAD is made. */
+  imageId = '';
   readonly writer: ImageWriter;
   readonly output: Output;
   #position = 0;
@@ -57,6 +60,11 @@ export class ImageStream {
         this.#position += bytes;
       },
     });
+  }
+
+  head(state: HeadState): void {
+    this.imageId = state.imageId;
+    this.writer.head(state);
   }
 
   /** Bytes so far, as far as they were not only collected. */
@@ -100,19 +108,29 @@ interface PlannedPages {
   readonly plan: PagePlan;
 }
 
-/** The hierarchy first, then objects before their users. */
-export function writeTree(writer: ImageWriter, tree: CollectedTree, pages: readonly PlannedPages[]): void {
+/** The hierarchy first, then objects before their users. `parentOf`: the memory of a process in the parent image. */
+export function writeTree(
+  writer: ImageWriter,
+  tree: CollectedTree,
+  pages: readonly PlannedPages[],
+  parentOf: (pid: number) => number | undefined,
+): void {
   for (const { task } of tree.processes) writer.record(RECORD.TASK, task.pid, task);
   for (const one of tree.exited) writer.record(RECORD.EXITED, one.pid, one);
   for (const { objref, state } of tree.mappedFiles) writer.record(RECORD.FNAME, objref, { state });
   for (const { objref, record } of tree.descriptions) writer.record(RECORD.FD_DATA, objref, record);
   for (const one of tree.processes) {
     const plans = pages.filter(({ objref }) => objref === one.task.memory).map(({ plan }) => plan);
-    writeProcess(writer, one, plans);
+    writeProcess(writer, one, plans, parentOf(one.task.pid));
   }
 }
 
-function writeProcess(writer: ImageWriter, process: CollectedTask, plans: readonly PagePlan[]): void {
+function writeProcess(
+  writer: ImageWriter,
+  process: CollectedTask,
+  plans: readonly PagePlan[],
+  parent: number | undefined,
+): void {
   const { task, protectionKeys, localDescriptors } = process;
   const mappings = withPages(process.mappings, plans);
   writer.record(RECORD.FILES, task.files, process.files);
@@ -121,6 +139,7 @@ function writeProcess(writer: ImageWriter, process: CollectedTask, plans: readon
     pages: pagesIn(plans),
     allocatedKeys: protectionKeys.allocated,
     executeOnlyKey: protectionKeys.executeOnly,
+    ...(parent === undefined ? {} : { parent }),
   });
   for (let index = 0; index < mappings.length; index += MAPPINGS_PER_RECORD) {
     writer.record(RECORD.VMA, task.memory, { mappings: mappings.slice(index, index + MAPPINGS_PER_RECORD) });

@@ -7,6 +7,7 @@ import type { CheckpointRequest, CheckpointSummary } from '../checkpoint/request
 import { ownParent } from '../checkpoint/saver.ts';
 import { asPid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
+import { parseCompression } from './compression-option.ts';
 import { interruptible } from './interruptible.ts';
 import { printLine } from './print-error.ts';
 import { treeText } from './tree-text.ts';
@@ -17,6 +18,8 @@ interface Options {
   readonly self?: boolean;
   readonly kill?: boolean;
   readonly tcp: string;
+  readonly parent?: string;
+  readonly track?: boolean;
   readonly compress: string | true;
 }
 
@@ -29,7 +32,7 @@ export function runCheckpoint(pidText: string | undefined, options: Options): vo
     throw new UsageError('give the process to save: its id, or --self for the one that runs this command.');
   }
   const pid = pidText === undefined ? ownParent() : parsePid(pidText);
-  const level = parseCompression(options.compress);
+  const compression = parseCompression(options.compress);
   const tcp = parseTcp(options.tcp);
   if (options.output === '-' && isatty(STANDARD_OUTPUT)) {
     throw new UsageError('an image is not written to a terminal; give a file, or send it into a pipe.');
@@ -47,7 +50,17 @@ export function runCheckpoint(pidText: string | undefined, options: Options): vo
   }
   const sentence = `The save was interrupted; process ${pid} goes on, and no image was made.`;
   const summary = interruptible(`saving ${pid}`, sentence, (onPages) =>
-    checkpoint({ pid, savesItself, output, kill: options.kill ?? false, tcp, level, onPages }),
+    checkpoint({
+      pid,
+      savesItself,
+      output,
+      kill: options.kill ?? false,
+      tcp,
+      compression,
+      parent: options.parent,
+      track: options.track ?? false,
+      onPages,
+    }),
   );
   printLine(summaryLine(summary));
   for (const remark of summary.remarks) printLine(`  ${remark}`);
@@ -62,27 +75,22 @@ function isNothing(fd: number): boolean {
 }
 
 function summaryLine(summary: CheckpointSummary): string {
-  const size = `${(summary.imageBytes / MEBIBYTE).toFixed(1)} MiB`;
+  const size = `${(summary.imageBytes / MEBIBYTE).toFixed(1)} MiB${ratioText(summary)}`;
   const pause = summary.killed ? 'ended' : `pause ${summary.pauseMs.toFixed(1)} ms`;
   const total = `${summary.totalMs.toFixed(0)} ms in all`;
-  return `saved ${treeText(summary)}, ${summary.pages} pages, ${size}, ${pause}, ${total}`;
+  const inherited = summary.parentPages === 0 ? '' : ` (${summary.parentPages} of the parent)`;
+  return `saved ${treeText(summary)}, ${summary.pages} pages${inherited}, ${size}, ${pause}, ${total}`;
+}
+
+/** Nothing where compression brings nothing. */
+function ratioText({ pageBytes, storedBytes }: CheckpointSummary): string {
+  const ratio = pageBytes / Math.max(storedBytes, 1);
+  return ratio < 1.05 ? '' : ` (${ratio.toFixed(1)}:1)`;
 }
 
 export function parsePid(text: string): ReturnType<typeof asPid> {
   if (!/^[1-9]\d{0,9}$/.test(text)) throw new UsageError(`"${text}" is not a process id.`);
   return asPid(Number(text));
-}
-
-const DEFAULT_LEVEL = 1;
-
-export function parseCompression(text: string | true): number | undefined {
-  if (text === true || text === 'zstd') return DEFAULT_LEVEL;
-  if (text === 'none') return undefined;
-  const level = /^zstd:(\d{1,2})$/.exec(text)?.[1];
-  if (level === undefined || Number(level) < 1 || Number(level) > 19) {
-    throw new UsageError(`--compress takes none, zstd or zstd:LEVEL (1 to 19), not "${text}".`);
-  }
-  return Number(level);
 }
 
 function parseTcp(text: string): CheckpointRequest['tcp'] {

@@ -7,6 +7,7 @@ export { runCheckpoint } from './checkpoint.ts';
 export { runDiff } from './diff.ts';
 export { runExport } from './export.ts';
 export { runInspect } from './inspect.ts';
+export { runMerge } from './merge.ts';
 export { failWith } from './print-error.ts';
 export { runReport } from './report.ts';
 export { runRestart } from './restart.ts';

@@ -25,7 +25,9 @@ function program(): Command {
       'TCP connections: established (kept), close (they come back as reset) or refuse',
       'established',
     )
-    .option('--compress [method]', 'compress pages: none, zstd or zstd:LEVEL', 'none')
+    .option('--parent <image>', 'write only pages that differ from this earlier image of the process')
+    .option('--track', 'track what it writes from now on, for a save with --parent and this image')
+    .option('--compress [method]', 'compress pages: auto, none, zstd or zstd:LEVEL', 'auto')
     .exitOverride()
     .action(async (pid, options) => (await commands()).runCheckpoint(pid, options));
   root
@@ -34,6 +36,7 @@ function program(): Command {
     .argument('<image>', 'image file; - is standard input')
     .option('--detach', 'return when it runs, and print its pid')
     .option('--pid-file <file>', 'write its pid into this file')
+    .option('--images <folder>', 'where the parents of an incremental image are; default: where it is')
     .option('--files <policy>', 'files that have changed since: refuse or accept-changed', 'refuse')
     .exitOverride()
     .action(async (image, options) => (await commands()).runRestart(image, options));
@@ -64,6 +67,7 @@ function program(): Command {
     .description('show what changed between two saves')
     .argument('<a>', 'image file, the earlier one')
     .argument('<b>', 'image file, the later one')
+    .option('--images <folder>', 'where the parents of incremental images are; default: where they are')
     .option('--json', 'print the result as data')
     .exitOverride()
     .action(async (a, b, options) => (await commands()).runDiff(a, b, options));
@@ -87,11 +91,21 @@ function program(): Command {
     .exitOverride()
     .action(async (image, options) => (await commands()).runReport(image, options));
   root
+    .command('merge')
+    .description('make a whole image of an incremental one and those that it builds on')
+    .argument('<image>', 'image file')
+    .requiredOption('-o, --output <file>', 'where the whole image goes; - is standard output')
+    .option('--images <folder>', 'where the parents are; default: where the image is')
+    .option('--compress [method]', 'compress pages: auto, none, zstd or zstd:LEVEL', 'auto')
+    .exitOverride()
+    .action(async (image, options) => (await commands()).runMerge(image, options));
+  root
     .command('verify')
     .description('read an image and check all of it')
     .argument('<image>', 'image file; - is standard input')
+    .option('--images <folder>', 'where the parents of an incremental image are; default: where it is')
     .exitOverride()
-    .action(async (image) => (await commands()).runVerify(image));
+    .action(async (image, options) => (await commands()).runVerify(image, options));
   root
     .command('run')
     .description('run a program under care: save it again and again, and go on from the newest save when started again')
@@ -101,7 +115,7 @@ function program(): Command {
     .option('--dir <folder>', 'where its saves and its state are', '.quicksave')
     .option('--grace <time>', 'how long the last save may take after SIGTERM or SIGUSR1', '25s')
     .option('--log <file>', "append the program's output to this file")
-    .option('--compress [method]', 'compress pages: none, zstd or zstd:LEVEL', 'none')
+    .option('--compress [method]', 'compress pages: auto, none, zstd or zstd:LEVEL', 'auto')
     .option('--files <policy>', 'files that have changed since a save: refuse or accept-changed', 'refuse')
     .option('--fresh', 'start over, whatever has been saved')
     .exitOverride()

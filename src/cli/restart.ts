@@ -14,6 +14,7 @@ interface Options {
   readonly detach?: boolean;
   readonly pidFile?: string;
   readonly files: string;
+  readonly images?: string;
 }
 
 const STANDARD_OUTPUT = 1;
@@ -37,7 +38,7 @@ function bringBack(
   source: string,
   policy: string,
   foreground: Foreground | undefined,
-  { detach, pidFile }: Options,
+  { detach, pidFile, images }: Options,
 ): RestartSummary {
   const sentence = 'The restart was interrupted; no process was left.';
   let written = false;
@@ -46,6 +47,7 @@ function bringBack(
       restart({
         source,
         acceptChangedFiles: policy === 'accept-changed',
+        images,
         streams: [0, 1, 2],
         parent: process.pid,
         keepsParent: !detach,

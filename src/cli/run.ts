@@ -5,7 +5,7 @@ import { type JobRequest, superviseJob } from '../jobs/supervise.ts';
 import { printable } from '../report/table.ts';
 import { endLike } from '../restart/accompany.ts';
 import { parseDuration } from '../support/duration.ts';
-import { parseCompression } from './checkpoint.ts';
+import { parseCompression } from './compression-option.ts';
 import { printLine } from './print-error.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -46,12 +46,18 @@ function parseRequest(command: readonly string[], options: Options): JobRequest 
     everyMs: durationOf('--every', options.every),
     keep: Number(options.keep),
     graceMs: durationOf('--grace', options.grace),
-    compress: parseCompression(options.compress),
+    compress: levelOf(options.compress),
     fresh: options.fresh ?? false,
     acceptChangedFiles: options.files === 'accept-changed',
     log: options.log === undefined ? undefined : resolve(options.log),
     say: (line) => printLine(printable(`quicksave: ${line}`)),
   };
+}
+
+/** As the library takes it. */
+function levelOf(text: string | true): number | undefined {
+  const compression = parseCompression(text);
+  return compression === 'auto' ? undefined : (compression ?? 0);
 }
 
 function durationOf(option: string, text: string): number {

@@ -4,12 +4,14 @@ import { counted, printable, sizeText } from '../report/table.ts';
 import { verifyImageAt } from '../report/verify.ts';
 import { printResult } from './print-result.ts';
 
-export function runVerify(image: string): void {
-  const { model, imageBytes, records, dataPages, zeroPages } = verifyImageAt(image);
+export function runVerify(image: string, options: { readonly images?: string }): void {
+  const { model, imageBytes, records, dataPages, zeroPages, parentPages } = verifyImageAt(image, options.images);
   const { processes, root, head } = model;
   const threads = processes.reduce((sum, { task }) => sum + task.threads.length, 0);
   const others = processes.length === 1 ? '' : ` and ${counted(processes.length - 1, 'descendant')}`;
-  const pages = `${counted(dataPages, 'page')}${zeroPages === 0 ? '' : ` and ${zeroPages} zero ones`}`;
+  const zero = zeroPages === 0 ? '' : ` and ${zeroPages} zero ones`;
+  const inherited = parentPages === 0 ? '' : ` and ${parentPages} of its parent`;
+  const pages = `${counted(dataPages, 'page')}${zero}${inherited}`;
   // Without checksums nobody can say that not a byte of a page has changed.
   const verdict = model.origin === undefined ? 'intact' : `complete, as far as ${model.origin.format} tells`;
   const made = `saved by ${head.state.tool} on Linux ${head.state.kernel.release}`;

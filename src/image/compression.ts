@@ -38,18 +38,29 @@ let loadedCodec: Codec | undefined;
 /** One zstd frame, or undefined where the pages do not become smaller by it: then write them raw. */
 export function compressPages(data: Uint8Array, level: number): Uint8Array | undefined {
   const frame = withContentSize(codec().compress(asBuffer(data), level), data.length);
-  const fault = findFault(inspectZstdFrame(frame), data.length);
-  return fault === undefined && frame.length < data.length ? frame : undefined;
+  return isWorthKeeping(frame, data.length) ? frame : undefined;
 }
 
 /** Exactly `rawBytes` bytes, or an ImageError. `where` names the record in it. */
 export function decompressPages(frame: Uint8Array, rawBytes: number, where = 'PGARR record'): Uint8Array {
-  const fault = findFault(inspectZstdFrame(frame), rawBytes);
-  if (fault !== undefined) throw badRecord(where, `its compressed pages ${fault}`);
+  refuseOddFrame(frame, rawBytes, where);
   const data = tryDecompress(frame, rawBytes);
-  if (data?.length !== rawBytes) throw badRecord(where, 'its compressed pages cannot be decompressed');
+  if (data?.length !== rawBytes) throw undecompressable(where);
   return data;
 }
+
+/** Throws unless the headers of the frame say that it is one for `rawBytes` bytes. */
+export function refuseOddFrame(frame: Uint8Array, rawBytes: number, where: string): void {
+  const fault = findFault(inspectZstdFrame(frame), rawBytes);
+  if (fault !== undefined) throw badRecord(where, `its compressed pages ${fault}`);
+}
+
+export const undecompressable = (where: string): Error =>
+  badRecord(where, 'its compressed pages cannot be decompressed');
+
+/** A writer keeps a frame only if every reader takes it, and it is smaller than its pages. */
+export const isWorthKeeping = (frame: Uint8Array, rawBytes: number): boolean =>
+  frame.length < rawBytes && findFault(inspectZstdFrame(frame), rawBytes) === undefined;
 
 function findFault(frame: ZstdFrame | undefined, rawBytes: number): string | undefined {
   if (frame === undefined) return 'are not one whole zstd frame';

@@ -32,6 +32,12 @@ export const badRecord = (label: string, what: string, offset?: number): ImageEr
 export const notAnImage = (what: string): ImageError =>
   new ImageError('not-an-image', `This is not a quicksave image: ${what}.`, { offset: 0 });
 
+/** What it lacks was not found, or not looked for. */
+export const incrementalImage = (parentId: string): QuicksaveError =>
+  new QuicksaveError('incremental-image', `The image has only what changed since image ${parentId}.`, {
+    remedy: 'Say where that is: --images FOLDER.',
+  });
+
 /** A mistake of the calling code, not of an image: nothing that a user could mend. */
 export const misuse = (what: string): QuicksaveError =>
   new QuicksaveError('internal', `quicksave used its image module wrongly: ${what}.`);

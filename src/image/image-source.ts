@@ -1,5 +1,5 @@
 /** Opening an image by name, and reading it forward. */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { QuicksaveError } from '../support/errors.ts';
 import type { ByteSource } from './byte-stream.ts';
 
@@ -10,12 +10,12 @@ export interface OpenedInput {
   close(): void;
 }
 
-/** Opens an image by name; `-` is standard input. */
-export function openInput(source: string): OpenedInput {
+/** Opens an image by name; `-` is standard input. Without `waits` a FIFO that nobody writes to is opened all the same. */
+export function openInput(source: string, { waits = true }: { waits?: boolean } = {}): OpenedInput {
   if (source === '-') return { fd: 0, sizeBytes: undefined, close: () => {} };
   let fd: number;
   try {
-    fd = openSync(source, 'r');
+    fd = openSync(source, constants.O_RDONLY | (waits ? 0 : constants.O_NONBLOCK));
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException;
     const why = code === 'ENOENT' ? 'it does not exist' : code;

@@ -37,6 +37,10 @@ export interface ForeignOrigin {
   readonly remarks: readonly string[];
 }
 
+/** The memory, in the parent image, from which a memory of this image takes pages. */
+export const parentMemory = ({ processes }: ImageModel, objref: number): number | undefined =>
+  processes.find(({ task }) => task.memory === objref)?.memory.parent;
+
 const PAGE = 4096;
 
 /** Takes records in stream order. */
@@ -161,7 +165,13 @@ export class ModelBuilder {
     const takesPages = this.#byMemory.has(objref) || (this.#descriptions.get(objref)?.contentBytes ?? 0) > 0;
     if (!takesPages) throw badRecord(recordLabel(chunk.type, chunk.offset), `object ${objref} has no pages`);
     const runs = this.#runs.get(objref) ?? [];
-    for (const run of chunk.runs) runs.push(run);
+    const mayInherit = this.#head?.state.parentId !== undefined && this.#byMemory.get(objref)?.inheritsPages === true;
+    for (const run of chunk.runs) {
+      if (run.kind === 'parent' && !mayInherit) {
+        throw badRecord(recordLabel(chunk.type, chunk.offset), 'it has pages of a parent, and there is none');
+      }
+      runs.push(run);
+    }
     this.#runs.set(objref, runs);
   }
 

@@ -18,7 +18,8 @@ const RUN_END_LIMIT = 2 ** 63;
 export const MAX_CHUNK_PAYLOAD = CHUNK_PREFIX_SIZE + MAX_RUNS * RUN_SIZE + PAGE_SIZE + MAX_RAW_BYTES;
 
 const ENCODING = { raw: 0, zstd: 1 } as const;
-const KIND = { data: 0, zero: 1 } as const;
+const KIND = { data: 0, zero: 1, parent: 2 } as const;
+const kinds = ['data', 'zero', 'parent'] as const;
 
 export type ChunkEncoding = keyof typeof ENCODING;
 
@@ -27,7 +28,7 @@ export interface PageRun {
   /** An address in a memory object, an offset in a file object. */
   readonly start: number;
   readonly pages: number;
-  /** Zero pages have no bytes in the chunk. */
+  /** Only data has bytes in the chunk. The pages of `parent` are those that the parent image has there. */
   readonly kind: keyof typeof KIND;
 }
 
@@ -70,24 +71,28 @@ export function planRawChunk(objref: number, runs: readonly PageRun[], streamPos
   };
 }
 
+/** Plans a chunk around a zstd frame of `storedBytes` bytes. It may stand at any position: `dataPosition` counts from there. */
+export function planZstdChunk(objref: number, runs: readonly PageRun[], storedBytes: number): ChunkPlan {
+  const rawBytes = rawBytesOf(runs);
+  const dataOffset = runsEnd(runs.length);
+  const prefix: ChunkPrefix = { encoding: 'zstd', runCount: runs.length, rawBytes, storedBytes, dataOffset };
+  return {
+    headerBytes: encodeChunkHeader(objref, prefix, runs),
+    dataPosition: RECORD_HEADER_SIZE + dataOffset,
+    rawBytes,
+    totalBytes: RECORD_HEADER_SIZE + paddedLength(dataOffset + storedBytes),
+  };
+}
+
 /** Computes the checksum of a planned chunk and its data, and writes it into `headerBytes`. */
 export const sealChunkHeader = (headerBytes: Uint8Array, data: Uint8Array | readonly Uint8Array[]): number =>
   sealHeader(headerBytes, data instanceof Uint8Array ? [data] : data);
 
 /** A whole record around one zstd frame. It may stand at any position. */
 export function encodeZstdChunk(objref: number, runs: readonly PageRun[], frame: Uint8Array): Uint8Array {
-  const storedBytes = frame.length;
-  const dataOffset = runsEnd(runs.length);
-  const prefix: ChunkPrefix = {
-    encoding: 'zstd',
-    runCount: runs.length,
-    rawBytes: rawBytesOf(runs),
-    storedBytes,
-    dataOffset,
-  };
-  const headerBytes = encodeChunkHeader(objref, prefix, runs);
+  const { headerBytes, totalBytes } = planZstdChunk(objref, runs, frame.length);
   sealHeader(headerBytes, [frame]);
-  const record = new Uint8Array(RECORD_HEADER_SIZE + paddedLength(dataOffset + storedBytes));
+  const record = new Uint8Array(totalBytes);
   record.set(headerBytes);
   record.set(frame, headerBytes.length);
   return record;
@@ -182,11 +187,12 @@ export function decodeChunkRuns(payload: Uint8Array, prefix: ChunkPrefix, offset
 
 function decodeRun(view: DataView, at: number, offset: number): PageRun {
   const kind = view.getUint32(at + 12, true);
-  if (kind > KIND.zero) throw badChunk(offset, `has a run of the unknown kind ${kind}`);
+  const name = kinds[kind];
+  if (name === undefined) throw badChunk(offset, `has a run of the unknown kind ${kind}`);
   // In halves: 65,536 runs without a bigint each. A start that a double cannot hold is no multiple of 4096 or too far.
   const start = view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32;
   if (view.getUint32(at, true) % PAGE_SIZE !== 0) throw badChunk(offset, 'has a run that does not begin at a page');
-  return { start, pages: view.getUint32(at + 8, true), kind: kind === KIND.zero ? 'zero' : 'data' };
+  return { start, pages: view.getUint32(at + 8, true), kind: name };
 }
 
 const findSumFault = (runs: readonly PageRun[], prefix: ChunkPrefix): string | undefined =>

@@ -58,6 +58,11 @@ export class ProcessBuilder {
     this.task = task;
   }
 
+  /** Its memory takes pages from the parent image. */
+  get inheritsPages(): boolean {
+    return this.#memory?.parent !== undefined;
+  }
+
   taskState(record: MetadataRecord, where: string): void {
     this.#taskState = once(this.#taskState, parseState(TaskStateRecord, decodeRecord(record), where), where);
   }

@@ -165,5 +165,7 @@ export const MemoryRecord = v.strictObject({
   allocatedKeys: v.optional(v.pipe(u32, v.maxValue(0xfffe), v.multipleOf(2)), 0),
   /** The key that the kernel has taken for memory that can only be executed; 0 for none. */
   executeOnlyKey: v.optional(integerBetween(0, 15), 0),
+  /** Only in an incremental image: the memory, in the parent image, that runs of the kind `parent` are pages of. */
+  parent: v.optional(objectReference),
 });
 export type MemoryRecord = v.InferOutput<typeof MemoryRecord>;

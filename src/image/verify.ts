@@ -22,6 +22,8 @@ export interface ImageSummary {
   /** Pages whose bytes are in the image. */
   readonly dataPages: number;
   readonly zeroPages: number;
+  /** Pages that are in the parent image only. */
+  readonly parentPages: number;
   /** Bytes of the data pages as they are in the image. */
   readonly storedBytes: number;
   readonly rawBytes: number;
@@ -29,7 +31,7 @@ export interface ImageSummary {
 
 export function verifyImage(source: ByteSource): ImageSummary {
   const reader = new ImageReader(source);
-  const pages = { chunks: 0, dataPages: 0, zeroPages: 0, storedBytes: 0, rawBytes: 0 };
+  const pages = { chunks: 0, dataPages: 0, zeroPages: 0, parentPages: 0, storedBytes: 0, rawBytes: 0 };
   let head: Head | undefined;
   for (let record = reader.next(); record !== undefined; record = reader.next()) {
     if (record.kind === 'chunk') countChunk(pages, record);
@@ -45,12 +47,14 @@ function checkMetadata(record: MetadataRecord): void {
   if (isCborRecord(record.type)) checkCbor(record.payload, recordLabel(record.type, record.offset));
 }
 
-type PageCounts = { -readonly [Key in 'chunks' | 'dataPages' | 'zeroPages' | 'storedBytes' | 'rawBytes']: number };
+type PageCounts = {
+  -readonly [Key in 'chunks' | 'dataPages' | 'zeroPages' | 'parentPages' | 'storedBytes' | 'rawBytes']: number;
+};
 
 function countChunk(counts: PageCounts, chunk: ChunkRecord): void {
   unpackChunk(chunk);
   counts.chunks += 1;
   counts.storedBytes += chunk.storedBytes;
   counts.rawBytes += chunk.rawBytes;
-  for (const { kind, pages } of chunk.runs) counts[kind === 'data' ? 'dataPages' : 'zeroPages'] += pages;
+  for (const { kind, pages } of chunk.runs) counts[`${kind}Pages`] += pages;
 }

@@ -27,7 +27,7 @@ export interface JobRequest {
   readonly keep: number;
   /** From the notice that the program has to go until it is ended. */
   readonly graceMs: number;
-  /** zstd level; undefined: pages as they are. */
+  /** zstd level, 0 for none; undefined: as much as the disk is slower than compressing. */
   readonly compress: number | undefined;
   /** Start over, whatever saves there are. */
   readonly fresh: boolean;

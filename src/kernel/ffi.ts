@@ -74,6 +74,29 @@ export function rawSyscall(
   return Number(syscallThunk(number, a, b, c, d, e, f));
 }
 
+/** A function of a C library, from integers to an integer. */
+export type LibraryFunction = (...args: readonly Argument[]) => number | bigint;
+
+/**
+ * Functions of a library of the system, each with so many arguments of 64 bits; undefined if the library is not there, or has not all of
+ * them.
+ */
+export function tryLibrary<Name extends string>(
+  file: string,
+  functions: Readonly<Record<Name, number>>,
+): Record<Name, LibraryFunction> | undefined {
+  try {
+    const library = koffi.load(file);
+    const entries = Object.entries<number>(functions).map(([name, count]) => {
+      const found = library.func(name, 'int64_t', new Array<string>(count).fill('int64_t'));
+      return [name, found as unknown as LibraryFunction] as const;
+    });
+    return Object.fromEntries(entries) as Record<Name, LibraryFunction>;
+  } catch {
+    return undefined;
+  }
+}
+
 /** A window of JavaScript onto native memory. The caller keeps the memory mapped as long as it uses the window. */
 export function viewOf(address: LocalAddress, sizeBytes: number): ArrayBuffer {
   return koffi.view(BigInt(address), sizeBytes);

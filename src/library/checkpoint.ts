@@ -6,8 +6,12 @@ import { type PipelineOptions, runPipeline } from './pipeline.ts';
 export interface CheckpointOptions extends PipelineOptions {
   /** End the process once the image is complete (and, for a file, on disk). Default false: it goes on. */
   readonly kill?: boolean;
-  /** zstd level 1 to 19; default: pages are not compressed. */
+  /** zstd level 1 to 19, or 0 for none; default: as much as the disk is slower than compressing. */
   readonly compress?: number;
+  /** An earlier image of the process, a file: only pages that differ from it are written. The new image needs it. */
+  readonly parent?: string;
+  /** Track what the process writes from now on: a save with this image as its parent is short then. Default: false. */
+  readonly track?: boolean;
 }
 
 /**
@@ -21,10 +25,10 @@ export function checkpoint(
   sink: string | Writable,
   options: CheckpointOptions = {},
 ): Promise<CheckpointSummary> {
-  const { kill = false, compress: level = 0 } = options;
+  const { kill = false, compress = 'auto', parent, track = false } = options;
   const output = typeof sink === 'string' ? sink : '-';
   const streams = typeof sink === 'string' ? {} : { sink };
-  return runPipeline({ kind: 'checkpoint', pid, self: false, output, kill, level }, options, {
+  return runPipeline({ kind: 'checkpoint', pid, self: false, output, kill, compress, parent, track }, options, {
     ...streams,
     restarted: [0, 1, 2],
   });

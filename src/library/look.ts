@@ -18,14 +18,20 @@ export function inspect(path: string): Inspection {
 }
 
 /** What changed between two images in files. */
-export const diff = (a: string, b: string): Difference => diffImages(a, b);
+export const diff = (a: string, b: string, options: LookOptions = {}): Difference => diffImages(a, b, options.images);
 
 /** Reads and checks all of an image in a file. Throws ImageError for what is wrong first. */
-export function verify(path: string): Intact {
-  const { model, imageBytes, records, dataPages, zeroPages } = verifyImageAt(path);
+export function verify(path: string, options: LookOptions = {}): Intact {
+  const { model, imageBytes, records, dataPages, zeroPages, parentPages } = verifyImageAt(path, options.images);
   const { processes, root } = model;
   const threads = processes.reduce((sum, { task }) => sum + task.threads.length, 0);
-  return { pid: root.task.pid, processes: processes.length, threads, imageBytes, records, dataPages, zeroPages };
+  const { pid } = root.task;
+  return { pid, processes: processes.length, threads, imageBytes, records, dataPages, zeroPages, parentPages };
+}
+
+export interface LookOptions {
+  /** The folder where the parents of an incremental image are; default: its own. */
+  readonly images?: string;
 }
 
 export interface Intact {
@@ -39,6 +45,8 @@ export interface Intact {
   /** Pages whose bytes are in the image, and those that it only says are zero. */
   readonly dataPages: number;
   readonly zeroPages: number;
+  /** Pages that its parents have for it. */
+  readonly parentPages: number;
 }
 
 /** Everything that stands in the way of saving this process; it is not stopped. */

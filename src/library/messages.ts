@@ -16,8 +16,11 @@ export interface CheckpointOrder {
   /** A path; `-` is standard output. */
   readonly output: string;
   readonly kill: boolean;
-  /** zstd level; 0 for none. */
-  readonly level: number;
+  /** zstd level; 0 for none; `auto`: what is best for the output. */
+  readonly compress: number | 'auto';
+  /** The image that it builds on. */
+  readonly parent?: string | undefined;
+  readonly track: boolean;
 }
 
 export interface RestartOrder {
@@ -25,6 +28,7 @@ export interface RestartOrder {
   /** A path; `-` is standard input. */
   readonly source: string;
   readonly acceptChangedFiles: boolean;
+  readonly images?: string | undefined;
 }
 
 export type Order = CheckpointOrder | RestartOrder;

@@ -30,12 +30,15 @@ function carryOut(order: Order): unknown {
     toldAt = now;
     tell({ kind: 'progress', doneBytes, totalBytes });
   };
-  return order.kind === 'restart' ? bringBack(order.source, order.acceptChangedFiles, onPages) : save(order, onPages);
+  return order.kind === 'restart' ? bringBack(order, onPages) : save(order, onPages);
 }
 
 type OnPages = (doneBytes: number, totalBytes: number) => void;
 
-function save({ pid, self, output, kill, level }: Extract<Order, { kind: 'checkpoint' }>, onPages: OnPages): unknown {
+function save(
+  { pid, self, output, kill, compress, parent, track }: Extract<Order, { kind: 'checkpoint' }>,
+  onPages: OnPages,
+): unknown {
   if (self) refuseOtherParent(asPid(pid));
   const target = output === '-' ? streamOutput(STANDARD_OUTPUT) : outputTo(output);
   return checkpoint({
@@ -44,15 +47,19 @@ function save({ pid, self, output, kill, level }: Extract<Order, { kind: 'checkp
     output: target,
     kill,
     tcp: 'established',
-    level: level === 0 ? undefined : level,
+    compression: compress === 0 ? undefined : compress,
+    parent,
+    track,
     onPages,
   });
 }
 
-function bringBack(source: string, acceptChangedFiles: boolean, onPages: OnPages): unknown {
+function bringBack(order: Extract<Order, { kind: 'restart' }>, onPages: OnPages): unknown {
+  const { source, acceptChangedFiles, images } = order;
   return restart({
     source,
     acceptChangedFiles,
+    images,
     streams: [FIRST_STREAM_FD, FIRST_STREAM_FD + 1, FIRST_STREAM_FD + 2],
     parent: process.ppid,
     keepsParent: true,

@@ -8,6 +8,8 @@ import { type PipelineOptions, runPipeline } from './pipeline.ts';
 export interface RestartOptions extends PipelineOptions {
   /** Take files that have changed since the save. Default false: they are a reason to refuse. */
   readonly acceptChangedFiles?: boolean;
+  /** The folder where the parents of an incremental image are; default: that of the image. */
+  readonly images?: string;
   /** Our descriptors for standard streams that led to the outside. Default: our own. */
   readonly streams?: readonly [number, number, number];
 }
@@ -30,10 +32,10 @@ export interface Restarted extends RestartSummary {
  * or damaged. Nothing is left behind then.
  */
 export async function restart(source: string | Readable, options: RestartOptions = {}): Promise<Restarted> {
-  const { acceptChangedFiles = false, streams: restarted = [0, 1, 2] } = options;
+  const { acceptChangedFiles = false, images, streams: restarted = [0, 1, 2] } = options;
   const isPath = typeof source === 'string';
   const summary = await runPipeline<RestartSummary>(
-    { kind: 'restart', source: isPath ? source : '-', acceptChangedFiles },
+    { kind: 'restart', source: isPath ? source : '-', acceptChangedFiles, images },
     options,
     isPath ? { restarted } : { source, restarted },
   );

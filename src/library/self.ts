@@ -12,7 +12,7 @@ import { RESTARTED_STATUS } from '../support/restarted-status.ts';
 import { type Order, type Reply, rebuildError } from './messages.ts';
 
 export interface SelfOptions {
-  /** zstd level 1 to 19; default: pages are not compressed. */
+  /** zstd level 1 to 19, or 0 for none; default: as much as the disk is slower than compressing. */
   readonly compress?: number;
 }
 
@@ -45,7 +45,8 @@ export async function checkpointSelf(file: string, options: SelfOptions = {}): P
     self: true,
     output: image,
     kill: false,
-    level: options.compress ?? 0,
+    compress: options.compress ?? 'auto',
+    track: false,
   };
   const { child, reply } = startSaver(order);
   const [status, last] = await Promise.all([endOf(child), reply]);

@@ -63,6 +63,12 @@ function readAll(fd: number, reader: ImageReader): Omit<AddressedImage, 'close'>
     }
   }
   const model = builder.finish();
+  const { parentId } = model.head.state;
+  if (parentId !== undefined) {
+    throw new QuicksaveError('incremental-image', `The image has only what changed since image ${parentId}.`, {
+      remedy: 'Make a whole one of it first: quicksave merge.',
+    });
+  }
   builder.finishPages();
   const stores = new Map<number, PageStore>();
   return {

@@ -1,22 +1,28 @@
 /** Reading an image: a file is mapped and checked whole before anything is made; a stream is read as it comes. */
 import { fstatSync, writeSync } from 'node:fs';
 import type { ByteSource } from '../image/byte-stream.ts';
-import { headerChecksum, RECORD_HEADER_SIZE } from '../image/frame.ts';
+import type { FindImage } from '../image/image-folder.ts';
 import { type ImageModel, ModelBuilder } from '../image/model.ts';
 import type { PageRun } from '../image/page-chunk.ts';
-import { type ChunkRecord, ImageReader, type MetadataRecord, unpackChunk } from '../image/reader.ts';
+import { type ChunkRecord, ImageReader, unpackChunk } from '../image/reader.ts';
 import { recordLabel } from '../image/record-types.ts';
-import { bytesAt, NativeMemory } from '../kernel/native-memory.ts';
-import { type LocalFd, localAddress } from '../support/brand.ts';
+import { bytesAt } from '../kernel/native-memory.ts';
+import type { LocalFd } from '../support/brand.ts';
 import { ImageError, QuicksaveError } from '../support/errors.ts';
-import { chunkPages, type LoadChunk, putPages } from './load-job.ts';
+import { followParents, type Inheriting, type Lineage } from './lineage.ts';
+import { chunkPages, type LoadChunk, type PlacedChunk, putPages } from './load-job.ts';
+import { lateRecord, mapImage } from './mapped-image.ts';
+import { ChunkRoom, unpackPages } from './page-codec.ts';
 import type { PageCrew } from './page-crew.ts';
+import { piecesOf } from './page-pieces.ts';
 import { type StoredPage, storedPages } from './stored-pages.ts';
 
 const PAGE = 4096;
 
 export interface ImageInput {
   readonly model: ImageModel;
+  /** All chunks, those of parents with the pieces that are taken of them. None of a stream. */
+  readonly chunks: readonly LoadChunk[];
   /** Puts all pages where they belong; throws ImageError if the rest of the image turns out to be damaged. */
   loadPages(target: PageTarget, crew: PageCrew): void;
   /** The pages of an object, ascending. Only of a file. */
@@ -32,6 +38,8 @@ export interface ImageCounts {
   /** Pages whose bytes are in the image, and those that it only says are zero. */
   readonly dataPages: number;
   readonly zeroPages: number;
+  /** Pages that are those of its parent. */
+  readonly parentPages: number;
 }
 
 /** Where pages go: the memory of processes, or the files of other objects. */
@@ -41,116 +49,83 @@ export interface PageTarget {
   readonly contentTarget: (objref: number) => LocalFd | undefined;
 }
 
-/** An image in a file: all of it is checked before this returns. */
-export function readImageFile(fd: number, sizeBytes: number, crew: PageCrew): ImageInput {
-  if (sizeBytes === 0) throw new QuicksaveError('not-an-image', 'This is not a quicksave image: the file is empty.');
-  const image = NativeMemory.mapFile(fd, sizeBytes);
+/**
+ * An image in a file: all of it is checked before this returns, and what it takes from its parents too. Without `find` an image that has
+ * a parent is refused.
+ */
+export function readImageFile(fd: number, sizeBytes: number, crew: PageCrew, find?: FindImage): ImageInput {
+  const image = mapImage(fd, sizeBytes, (chunks) => crew.verify(chunks));
+  let lineage: Lineage;
   try {
-    let position = 0;
-    const reader = new ImageReader(
-      {
-        read: (into) => {
-          const length = Math.min(into.length, sizeBytes - position);
-          if (length > 0) into.set(bytesAt(localAddress(image.address + position), length));
-          position += length;
-          return length;
-        },
-        skip: (bytes) => {
-          const length = Math.min(bytes, sizeBytes - position);
-          position += length;
-          return length;
-        },
-      },
-      { pageData: 'skip' },
-    );
-    const builder = new ModelBuilder();
-    const chunks: LoadChunk[] = [];
-    for (let record = reader.next(); record !== undefined; record = reader.next()) {
-      if (record.kind === 'metadata') {
-        if (chunks.length > 0) throw lateRecord(record);
-        builder.add(record);
-      } else {
-        builder.addChunk(record);
-        chunks.push(describeChunk(record));
-      }
-    }
-    crew.verify(image.address, chunks);
-    const model = builder.finish();
-    builder.finishPages();
-    return {
-      model,
-      loadPages: (target, workers) => {
-        const placed = chunks.flatMap((chunk) => {
-          const pid = target.pidOf(chunk.objref);
-          if (pid === undefined) loadIntoFile(target, chunk, chunkPages(image.address, chunk));
-          return pid === undefined ? [] : [{ ...chunk, pid }];
-        });
-        workers.load(image.address, placed);
-      },
-      pages: (objref) => storedPages(image.address, chunks, objref),
-      checkPages: () => {
-        // Checksums say that the stored bytes are the written ones, not that they can be decompressed.
-        for (const chunk of chunks) chunkPages(image.address, chunk);
-        return { imageBytes: reader.position, records: reader.recordCount + 1, ...countPages(chunks) };
-      },
-      close: () => image.free(),
-    };
+    lineage = followParents({ image, find, crew });
   } catch (error) {
-    image.free();
+    image.close();
     throw error;
   }
-}
-
-type PageCounts = Pick<ImageCounts, 'dataPages' | 'zeroPages'>;
-
-function countPages(
-  chunks: readonly { readonly runs: readonly PageRun[] }[],
-  before: PageCounts = { dataPages: 0, zeroPages: 0 },
-): PageCounts {
-  let { dataPages, zeroPages } = before;
-  for (const { runs } of chunks) {
-    for (const { kind, pages } of runs) {
-      if (kind === 'zero') zeroPages += pages;
-      else dataPages += pages;
-    }
-  }
-  return { dataPages, zeroPages };
-}
-
-function describeChunk(chunk: ChunkRecord): LoadChunk {
-  const payloadPosition = chunk.offset + RECORD_HEADER_SIZE;
+  const { model, chunks, records } = image;
+  const all = [...chunks, ...lineage.chunks];
   return {
-    offset: chunk.offset,
-    objref: chunk.objref,
-    payloadPosition,
-    payloadBytes: chunk.dataPosition - payloadPosition + chunk.storedBytes,
-    headerCrc: headerChecksum(chunk.headerBytes),
-    crc: chunk.crc,
-    encoding: chunk.encoding,
-    dataPosition: chunk.dataPosition,
-    storedBytes: chunk.storedBytes,
-    rawBytes: chunk.rawBytes,
-    runs: chunk.runs,
+    model,
+    chunks: all,
+    loadPages: (target, workers) => {
+      workers.load(placed(target, all));
+      for (const chunk of chunks) {
+        if (target.pidOf(chunk.objref) === undefined) loadIntoFile(target, chunk, chunkPages(chunk));
+      }
+    },
+    pages: (objref) => storedPages(all, objref),
+    checkPages: () => {
+      // Checksums say that the stored bytes are the written ones, not that they can be decompressed.
+      for (const chunk of all) chunkPages(chunk);
+      return { imageBytes: image.sizeBytes, records, ...countPages(chunks) };
+    },
+    close: () => {
+      lineage.close();
+      image.close();
+    },
   };
 }
 
+type PageCounts = Pick<ImageCounts, 'dataPages' | 'zeroPages' | 'parentPages'>;
+
+function countPages(
+  chunks: readonly { readonly runs: readonly PageRun[] }[],
+  before: PageCounts = { dataPages: 0, zeroPages: 0, parentPages: 0 },
+): PageCounts {
+  const counts = { ...before };
+  for (const { runs } of chunks) for (const { kind, pages } of runs) counts[`${kind}Pages`] += pages;
+  return counts;
+}
+
 /** An image from a stream: its metadata is read and checked; pages and TAIL come when they are loaded. */
-export function readImageStream(source: ByteSource): ImageInput {
-  const reader = new ImageReader(source);
+export function readImageStream(source: ByteSource, find?: FindImage): ImageInput {
+  const stored = new ChunkRoom();
+  const unpacked = new ChunkRoom();
+  const reader = new ImageReader(source, { bufferFor: (chunk) => stored.of(chunk.storedBytes).bytes });
   const builder = new ModelBuilder();
   let record = reader.next();
   for (; record !== undefined && record.kind === 'metadata'; record = reader.next()) builder.add(record);
   const model = builder.finish();
+  const { parentId } = model.head.state;
+  // A parent that is missing is told before anything is made.
+  if (parentId !== undefined) find?.(parentId).opened.close();
+  let lineage: Lineage | undefined;
   return {
     model,
-    loadPages: (target) => {
+    chunks: [],
+    loadPages: (target, crew) => {
+      const inherited: Inheriting[] = [];
       for (; record !== undefined; record = reader.next()) {
         if (record.kind === 'metadata') throw lateRecord(record);
         builder.addChunk(record);
         // Where the pages go is checked before they are put there, not only at the end.
         builder.finishPages();
-        loadFromHeap(target, record);
+        loadChunk(target, record, stored, unpacked);
+        const { objref, runs } = record;
+        inherited.push({ objref, runs: runs.filter(({ kind }) => kind === 'parent') });
       }
+      lineage = followParents({ image: { model, chunks: inherited }, find, crew });
+      crew.load(placed(target, lineage.chunks));
     },
     pages: () => {
       throw new QuicksaveError('not-a-file', 'The image comes from a pipe, where nothing can be looked up.', {
@@ -168,15 +143,21 @@ export function readImageStream(source: ByteSource): ImageInput {
       builder.finishPages();
       return { imageBytes: reader.position, records: reader.recordCount + 1, ...counts };
     },
+    // The stream is the caller's.
     close: () => {
-      // The stream is the caller's.
+      lineage?.close();
+      stored.free();
+      unpacked.free();
     },
   };
 }
 
-/** What has been planned must be all that there is. */
-const lateRecord = ({ type, offset }: MetadataRecord): ImageError =>
-  new ImageError('bad-record', `${recordLabel(type, offset)}: it comes behind the pages.`, { offset });
+/** Those that are pages of a process. */
+const placed = (target: PageTarget, chunks: readonly LoadChunk[]): PlacedChunk[] =>
+  chunks.flatMap((chunk) => {
+    const pid = target.pidOf(chunk.objref);
+    return pid === undefined ? [] : [{ ...chunk, pid }];
+  });
 
 /** Writes the pages of a file object at their offsets. The file has its size already: what is behind its end is dropped. */
 function loadIntoFile(
@@ -189,25 +170,23 @@ function loadIntoFile(
   const { size } = fstatSync(fd);
   let from = 0;
   for (const run of chunk.runs) {
-    if (run.kind === 'zero') continue;
+    if (run.kind !== 'data') continue;
     const length = run.pages * PAGE;
     writeSync(fd, pages, from, Math.min(length, size - run.start), run.start);
     from += length;
   }
 }
 
-function loadFromHeap(target: PageTarget, chunk: ChunkRecord): void {
-  const pages = unpackChunk(chunk);
+/** A chunk whose data was read into `stored`. */
+function loadChunk(target: PageTarget, chunk: ChunkRecord, stored: ChunkRoom, unpacked: ChunkRoom): void {
+  const { rawBytes, storedBytes, runs } = chunk;
+  let { address } = stored.of(storedBytes);
+  if (chunk.encoding === 'zstd') {
+    const into = unpacked.of(rawBytes).address;
+    unpackPages({ address, sizeBytes: storedBytes }, into, rawBytes, recordLabel(chunk.type, chunk.offset));
+    address = into;
+  }
   const pid = target.pidOf(chunk.objref);
-  if (pid === undefined) {
-    loadIntoFile(target, chunk, pages);
-    return;
-  }
-  const copy = NativeMemory.allocate(Math.max(pages.length, 4096));
-  try {
-    copy.bytes.set(pages);
-    putPages(pid, copy.address, chunk.runs);
-  } finally {
-    copy.free();
-  }
+  if (pid === undefined) loadIntoFile(target, chunk, bytesAt(address, rawBytes));
+  else putPages(pid, address, piecesOf(runs));
 }

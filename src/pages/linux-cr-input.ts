@@ -18,32 +18,27 @@ import type { ImageInput } from './image-input.ts';
 import type { LoadChunk } from './load-job.ts';
 import { storedPages } from './stored-pages.ts';
 
-export interface LinuxCrInput extends ImageInput {
-  readonly chunks: readonly ChunkRecord[];
-}
-
 /** `source` gives the stream from its first byte. Without `side` the model has no states of the restart command's. */
-export function readLinuxCrInput(opened: OpenedInput, source: ByteSource, side?: RestartSide): LinuxCrInput {
+export function readLinuxCrInput(opened: OpenedInput, source: ByteSource, side?: RestartSide): ImageInput {
   const { stream, image } = opened.sizeBytes === undefined ? spooled(source) : mapped(opened, source);
   try {
-    const { model, chunks } = toImage(stream, memoryIn(stream, image), side);
+    const { model, chunks: records } = toImage(stream, memoryIn(stream, image), side);
+    const chunks = records.map(loadChunk(image));
     return {
       model,
       chunks,
       loadPages: (target, crew) => {
         const pid = target.pidOf(model.root.task.memory);
         if (pid === undefined) throw new Error('the memory of the process is known');
-        crew.load(
-          image.address,
-          chunks.map((chunk) => ({ ...loadChunk(chunk), pid })),
-        );
+        crew.load(chunks.map((chunk) => ({ ...chunk, pid })));
       },
-      pages: (objref) => storedPages(image.address, chunks.map(loadChunk), objref),
+      pages: (objref) => storedPages(chunks, objref),
       checkPages: () => ({
         imageBytes: stream.sizeBytes,
         records: stream.records,
         dataPages: chunks.reduce((pages, { rawBytes }) => pages + rawBytes / PAGE, 0),
         zeroPages: 0,
+        parentPages: 0,
       }),
       close: () => image.free(),
     };
@@ -97,24 +92,18 @@ const memoryIn =
   };
 
 /** The format has no checksums: there is nothing to hold the bytes against. */
-const loadChunk = ({
-  offset,
-  objref,
-  encoding,
-  dataPosition,
-  storedBytes,
-  rawBytes,
-  runs,
-}: ChunkRecord): LoadChunk => ({
-  offset,
-  objref,
-  payloadPosition: dataPosition,
-  payloadBytes: storedBytes,
-  headerCrc: 0,
-  crc: 0,
-  encoding,
-  dataPosition,
-  storedBytes,
-  rawBytes,
-  runs,
-});
+const loadChunk =
+  (image: NativeMemory) =>
+  ({ offset, objref, encoding, dataPosition, storedBytes, rawBytes, runs }: ChunkRecord): LoadChunk => ({
+    offset,
+    objref,
+    payloadAddress: image.address + dataPosition,
+    payloadBytes: storedBytes,
+    headerCrc: 0,
+    crc: 0,
+    encoding,
+    dataAddress: image.address + dataPosition,
+    storedBytes,
+    rawBytes,
+    runs,
+  });

@@ -1,6 +1,7 @@
 /** Reading an image of whatever format it is: ours, or a stream of 2008. */
 import { readSync } from 'node:fs';
 import type { ByteSource } from '../image/byte-stream.ts';
+import type { FindImage } from '../image/image-folder.ts';
 import { type OpenedInput, sourceOf } from '../image/image-source.ts';
 import { CR_START_SIZE, isLinuxCr } from '../linux-cr/layout.ts';
 import type { RestartSide } from '../linux-cr/to-image.ts';
@@ -8,11 +9,18 @@ import { type ImageInput, readImageFile, readImageStream } from './image-input.t
 import { readLinuxCrInput } from './linux-cr-input.ts';
 import type { PageCrew } from './page-crew.ts';
 
-/** `side` is asked only for a format that does not say all of a process. */
-export function readImage(opened: OpenedInput, crew: PageCrew, side?: () => RestartSide): ImageInput {
+export interface ReadOptions {
+  /** Where the parents of an incremental image are. */
+  readonly find?: FindImage | undefined;
+  /** Asked only for a format that does not say all of a process. */
+  readonly side?: () => RestartSide;
+}
+
+export function readImage(opened: OpenedInput, crew: PageCrew, { find, side }: ReadOptions = {}): ImageInput {
   const { start, source } = lookAhead(opened);
   if (isLinuxCr(start)) return readLinuxCrInput(opened, source, side?.());
-  return opened.sizeBytes === undefined ? readImageStream(source) : readImageFile(opened.fd, opened.sizeBytes, crew);
+  if (opened.sizeBytes === undefined) return readImageStream(source, find);
+  return readImageFile(opened.fd, opened.sizeBytes, crew, find);
 }
 
 export interface LookedAhead {

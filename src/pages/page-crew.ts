@@ -65,12 +65,12 @@ export class PageCrew {
     return state;
   }
 
-  verify(image: number, chunks: readonly LoadChunk[]): void {
-    this.#load({ kind: 'verify', image, chunks });
+  verify(chunks: readonly LoadChunk[]): void {
+    this.#load({ kind: 'verify', chunks });
   }
 
-  load(image: number, chunks: readonly PlacedChunk[]): void {
-    this.#load({ kind: 'load', image, chunks });
+  load(chunks: readonly PlacedChunk[]): void {
+    this.#load({ kind: 'load', chunks });
   }
 
   #load(order: LoadOrder): void {

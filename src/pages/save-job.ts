@@ -2,18 +2,21 @@
  * Moving a target's pages into the image: each thread takes a chunk, copies it into a buffer that fits its cache, leaves
  * out zero pages, takes the checksum while the bytes are warm, and writes.
  */
-import { compressPages } from '../image/compression.ts';
-import { checksumIn } from '../image/frame.ts';
-import { encodeZstdChunk, type PageRun, planRawChunk, rawBytesOf, sealChunkHeader } from '../image/page-chunk.ts';
+import { type PageRun, planRawChunk, planZstdChunk, sealChunkHeader } from '../image/page-chunk.ts';
 import { type LocalRange, readAt, writeAll } from '../kernel/calls/file-io.ts';
 import { readMemory } from '../kernel/calls/process-memory.ts';
 import { bytesAt, NativeMemory } from '../kernel/native-memory.ts';
 import { asPid, type LocalAddress, localAddress, localFd, remoteAddress } from '../support/brand.ts';
+import { packPages } from './page-codec.ts';
+import { ParentPages } from './parent-pages.ts';
 import type { SharedState } from './shared-state.ts';
 
 export const PAGE = 4096;
 /** Pages of one chunk: a buffer of this size stays in a core's second-level cache between copying, checking and writing. */
 export const CHUNK_PAGES = 256;
+
+/** Pages of a chunk that has none of their bytes: its runs fit into the buffer of a header. */
+export const UNREAD_CHUNK_PAGES = 2048;
 
 /** Consecutive pages of the target. */
 export interface PageRange {
@@ -27,6 +30,8 @@ export interface SaveChunk {
   readonly keepZeroPages: boolean;
   /** The bytes come from /proc/PID/mem: a mapping that may not be read, or pages that must not be pinned. */
   readonly throughMem: boolean;
+  /** The pages are those of the parent, and need not be read. */
+  readonly unchanged: boolean;
 }
 
 export interface SaveJob {
@@ -42,6 +47,8 @@ export interface SaveJob {
   readonly positioned: boolean;
   readonly level: number | undefined;
   readonly chunks: readonly SaveChunk[];
+  /** What the parent image has: see parent-pages.ts. */
+  readonly parent?: SharedArrayBuffer | undefined;
   readonly shared: SharedArrayBuffer;
 }
 
@@ -60,16 +67,19 @@ function windowAt(address: LocalAddress, pages: number): PageWindow {
 export class SaveBuffers {
   readonly header = NativeMemory.allocate(64 * 1024, { populate: true });
   readonly pages = windowAt(NativeMemory.allocate(CHUNK_PAGES * PAGE, { populate: true }).address, CHUNK_PAGES);
+  /** Of a compressed chunk; touched only where one is made. Behind it is room for padding. */
+  readonly packed = NativeMemory.allocate(CHUNK_PAGES * PAGE);
 }
 
 export function runSaveJob(job: SaveJob, state: SharedState, buffers: SaveBuffers, afterChunk: () => void): void {
   state.enter();
   try {
+    const parent = job.parent === undefined ? undefined : new ParentPages(job.parent);
     for (;;) {
       const index = state.takeChunk(job.chunks.length);
       const chunk = index === undefined ? undefined : job.chunks[index];
       if (index === undefined || chunk === undefined) break;
-      saveChunk(job, state, buffers, index, chunk);
+      saveChunk({ job, state, buffers, parent }, index, chunk);
       afterChunk();
     }
   } catch (error) {
@@ -79,17 +89,50 @@ export function runSaveJob(job: SaveJob, state: SharedState, buffers: SaveBuffer
   }
 }
 
-function saveChunk(job: SaveJob, state: SharedState, buffers: SaveBuffers, index: number, chunk: SaveChunk): void {
+interface Saving {
+  readonly job: SaveJob;
+  readonly state: SharedState;
+  readonly buffers: SaveBuffers;
+  readonly parent: ParentPages | undefined;
+}
+
+function saveChunk({ job, state, buffers, parent }: Saving, index: number, chunk: SaveChunk): void {
   const pages = pagesOf(chunk);
+  if (chunk.unchanged) {
+    saveUnchanged({ job, state, buffers, parent }, index, chunk);
+    return;
+  }
   const copy = job.copy === 0 ? buffers.pages : copyAt(job, index, pages);
   if (job.copy === 0) copyPages(job.pid, job.memory, chunk, copy.address);
-  const { runs, parts, zeroPages } = findRuns(copy, chunk);
+  const { runs, parts, zeroPages, parentPages } = findRuns(copy, chunk, parent);
   state.count('zeroPages', zeroPages);
+  state.count('parentPages', parentPages);
   if (runs.length > 0) {
     const found = { index, runs, parts };
     if (job.level === undefined || parts.length === 0) writeRaw(job, state, buffers, found);
     else writeCompressed(job, state, buffers, found, job.level);
   }
+  state.count('doneBytes', pages * PAGE);
+}
+
+/** What the parent has of these pages. What it has not was zero then, and is so still. */
+function saveUnchanged({ job, state, buffers, parent }: Saving, index: number, chunk: SaveChunk): void {
+  const runs: { start: number; pages: number; kind: PageRun['kind'] }[] = [];
+  let parentPages = 0;
+  for (const { start, pages } of chunk.ranges) {
+    for (let at = start; at < start + pages * PAGE; at += PAGE) {
+      const kind = parent?.kindAt(at);
+      if (kind === undefined || (kind === 'zero' && !chunk.keepZeroPages)) continue;
+      if (kind === 'parent') parentPages++;
+      const last = runs[runs.length - 1];
+      if (last !== undefined && last.kind === kind && last.start + last.pages * PAGE === at) last.pages++;
+      else runs.push({ start: at, pages: 1, kind });
+    }
+  }
+  const pages = pagesOf(chunk);
+  state.count('parentPages', parentPages);
+  state.count('zeroPages', pages - parentPages);
+  if (runs.length > 0) writeRaw(job, state, buffers, { index, runs, parts: [] });
   state.count('doneBytes', pages * PAGE);
 }
 
@@ -120,12 +163,15 @@ interface FoundRuns {
   /** The data runs in the buffer, neighbours joined. */
   readonly parts: LocalRange[];
   readonly zeroPages: number;
+  readonly parentPages: number;
 }
 
-function findRuns({ address, words }: PageWindow, chunk: SaveChunk): FoundRuns {
-  const runs: { start: number; pages: number; kind: 'data' | 'zero' }[] = [];
+function findRuns({ address, words }: PageWindow, chunk: SaveChunk, parent: ParentPages | undefined): FoundRuns {
+  const bytes = Buffer.from(words.buffer, words.byteOffset, words.byteLength);
+  const runs: { start: number; pages: number; kind: PageRun['kind'] }[] = [];
   const parts: { address: LocalAddress; sizeBytes: number }[] = [];
   let zeroPages = 0;
+  let parentPages = 0;
   let offset = 0;
   for (const range of chunk.ranges) {
     for (let page = 0; page < range.pages; page++, offset += PAGE) {
@@ -134,16 +180,18 @@ function findRuns({ address, words }: PageWindow, chunk: SaveChunk): FoundRuns {
       if (zero && !chunk.keepZeroPages) continue;
       const start = range.start + page * PAGE;
       const last = runs[runs.length - 1];
-      const kind = zero ? 'zero' : 'data';
+      const inherited = !zero && (parent?.equals(start, bytes, offset) ?? false);
+      if (inherited) parentPages++;
+      const kind = zero ? 'zero' : inherited ? 'parent' : 'data';
       if (last !== undefined && last.kind === kind && last.start + last.pages * PAGE === start) last.pages++;
       else runs.push({ start, pages: 1, kind });
-      if (zero) continue;
+      if (kind !== 'data') continue;
       const part = parts[parts.length - 1];
       if (part !== undefined && part.address + part.sizeBytes === address + offset) part.sizeBytes += PAGE;
       else parts.push({ address: localAddress(address + offset), sizeBytes: PAGE });
     }
   }
-  return { runs, parts, zeroPages };
+  return { runs, parts, zeroPages, parentPages };
 }
 
 function isZeroPage(words: Int32Array, first: number): boolean {
@@ -190,24 +238,42 @@ function writeCompressed(
   found: FoundPages,
   level: number,
 ): void {
-  const { index, runs, parts } = found;
-  const frame = compressPages(Buffer.concat(parts.map(bytesOf), rawBytesOf(runs)), level);
-  if (frame === undefined) {
-    writeRaw(job, state, buffers, found);
+  const { index, runs } = found;
+  const pages = joined(found.parts);
+  const length = packPages(pages, buffers.packed, level);
+  if (length === undefined) {
+    writeRaw(job, state, buffers, { index, runs, parts: [pages] });
     return;
   }
-  const record = encodeZstdChunk(job.objref, runs, frame);
-  const copy = NativeMemory.allocate(record.length);
-  try {
-    copy.bytes.set(record);
-    const whole = [{ address: copy.address, sizeBytes: record.length }];
-    state.atPosition((position) => {
+  const plan = planZstdChunk(job.objref, runs, length);
+  const crc = sealChunkHeader(plan.headerBytes, buffers.packed.bytes.subarray(0, length));
+  buffers.header.bytes.set(plan.headerBytes);
+  const header = { address: buffers.header.address, sizeBytes: plan.headerBytes.length };
+  const padded = plan.totalBytes - plan.headerBytes.length;
+  buffers.packed.bytes.fill(0, length, padded);
+  const whole = [header, { address: buffers.packed.address, sizeBytes: padded }];
+  let write: (() => void) | undefined;
+  state.atPosition((position) => {
+    write = () => {
       writeAll(localFd(job.output), job.positioned ? position : undefined, whole);
-      state.setResult(index, position, checksumIn(record));
-      state.count('storedBytes', record.length);
-      return position + record.length;
-    });
-  } finally {
-    copy.free();
+      state.setResult(index, position, crc);
+      state.count('storedBytes', plan.totalBytes);
+    };
+    if (!job.positioned) write();
+    return position + plan.totalBytes;
+  });
+  if (job.positioned) write?.();
+}
+
+/** Moves the parts of a chunk together. The bytes are ours, and used once. */
+function joined(parts: readonly LocalRange[]): LocalRange {
+  const [first] = parts;
+  if (first === undefined) throw new Error('a chunk without pages is not compressed');
+  let end = first.address + first.sizeBytes;
+  for (const { address, sizeBytes } of parts.slice(1)) {
+    const whole = bytesAt(localAddress(end), address + sizeBytes - end);
+    whole.copyWithin(0, address - end);
+    end += sizeBytes;
   }
+  return { address: first.address, sizeBytes: end - first.address };
 }

@@ -15,7 +15,8 @@ const POSITION = 0;
 const DONE_BYTES = 1;
 const STORED_BYTES = 2;
 const ZERO_PAGES = 3;
-const NUMBERS = 4;
+const PARENT_PAGES = 4;
+const NUMBERS = 5;
 const ERROR_OFFSET = NUMBERS_OFFSET + NUMBERS * 8;
 const ERROR_BYTES = 4096;
 const RESULTS_OFFSET = ERROR_OFFSET + ERROR_BYTES;
@@ -23,11 +24,12 @@ const RESULTS_OFFSET = ERROR_OFFSET + ERROR_BYTES;
 const RESULT_BYTES = 16;
 const NOT_WRITTEN = -1;
 
-export type Counter = 'doneBytes' | 'storedBytes' | 'zeroPages';
+export type Counter = 'doneBytes' | 'storedBytes' | 'zeroPages' | 'parentPages';
 const counterIndex: Record<Counter, number> = {
   doneBytes: DONE_BYTES,
   storedBytes: STORED_BYTES,
   zeroPages: ZERO_PAGES,
+  parentPages: PARENT_PAGES,
 };
 
 export class SharedState {

@@ -2,6 +2,7 @@
  * What changed between two saves: threads and their registers, mappings, descriptors, every other state, and memory byte by
  * byte. Both images are read and checked whole. What only says when and by what an image was made is no change.
  */
+import { imagesBeside } from '../image/image-folder.ts';
 import { openInput, sourceOf } from '../image/image-source.ts';
 import { type ImageInput, readImageFile } from '../pages/image-input.ts';
 import { PageCrew } from '../pages/page-crew.ts';
@@ -53,9 +54,9 @@ export interface Difference {
   readonly content: readonly MemoryChange[];
 }
 
-/** Both must be files. Throws ImageError for a damaged one. */
-export function diffImages(a: string, b: string): Difference {
-  return withImage(a, (first) => withImage(b, (second) => compare(first, second)));
+/** Both must be files. `images`: the folder of their parents; without it their own. Throws ImageError for a damaged one. */
+export function diffImages(a: string, b: string, images?: string): Difference {
+  return withImage(a, images, (first) => withImage(b, images, (second) => compare(first, second)));
 }
 
 interface OpenedImage {
@@ -63,7 +64,7 @@ interface OpenedImage {
   readonly input: ImageInput;
 }
 
-function withImage<T>(path: string, use: (image: OpenedImage) => T): T {
+function withImage<T>(path: string, images: string | undefined, use: (image: OpenedImage) => T): T {
   const opened = openInput(path);
   const crew = new PageCrew(opened.sizeBytes ?? 0, () => {
     // It is over before anybody would want to see how far it is.
@@ -79,7 +80,7 @@ function withImage<T>(path: string, use: (image: OpenedImage) => T): T {
         },
       );
     }
-    input = readImageFile(opened.fd, opened.sizeBytes, crew);
+    input = readImageFile(opened.fd, opened.sizeBytes, crew, imagesBeside(path, images));
     return use({ inspection: inspectImage(sourceOf(opened)), input });
   } finally {
     input?.close();

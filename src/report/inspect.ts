@@ -372,12 +372,13 @@ function describeDescriptor(entry: FileEntry, description: DescriptionRecord | u
 }
 
 function byKind(mappings: readonly MappingInspection[]): SizesInspection['memory'] {
-  const kinds = new Map<string, { mappings: number; dataPages: number; zeroPages: number }>();
+  const kinds = new Map<string, { mappings: number; dataPages: number; zeroPages: number; parentPages?: number }>();
   for (const { kind, pages } of mappings) {
     const sum = kinds.get(kind) ?? { mappings: 0, dataPages: 0, zeroPages: 0 };
     sum.mappings++;
     sum.dataPages += pages.dataPages;
     sum.zeroPages += pages.zeroPages;
+    if (pages.parentPages !== undefined) sum.parentPages = (sum.parentPages ?? 0) + pages.parentPages;
     kinds.set(kind, sum);
   }
   return [...kinds].map(([kind, sum]) => ({ kind, ...sum })).sort((a, b) => b.dataPages - a.dataPages);

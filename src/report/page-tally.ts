@@ -7,6 +7,8 @@ export interface PageCounts {
   readonly dataPages: number;
   /** Pages that the image says are zero. */
   readonly zeroPages: number;
+  /** Pages that the image has from its parent. Missing: none. */
+  readonly parentPages?: number;
 }
 
 interface Range {
@@ -67,7 +69,8 @@ const overlap = (run: PageRun, range: Range): number =>
 
 function addPages(sum: Sum, { kind }: PageRun, pages: number): void {
   if (kind === 'zero') sum.zeroPages += pages;
-  else sum.dataPages += pages;
+  else if (kind === 'data') sum.dataPages += pages;
+  else sum.parentPages = (sum.parentPages ?? 0) + pages;
 }
 
 function countPages(runs: readonly PageRun[]): PageCounts {

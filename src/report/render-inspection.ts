@@ -181,10 +181,11 @@ function mappingRow(mapping: MappingInspection): string[] {
   ];
 }
 
-function pagesText({ dataPages, zeroPages }: PageCounts): string {
-  if (dataPages + zeroPages === 0) return '-';
-  const data = counted(dataPages, 'page');
-  return zeroPages === 0 ? data : `${data} + ${zeroPages} zero`;
+function pagesText({ dataPages, zeroPages, parentPages = 0 }: PageCounts): string {
+  if (dataPages + zeroPages + parentPages === 0) return '-';
+  const zero = zeroPages === 0 ? '' : ` + ${zeroPages} zero`;
+  const inherited = parentPages === 0 ? '' : ` + ${parentPages} of the parent`;
+  return `${counted(dataPages, 'page')}${zero}${inherited}`;
 }
 
 /** Set by the kernel itself in every file of a 64-bit program. */

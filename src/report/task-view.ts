@@ -20,11 +20,22 @@ export const openForLooking = (opened: OpenedInput): AddressedImage => openAddre
 export function inspectOpened(opened: OpenedInput, pid: number | undefined): Inspection {
   if (pid === undefined && opened.sizeBytes !== undefined && isLinuxCr(lookAhead(opened).start))
     return inspectInput(opened);
-  const image = openAddressed(opened);
+  const image = pid === undefined ? tryOpenWhole(opened) : openAddressed(opened);
+  if (image === undefined) return inspectInput(opened);
   try {
     return pid === undefined ? inspectAddressed(image) : inspectTask(image, pid);
   } finally {
     image.close();
+  }
+}
+
+/** Undefined for an incremental image: what it says itself can be told without its parents, the arguments of its programs cannot. */
+function tryOpenWhole(opened: OpenedInput): AddressedImage | undefined {
+  try {
+    return openAddressed(opened);
+  } catch (error) {
+    if (error instanceof QuicksaveError && error.code === 'incremental-image') return undefined;
+    throw error;
   }
 }
 

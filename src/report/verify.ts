@@ -2,6 +2,7 @@
  * Reads a whole image and checks all that can be checked without a process: every record and its checksum, the references
  * between them, every page, every state against its schema, the registers. What depends on the host is not looked at.
  */
+import { imagesBeside } from '../image/image-folder.ts';
 import { openInput } from '../image/image-source.ts';
 import type { ImageModel } from '../image/model.ts';
 import type { ImageInput } from '../pages/image-input.ts';
@@ -15,17 +16,21 @@ export interface Verification {
   readonly records: number;
   readonly dataPages: number;
   readonly zeroPages: number;
+  /** Pages that are in its parents. Those of a file are looked up and checked too. */
+  readonly parentPages: number;
 }
 
-/** `source` is a file's name, or `-` for standard input. Throws ImageError for what is wrong first. */
-export function verifyImageAt(source: string): Verification {
+/** `source` is a file's name, or `-` for standard input, whose parents are looked at only if `images` is given. Throws ImageError for what is wrong first. */
+export function verifyImageAt(source: string, images?: string): Verification {
   const opened = openInput(source);
   const crew = new PageCrew(opened.sizeBytes ?? 0, () => {
     // It is over before anybody would want to see how far it is.
   });
   let input: ImageInput | undefined;
   try {
-    input = readImage(opened, crew);
+    input = readImage(opened, crew, {
+      find: source === '-' && images === undefined ? undefined : imagesBeside(source, images),
+    });
     const counts = input.checkPages();
     checkStates(input.model);
     return { model: input.model, ...counts };

@@ -43,7 +43,6 @@ export interface RestartPlan {
 
 /** Throws RefusedError with every reason, or ImageError for an image that no save makes. */
 export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
-  refuseIncremental(model);
   const tasks = model.processes.map(({ task }) => task);
   const hierarchy = planHierarchy(tasks, model.exited);
   const problems: Problem[] = [...hostProblems(model, host, hierarchy), ...(model.origin?.problems ?? [])];
@@ -85,13 +84,6 @@ export const numbersOf = ({ processes, exited }: ImageModel): number[] => [
   ...processes.flatMap(({ task: { threads, saver } }) => (saver === undefined ? threads : [...threads, saver.pid])),
   ...exited.map(({ pid }) => pid),
 ];
-
-function refuseIncremental({ head }: ImageModel): void {
-  if (head.state.parentId === undefined) return;
-  throw new ImageError('incremental-image', `The image only has what changed since image ${head.state.parentId}.`, {
-    remedy: 'Restart it with a quicksave that knows incremental images.',
-  });
-}
 
 function hostProblems(model: ImageModel, host: RestartHost, { helpers }: Hierarchy): Problem[] {
   const problems = takenPids([...numbersOf(model), ...helpers]);

@@ -1,5 +1,6 @@
 /** The script of a restart: read image -> plan -> rebuild -> resume. */
 import { closeSync, openSync } from 'node:fs';
+import { imagesBeside } from '../image/image-folder.ts';
 import { openInput } from '../image/image-source.ts';
 import type { ImageInput } from '../pages/image-input.ts';
 import { readImage } from '../pages/open-image.ts';
@@ -16,6 +17,8 @@ export interface RestartRequest {
   /** A file's name, or `-` for standard input. */
   readonly source: string;
   readonly acceptChangedFiles: boolean;
+  /** The folder where the parents of an incremental image are; undefined: that of the image. */
+  readonly images?: string | undefined;
   /** Our descriptors for the streams that led to the outside. */
   readonly streams: readonly [number, number, number];
   /** Whose child the process becomes: ours (process.pid) or our parent's (process.ppid). */
@@ -47,7 +50,10 @@ export function restart(request: RestartRequest): RestartSummary {
   let input: ImageInput | undefined;
   try {
     const host = lookAtHost(request);
-    input = readImage(opened, crew, () => sideOf(host));
+    input = readImage(opened, crew, {
+      find: imagesBeside(request.source, request.images),
+      side: () => sideOf(host),
+    });
     awaitReaping(numbersOf(input.model));
     const plan = planRestart(input.model, host);
     // A stream that is standard input is used up by the image: the program gets nothing from it.

@@ -13,7 +13,14 @@ import { MAP, PROT } from '../kernel/abi/mman.ts';
 import { EVENT } from '../kernel/abi/ptrace.ts';
 import { SOCKET } from '../kernel/abi/socket.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
-import { duplicateFrom, ring, sendDescriptors, takeRing, waitReadable } from '../kernel/calls/descriptors.ts';
+import {
+  duplicateFrom,
+  ring,
+  sendDescriptors,
+  takeRing,
+  takeRingOrDescriptor,
+  waitReadable,
+} from '../kernel/calls/descriptors.ts';
 import { readMemory, writeMemory } from '../kernel/calls/process-memory.ts';
 import { eventMessage, pokeBytes, resume } from '../kernel/calls/ptrace.ts';
 import { check } from '../kernel/errors.ts';
@@ -167,6 +174,11 @@ export class Agent implements BatchRunner {
     return new Set([this.#remoteDoorbell, this.#remoteToolEnd]);
   }
 
+  /** The doorbell's number in the task. */
+  get doorbellNumber(): number {
+    return this.#remoteDoorbell;
+  }
+
   /** State block `index`; block 0 is the agent's own. */
   block(index: number): RemoteAddress {
     return remoteAddress(this.mailbox + index * stateBlockSize);
@@ -220,6 +232,27 @@ export class Agent implements BatchRunner {
     for (const fds of messages) sendDescriptors(this.#bell(), fds);
     this.#awaitAnswer();
     this.#readBatch(callCount, dataBytes);
+  }
+
+  /**
+   * A batch that sends a descriptor over the doorbell. The agent runs a batch to its end whatever becomes of us, so what it opens and closes in
+   * it is never left behind. Returns our duplicate, undefined if none came.
+   */
+  runBatchThatSends(callCount: number, dataBytes: number): OwnedFd | undefined {
+    this.#writeBatch(callCount, dataBytes);
+    this.#start();
+    this.#ring();
+    let arrived: OwnedFd | undefined;
+    for (;;) {
+      waitReadable(this.#bell(), LOOK_AROUND_MS);
+      const heard = takeRingOrDescriptor(this.#bell());
+      if (heard === 'rung') break;
+      if (heard === 'end') this.#agentEnded();
+      if (heard !== 'nothing') arrived = heard;
+      else this.#lookAround(this.task);
+    }
+    this.#readBatch(callCount, dataBytes);
+    return arrived;
   }
 
   /** Writes the data of a batch that is carried out without the agent, or reads it back. */
@@ -311,12 +344,17 @@ export class Agent implements BatchRunner {
         if (heard === 'end') this.#agentEnded();
         if (performance.now() < spinUntil) continue;
       }
-      const event = task.poll();
-      if (event === undefined) continue;
-      task.noteStop(event);
-      this.#refuseFault(task, event);
-      resume(task.tid);
+      this.#lookAround(task);
     }
+  }
+
+  /** Something else than an answer may have happened to the task. */
+  #lookAround(task: StoppedTask): void {
+    const event = task.poll();
+    if (event === undefined) return;
+    task.noteStop(event);
+    this.#refuseFault(task, event);
+    resume(task.tid);
   }
 
   #refuseFault(task: StoppedTask, event: NonNullable<ReturnType<StoppedTask['poll']>>): void {

@@ -131,6 +131,11 @@ export class CallBatch {
 
   /** Runs what was collected and empties the batch. Throws for the first call that failed and must not. */
   run(): void {
+    this.runBy((calls, dataBytes) => this.#runner.runBatch(calls, dataBytes));
+  }
+
+  /** The same, by something else of the runner than its `runBatch`. */
+  runBy(runBatch: (callCount: number, dataBytes: number) => void): void {
     const calls = this.#calls;
     const data = this.#data;
     if (calls.length === 0) return;
@@ -138,7 +143,7 @@ export class CallBatch {
     this.#calls = [];
     this.#data = [];
     this.#dataUsed = 0;
-    this.#runner.runBatch(calls.length, dataBytes);
+    runBatch(calls.length, dataBytes);
     for (const piece of data) piece.bytes = Buffer.from(piece.bytes);
     calls.forEach((call, index) => {
       call.settle(Number(this.#runner.calls.readBigInt64LE(index * remoteCallSize + 56)));

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { homeCode, machineCode, remoteCallSize, routines, stateBlock } from '../../src/arch/x86/machine-code.ts';
 import { registerNames } from '../../src/arch/x86/registers.ts';
 import { stubProgram, stubProgram32 } from '../../src/arch/x86/stub-elf.ts';
+import { PR } from '../../src/kernel/abi/prctl.ts';
 import { SIGNAL } from '../../src/kernel/abi/signal.ts';
 import { SYS } from '../../src/kernel/abi/syscall.ts';
 import { SYS_I386 } from '../../src/kernel/abi/syscall-i386.ts';
@@ -144,18 +145,64 @@ leave:  mov     ebx, 1
         mov     eax, ${SYS_I386.exit_group}
         int     0x80`;
 
+const keeper = (first: number): string => `
+        mov     r12d, ${first}
+        xor     edi, edi
+        lea     esi, [r12 - 1]
+        xor     edx, edx
+        mov     eax, ${SYS.close_range}
+        syscall
+        lea     edi, [r12 + 2]
+        mov     esi, -1
+        xor     edx, edx
+        mov     eax, ${SYS.close_range}
+        syscall
+        mov     eax, ${SYS.setsid}
+        syscall
+        lea     rdi, [rip + root]
+        mov     eax, ${SYS.chdir}
+        syscall
+        mov     edi, ${PR.PR_SET_NAME}
+        lea     rsi, [rip + name]
+        mov     eax, ${SYS.prctl}
+        syscall
+        mov     edi, ${SIGNAL.SIG_SETMASK}
+        lea     rsi, [rip + none]
+        xor     edx, edx
+        mov     r10d, 8
+        mov     eax, ${SYS.rt_sigprocmask}
+        syscall
+        lea     eax, [r12 + 1]
+        mov     [rsp - 16], eax
+        mov     dword ptr [rsp - 12], 1
+again:  lea     rdi, [rsp - 16]
+        mov     esi, 1
+        mov     edx, -1
+        mov     eax, ${SYS.poll}
+        syscall
+        cmp     eax, 1
+        jne     again
+        xor     edi, edi
+        mov     eax, ${SYS.exit_group}
+        syscall
+root:   .asciz  "/"
+name:   .asciz  "quicksave-keep"
+none:   .quad   0`;
+
 const thunks: [file: string, name: string, source: string][] = [
   ['kernel/calls/spawn.ts', 'cloneAndExecute', cloneAndExecute],
   ['kernel/calls/surviving-calls.ts', 'cloneAndCall', cloneAndCall],
   ['kernel/ffi.ts', 'syscallThunk', syscallThunk],
   ['kernel/cpu.ts', 'cpuidCode', cpuidCode],
   ['kernel/interrupt-flag.ts', 'code', noteSignal],
+  ['arch/x86/keeper-elf.ts', 'keeper', keeper(0)],
   ['arch/x86/stub-elf.ts', 'code', stubEntry(0)],
   ['arch/x86/stub-elf.ts', 'code32', stubEntry32(0)],
 ];
 
 /** Files with hexadecimal constants, and how many: a new one must be assembled here too, or said not to be code. */
 const hexConstants: Record<string, number> = {
+  'arch/x86/keeper-elf.ts': 1,
   'arch/x86/machine-code.ts': 1,
   // The code, and the first bytes of an ELF header, of 64 and of 32 bits.
   'arch/x86/stub-elf.ts': 4,

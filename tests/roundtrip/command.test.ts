@@ -89,7 +89,7 @@ test('it does not save itself, nor the shell that waits for it', () => {
 test.each([
   [['checkpoint', '-o', 'x'], /give the process to save: its id, or --self/],
   [['checkpoint', '1'], /required option '-o, --output <file>' not specified/],
-  [['checkpoint', '1', '-o', 'x', '--compress', 'gzip'], /--compress takes none, zstd or zstd:LEVEL/],
+  [['checkpoint', '1', '-o', 'x', '--compress', 'gzip'], /--compress takes auto, none, zstd or zstd:LEVEL/],
   [['restart', 'x', '--files', 'maybe'], /--files takes refuse or accept-changed/],
   [['frobnicate'], /unknown command 'frobnicate'/],
 ])('wrong usage has status 2: quicksave %j', async (args, sentence) => {

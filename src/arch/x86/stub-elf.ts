@@ -53,17 +53,7 @@ export interface StubProgram {
 
 /** An ELF64 executable (elf(5)) of one page at `address`, for the parent with this pid. */
 export function stubProgram(address: number, parent: number): StubProgram {
-  const image = Buffer.alloc(PAGE);
-  Buffer.from('7f454c46020101', 'hex').copy(image, 0);
-  image.writeUInt16LE(2, 16); // ET_EXEC
-  image.writeUInt16LE(62, 18); // EM_X86_64
-  image.writeUInt32LE(1, 20);
-  image.writeBigUInt64LE(BigInt(address + ENTRY_OFFSET), 24);
-  image.writeBigUInt64LE(64n, 32); // program headers
-  image.writeUInt16LE(64, 52);
-  image.writeUInt16LE(56, 54);
-  image.writeUInt16LE(1, 56);
-  writeLoadHeader(image, address);
+  const image = onePageProgram(address, ENTRY_OFFSET);
   image.set(machineCode, CODE_OFFSET);
   entryCode(parent).copy(image, ENTRY_OFFSET);
   return { image, callOnce: address + CODE_OFFSET + routines.call_once };
@@ -92,6 +82,22 @@ export function stubProgram32(address: number, parent: number): StubProgram {
   image.set(machineCode, CODE_OFFSET);
   entryCode32(parent).copy(image, ENTRY_OFFSET);
   return { image, callOnce: address + CODE_OFFSET + routines.call_once };
+}
+
+/** The headers of an ELF64 executable of one page, which begins at `entryOffset`. Code goes behind the first 120 bytes. */
+export function onePageProgram(address: number, entryOffset: number): Buffer {
+  const image = Buffer.alloc(PAGE);
+  Buffer.from('7f454c46020101', 'hex').copy(image, 0);
+  image.writeUInt16LE(2, 16); // ET_EXEC
+  image.writeUInt16LE(62, 18); // EM_X86_64
+  image.writeUInt32LE(1, 20);
+  image.writeBigUInt64LE(BigInt(address + entryOffset), 24);
+  image.writeBigUInt64LE(64n, 32); // program headers
+  image.writeUInt16LE(64, 52);
+  image.writeUInt16LE(56, 54);
+  image.writeUInt16LE(1, 56);
+  writeLoadHeader(image, address);
+  return image;
 }
 
 /** PT_LOAD, readable and executable: the whole page. */

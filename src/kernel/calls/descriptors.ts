@@ -194,3 +194,27 @@ export function sendDescriptors(socket: LocalFd, fds: readonly LocalFd[]): void 
     doing: 'hand descriptors over',
   });
 }
+
+/**
+ * Receives one message without waiting: a ring, or a ring with a descriptor (SCM_RIGHTS), which is ours then, close-on-exec.
+ */
+export function takeRingOrDescriptor(socket: LocalFd): ReturnType<typeof takeRing> | OwnedFd {
+  newCall();
+  const byte = scratch(8);
+  const iov = scratch(16);
+  iov.view.setBigUint64(0, BigInt(byte.address), true);
+  iov.view.setBigUint64(8, 8n, true);
+  const control = scratch(32);
+  const message = scratch(56);
+  message.view.setBigUint64(16, BigInt(iov.address), true);
+  message.view.setBigUint64(24, 1n, true);
+  message.view.setBigUint64(32, BigInt(control.address), true);
+  message.view.setBigUint64(40, 24n, true);
+  const flags = SOCKET.MSG_DONTWAIT | SOCKET.MSG_CMSG_CLOEXEC;
+  const result = rawSyscall(SYS.recvmsg, socket, message.address, flags);
+  if (result === -ERRNO.EAGAIN || result === -ERRNO.EINTR) return 'nothing';
+  if (result === 0 || result === -ERRNO.ECONNRESET) return 'end';
+  check('recvmsg', result, { doing: 'hear the agent' });
+  const carries = message.view.getBigUint64(40, true) >= 20n && control.view.getInt32(12, true) === SOCKET.SCM_RIGHTS;
+  return carries ? new OwnedFd(control.view.getInt32(16, true)) : 'rung';
+}

@@ -3,7 +3,7 @@ import type { LocalFd } from '../../support/brand.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { FS } from '../abi/fs.ts';
 import { SYS } from '../abi/syscall.ts';
-import { check } from '../errors.ts';
+import { check, isFailure } from '../errors.ts';
 import { rawSyscall } from '../ffi.ts';
 import { NativeMemory } from '../native-memory.ts';
 import { newCall, scratch } from '../scratch.ts';
@@ -34,14 +34,42 @@ let regions: NativeMemory | undefined;
 
 /** All matching regions of `start`..`end`, ascending. Undefined where the kernel has no PAGEMAP_SCAN. */
 export function tryScanPages(pagemap: LocalFd, start: number, end: number, query: PageQuery): PageRegion[] | undefined {
-  regions ??= NativeMemory.allocate(REGIONS_PER_CALL * REGION_SIZE);
   const found: PageRegion[] = [];
-  let from = start;
-  while (from < end) {
+  const count = scan(pagemap, start, end, { ...query, flags: 0 }, (region) => found.push(region));
+  if (count === -ERRNO.ENOTTY || count === -ERRNO.EINVAL) return undefined;
+  check('ioctl(PAGEMAP_SCAN)', count, { doing: 'find the pages in use' });
+  return found;
+}
+
+/**
+ * Write-protects pages of `start`..`end` that have been written since the last time, so that PAGE_IS_WRITTEN tells the next write. Only where
+ * asynchronous write protection is registered: fails with EPERM elsewhere. Pages of the file itself stay as they are: whoever writes to one gets a
+ * page of his own, which has not been protected.
+ */
+export function protectWritten(pagemap: LocalFd, start: number, end: number): void {
+  const { PAGE_IS_PRESENT, PAGE_IS_WRITTEN, PAGE_IS_FILE } = FS;
+  // A page that is not there counts as written too, and would get a marker, which looks like a page in swap.
+  const all = PAGE_IS_PRESENT | PAGE_IS_WRITTEN | PAGE_IS_FILE;
+  const flags = FS.PM_SCAN_WP_MATCHING | FS.PM_SCAN_CHECK_WPASYNC;
+  const result = scan(pagemap, start, end, { all, any: 0, inverted: PAGE_IS_FILE, tell: 0, flags }, () => {});
+  check('ioctl(PAGEMAP_SCAN)', result, { doing: 'begin to track what is written' });
+}
+
+/** Returns the answer of the last call. */
+function scan(
+  pagemap: LocalFd,
+  start: number,
+  end: number,
+  query: PageQuery & { readonly flags: number },
+  note: (region: PageRegion) => void,
+): number {
+  regions ??= NativeMemory.allocate(REGIONS_PER_CALL * REGION_SIZE);
+  for (let from = start; from < end; ) {
     newCall();
     const arg = scratch(SCAN_ARG_SIZE);
     const { view } = arg;
     view.setBigUint64(0, BigInt(SCAN_ARG_SIZE), true);
+    view.setBigUint64(8, BigInt(query.flags), true);
     view.setBigUint64(16, BigInt(from), true);
     view.setBigUint64(24, BigInt(end), true);
     view.setBigUint64(40, BigInt(regions.address), true);
@@ -51,14 +79,13 @@ export function tryScanPages(pagemap: LocalFd, start: number, end: number, query
     view.setBigUint64(80, BigInt(query.any), true);
     view.setBigUint64(88, BigInt(query.tell), true);
     const count = rawSyscall(SYS.ioctl, pagemap, FS.PAGEMAP_SCAN, arg.address);
-    if (count === -ERRNO.ENOTTY || count === -ERRNO.EINVAL) return undefined;
-    check('ioctl(PAGEMAP_SCAN)', count, { doing: 'find the pages in use' });
-    for (let i = 0; i < count; i++) found.push(regionAt(regions.view, i * REGION_SIZE));
+    if (isFailure(count)) return count;
+    for (let i = 0; i < count; i++) note(regionAt(regions.view, i * REGION_SIZE));
     // Not by walk_end: it can lie below the end although the walk is complete (seen with more than 512 regions).
-    if (count < REGIONS_PER_CALL) return found;
-    from = found.at(-1)?.end ?? end;
+    if (count < REGIONS_PER_CALL) return count;
+    from = regionAt(regions.view, (count - 1) * REGION_SIZE).end;
   }
-  return found;
+  return 0;
 }
 
 function regionAt(view: DataView, offset: number): PageRegion {

@@ -36,6 +36,8 @@ export interface SpawnOptions {
   readonly asSibling?: boolean;
   /** Those bits of personality(2) that execve(2) lays the process out by, whatever our own are. Default: none. */
   readonly layoutBits?: number;
+  /** argv. Default: none. */
+  readonly args?: readonly string[];
 }
 
 const LAYOUT_BITS = PERSONALITY.ADDR_COMPAT_LAYOUT | PERSONALITY.ADDR_LIMIT_3GB;
@@ -45,12 +47,20 @@ const ASK_PERSONALITY = 0xffffffff;
  * Starts the program in `executable` (a descriptor). Its signal mask is full: whoever takes it over sets the real one.
  * Throws KernelError EEXIST when the pid is taken, EPERM without the capability.
  */
-export function spawnProgram(executable: LocalFd, { pid, asSibling = false, layoutBits = 0 }: SpawnOptions = {}): Pid {
+export function spawnProgram(
+  executable: LocalFd,
+  { pid, asSibling = false, layoutBits = 0, args: argv = [] }: SpawnOptions = {},
+): Pid {
   thunk ??= callable(cloneAndExecute);
   newCall();
   const path = cString(`/proc/self/fd/${executable}`);
-  const pointers = scratch(24);
-  pointers.view.setBigUint64(0, BigInt(path.address), true);
+  const words = argv.length === 0 ? [path.address] : argv.map((word) => cString(word).address);
+  // argv, its NULL, and the NULL of an empty environment.
+  const pointers = scratch((words.length + 2) * 8);
+  words.forEach((address, index) => {
+    pointers.view.setBigUint64(index * 8, BigInt(address), true);
+  });
+  const environment = pointers.address + (words.length + 1) * 8;
   const tids = scratch(4);
   tids.view.setInt32(0, pid ?? 0, true);
   const args = scratch(CLONE_ARGS_SIZE);
@@ -67,9 +77,7 @@ export function spawnProgram(executable: LocalFd, { pid, asSibling = false, layo
   rawSyscall(SYS.personality, ((own & ~LAYOUT_BITS) | layoutBits) >>> 0);
   // A handler must not run in the child while it shares our memory.
   rawSyscall(SYS.rt_sigprocmask, SIGNAL.SIG_SETMASK, masks.address, masks.address + 8, 8);
-  const result = Number(
-    thunk(args.address, CLONE_ARGS_SIZE, path.address, pointers.address, pointers.address + 8, 0, 0),
-  );
+  const result = Number(thunk(args.address, CLONE_ARGS_SIZE, path.address, pointers.address, environment, 0, 0));
   rawSyscall(SYS.rt_sigprocmask, SIGNAL.SIG_SETMASK, masks.address + 8, 0, 8);
   rawSyscall(SYS.personality, own);
   return asPid(

@@ -45,7 +45,13 @@ describe('an export', () => {
         ...['exitSignal', 'parent', 'processGroup', 'session', 'stopped'],
       ].sort(),
     );
-    expect(Object.keys(MemoryRecord.entries).sort()).toEqual(['allocatedKeys', 'executeOnlyKey', 'mappings', 'pages']);
+    expect(Object.keys(MemoryRecord.entries).sort()).toEqual([
+      'allocatedKeys',
+      'executeOnlyKey',
+      'mappings',
+      'pages',
+      'parent',
+    ]);
     expect(Object.keys(ThreadStateRecord.entries).sort()).toEqual(['aspects', 'signalMask', 'waitedNs']);
     expect(Object.keys(MappingState.entries).sort()).toEqual(
       ['end', 'flags', 'guards', 'hasPages', 'kind', 'offset', 'protection', 'protectionKey', 'start', 'state'].sort(),

@@ -1,0 +1,122 @@
+/** A whole image of an incremental one and its parents: the same records, with all pages. */
+import { randomUUID } from 'node:crypto';
+import { decodeHead } from '../image/head.ts';
+import { imagesBeside } from '../image/image-folder.ts';
+import { openInput, sourceOf } from '../image/image-source.ts';
+import { encodeZstdChunk, type PageRun } from '../image/page-chunk.ts';
+import { decodeRecord, ImageReader, type MetadataRecord } from '../image/reader.ts';
+import { RECORD, recordLabel } from '../image/record-types.ts';
+import { parseState } from '../image/schema.ts';
+import { MemoryRecord } from '../image/tree.ts';
+import { type ByteSink, ImageWriter } from '../image/writer.ts';
+import { NativeMemory } from '../kernel/native-memory.ts';
+import { type ImageInput, readImageFile } from '../pages/image-input.ts';
+import { packPages } from '../pages/page-codec.ts';
+import { PageCrew } from '../pages/page-crew.ts';
+import type { StoredPage } from '../pages/stored-pages.ts';
+import { QuicksaveError } from '../support/errors.ts';
+
+const PAGE = 4096;
+/** Pages of one chunk, as a save makes them. */
+const CHUNK_PAGES = 256;
+
+export interface MergeOptions {
+  /** The folder where the parents are; undefined: that of the image. */
+  readonly images: string | undefined;
+  /** zstd level; undefined: pages as they are. */
+  readonly level: number | undefined;
+}
+
+export interface MergeSummary {
+  readonly pid: number;
+  readonly pages: number;
+  readonly imageBytes: number;
+}
+
+/** Checks the image and all that is needed of its parents before it writes anything. */
+export function mergeImage(source: string, sink: ByteSink, { images, level }: MergeOptions): MergeSummary {
+  const opened = openInput(source);
+  const crew = new PageCrew(opened.sizeBytes ?? 0, () => {
+    // Nobody watches the checking.
+  });
+  let input: ImageInput | undefined;
+  try {
+    if (opened.sizeBytes === undefined) {
+      throw new QuicksaveError('not-a-file', `${source} is no file: its pages cannot be looked up.`);
+    }
+    input = readImageFile(opened.fd, opened.sizeBytes, crew, imagesBeside(source, images));
+    const writer = new ImageWriter(sink);
+    const reader = new ImageReader(sourceOf(opened), { pageData: 'skip' });
+    for (let record = reader.next(); record !== undefined; record = reader.next()) {
+      if (record.kind === 'metadata') copyRecord(writer, record);
+    }
+    const chunks = new ChunkWriter(writer, level);
+    const objects = new Set(input.chunks.map(({ objref }) => objref));
+    for (const objref of objects) for (const page of input.pages(objref)) chunks.add(objref, page);
+    chunks.flush();
+    writer.end();
+    return { pid: input.model.root.task.pid, pages: chunks.pages, imageBytes: writer.position };
+  } finally {
+    input?.close();
+    opened.close();
+    crew.dismiss();
+  }
+}
+
+function copyRecord(writer: ImageWriter, record: MetadataRecord): void {
+  const { type, objref, payload, flags, offset } = record;
+  if (type === RECORD.HEAD) {
+    const { parentId: _, ...state } = decodeHead(payload).state;
+    writer.head({ ...state, imageId: randomUUID() });
+  } else if (type === RECORD.MM) {
+    const { parent: _, ...memory } = parseState(MemoryRecord, decodeRecord(record), recordLabel(type, offset));
+    writer.record(type, objref, memory);
+  } else writer.bytes(type, objref, payload, flags);
+}
+
+/** Collects pages, which come in order, into chunks. */
+class ChunkWriter {
+  readonly #writer: ImageWriter;
+  readonly #level: number | undefined;
+  readonly #pages = NativeMemory.allocate(CHUNK_PAGES * PAGE);
+  readonly #packed = NativeMemory.allocate(CHUNK_PAGES * PAGE);
+  #runs: { start: number; pages: number; kind: PageRun['kind'] }[] = [];
+  #inChunk = 0;
+  #dataBytes = 0;
+  #objref = 0;
+  pages = 0;
+
+  constructor(writer: ImageWriter, level: number | undefined) {
+    this.#writer = writer;
+    this.#level = level;
+  }
+
+  add(objref: number, { address, bytes }: StoredPage): void {
+    if (objref !== this.#objref || this.#inChunk === CHUNK_PAGES) this.flush();
+    this.#objref = objref;
+    const kind = bytes === undefined ? 'zero' : 'data';
+    const last = this.#runs.at(-1);
+    if (last?.kind === kind && last.start + last.pages * PAGE === address) last.pages++;
+    else this.#runs.push({ start: address, pages: 1, kind });
+    this.#inChunk++;
+    this.pages++;
+    if (bytes === undefined) return;
+    this.#pages.bytes.set(bytes, this.#dataBytes);
+    this.#dataBytes += PAGE;
+  }
+
+  flush(): void {
+    if (this.#inChunk === 0) return;
+    const pages = { address: this.#pages.address, sizeBytes: this.#dataBytes };
+    const length = this.#level === undefined ? undefined : packPages(pages, this.#packed, this.#level);
+    if (length === undefined) {
+      // A copy: a sink may keep what it is given until it is written.
+      this.#writer.chunk(this.#objref, this.#runs, Uint8Array.from(this.#pages.bytes.subarray(0, this.#dataBytes)));
+    } else {
+      this.#writer.sealed(encodeZstdChunk(this.#objref, this.#runs, this.#packed.bytes.subarray(0, length)));
+    }
+    this.#runs = [];
+    this.#inChunk = 0;
+    this.#dataBytes = 0;
+  }
+}

@@ -1,0 +1,58 @@
+/** Runs of pages against each other: which of one are wanted by another. All ascend and do not overlap. */
+import type { PageRun } from '../image/page-chunk.ts';
+
+const PAGE = 4096;
+
+export interface Stretch {
+  readonly start: number;
+  readonly pages: number;
+}
+
+/** Consecutive pages of a chunk. */
+export interface Piece extends Stretch {
+  /** Where their bytes begin among those of the chunk; undefined: they are zero. */
+  readonly offset: number | undefined;
+}
+
+/** The pages that a chunk has itself. */
+export function piecesOf(runs: readonly PageRun[]): Piece[] {
+  let offset = 0;
+  const pieces: Piece[] = [];
+  for (const { start, pages, kind } of runs) {
+    if (kind === 'data') {
+      pieces.push({ start, pages, offset });
+      offset += pages * PAGE;
+    } else if (kind === 'zero') pieces.push({ start, pages, offset: undefined });
+  }
+  return pieces;
+}
+
+export const endOf = ({ start, pages }: Stretch): number => start + pages * PAGE;
+
+export const part = (piece: Piece, start: number, end: number): Piece => ({
+  start,
+  pages: (end - start) / PAGE,
+  offset: piece.offset === undefined ? undefined : piece.offset + start - piece.start,
+});
+
+/** Sorts stretches and joins neighbours. */
+export function joinStretches(stretches: readonly Stretch[]): Stretch[] {
+  const joined: { start: number; pages: number }[] = [];
+  for (const { start, pages } of [...stretches].sort((a, b) => a.start - b.start)) {
+    const last = joined.at(-1);
+    if (last !== undefined && endOf(last) === start) last.pages += pages;
+    else joined.push({ start, pages });
+  }
+  return joined;
+}
+
+/** Chunks, or what is known of them, by the object whose pages they have. */
+export function byObject<T extends { readonly objref: number }>(chunks: readonly T[]): Map<number, T[]> {
+  const found = new Map<number, T[]>();
+  for (const chunk of chunks) {
+    const others = found.get(chunk.objref);
+    if (others === undefined) found.set(chunk.objref, [chunk]);
+    else others.push(chunk);
+  }
+  return found;
+}
