@@ -1,7 +1,7 @@
 /**
  * Who may import whom.
  *
- *   cli -> library -> checkpoint | restart | report -> resources | pages -> tracee -> procfs | netlink | arch | image -> kernel -> support
+ *   cli -> jobs -> library -> checkpoint | restart | report -> resources | pages -> tracee -> procfs | netlink | arch | image -> kernel -> support
  *
  * A layer may import itself and what is right of it, with the restrictions below. dependency-cruiser reads the TypeScript
  * sources with swc; imports of types count like any other.
@@ -62,7 +62,9 @@ module.exports = {
     layer('report', foundations),
     layer('export', foundations),
     layer('library', ['checkpoint/', 'restart/', 'report/', 'image/', 'kernel/', 'support/']),
+    layer('jobs', ['library/', 'procfs/', 'kernel/', 'support/']),
     layer('cli', [
+      'jobs/',
       'library/',
       'index\\.ts$',
       'checkpoint/',

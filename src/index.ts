@@ -10,7 +10,7 @@
  * ```
  */
 export type { ProcessCheck } from './checkpoint/check.ts';
-export type { CheckpointSummary } from './checkpoint/checkpoint.ts';
+export type { CheckpointSummary } from './checkpoint/request.ts';
 export { type CheckpointOptions, checkpoint } from './library/checkpoint.ts';
 export { check, diff, type Intact, inspect, verify } from './library/look.ts';
 export type { PipelineOptions, Progress } from './library/pipeline.ts';

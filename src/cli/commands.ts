@@ -9,4 +9,6 @@ export { runExport } from './export.ts';
 export { runInspect } from './inspect.ts';
 export { failWith } from './print-error.ts';
 export { runRestart } from './restart.ts';
+export { runRun } from './run.ts';
+export { runHistory, runStatus } from './status.ts';
 export { runVerify } from './verify.ts';

@@ -1,19 +1,52 @@
-/** `quicksave inspect IMAGE [--json]` */
-import { openInput } from '../image/image-source.ts';
-import { inspectInput } from '../report/inspect.ts';
+/** `quicksave inspect IMAGE`: the tree and what takes room; with options, one thing closely. */
+import { type OpenedInput, openInput } from '../image/image-source.ts';
+import { type Inspection, inspectInput } from '../report/inspect.ts';
 import { renderInspection } from '../report/render-inspection.ts';
+import { inspectOpened } from '../report/task-view.ts';
+import { parsePid } from './checkpoint.ts';
+import { lookIntoMemory, type MemoryOptions } from './inspect-memory.ts';
 import { printResult } from './print-result.ts';
+import { UsageError } from './usage-error.ts';
 
-interface Options {
-  readonly json?: boolean;
+interface Options extends MemoryOptions {
+  readonly all?: boolean;
+  readonly task?: string;
+  readonly maps?: boolean;
+  readonly fds?: boolean;
+  readonly sockets?: boolean;
 }
 
 export function runInspect(image: string, options: Options): void {
+  const views = [options.memory, options.strings, options.search].filter((one) => one !== undefined);
+  if (views.length > 1) throw new UsageError('give one of --memory, --strings and --search.');
+  const pid = options.task === undefined ? undefined : parsePid(options.task);
   const input = openInput(image);
   try {
-    const inspection = inspectInput(input);
-    printResult(options.json ? `${JSON.stringify(inspection, undefined, 2)}\n` : renderInspection(inspection));
+    if (views.length > 0) lookIntoMemory(input, options, pid);
+    else showInspection(inspect(input, pid), options);
   } finally {
     input.close();
   }
+}
+
+/** A pipe is only kept in memory where pages have to be looked up. */
+function inspect(input: OpenedInput, pid: number | undefined): Inspection {
+  return pid === undefined && input.sizeBytes === undefined ? inspectInput(input) : inspectOpened(input, pid);
+}
+
+function showInspection(inspection: Inspection, options: Options): void {
+  const { json, all = false, task, maps = false, fds = false, sockets = false } = options;
+  if (json) {
+    printResult(`${JSON.stringify(inspection, undefined, 2)}\n`);
+    return;
+  }
+  const narrowed = maps || fds || sockets;
+  const view = {
+    all,
+    details: all || (task !== undefined && !narrowed),
+    maps: all || maps,
+    descriptors: all || fds,
+    sockets,
+  };
+  printResult(renderInspection(inspection, view));
 }

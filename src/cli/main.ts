@@ -41,9 +41,17 @@ function program(): Command {
     .action(async (pid, options) => (await commands()).runCheck(pid, options));
   root
     .command('inspect')
-    .description('show what is in an image')
+    .description('show what is in an image: the process tree and what takes room, or one thing closely')
     .argument('<image>', 'image file; - is standard input')
-    .option('--json', 'print the result as data')
+    .option('--task <pid>', 'only this process: its state, its threads with registers, and where they stood')
+    .option('--maps', 'the mappings')
+    .option('--fds', 'the descriptors')
+    .option('--sockets', 'the descriptors that are sockets')
+    .option('--memory <address>', 'bytes of memory: ADDRESS or ADDRESS:LENGTH')
+    .option('--strings [length]', 'texts in memory, of at least 4 characters')
+    .option('--search <text>', 'where a text stands in memory')
+    .option('--all', 'everything but the bytes of memory')
+    .option('--json', 'print the result as data: docs/inspect-json.md')
     .exitOverride()
     .action(async (image, options) => (await commands()).runInspect(image, options));
   root
@@ -56,9 +64,13 @@ function program(): Command {
     .action(async (a, b, options) => (await commands()).runDiff(a, b, options));
   root
     .command('export')
-    .description('write an image in the format of another system')
+    .description('write an image in the format of another system, or as a core file for a debugger')
     .argument('<image>', 'image file; - is standard input')
-    .requiredOption('--format <format>', 'linux-cr-v8: the stream of kernel based checkpoint/restart, 2008')
+    .requiredOption(
+      '--format <format>',
+      'core: an ELF core file; linux-cr-v8: the stream of kernel based checkpoint/restart, 2008',
+    )
+    .option('--task <pid>', 'the process that a core file is of; the root of the tree if it is not given')
     .requiredOption('-o, --output <file>', 'where it goes; - is standard output')
     .exitOverride()
     .action(async (image, options) => (await commands()).runExport(image, options));
@@ -68,6 +80,34 @@ function program(): Command {
     .argument('<image>', 'image file; - is standard input')
     .exitOverride()
     .action(async (image) => (await commands()).runVerify(image));
+  root
+    .command('run')
+    .description('run a program under care: save it again and again, and go on from the newest save when started again')
+    .argument('<command...>', 'the program and its arguments, after --')
+    .option('--every <time>', 'how often it is saved', '10m')
+    .option('--keep <number>', 'how many saves stay', '3')
+    .option('--dir <folder>', 'where its saves and its state are', '.quicksave')
+    .option('--grace <time>', 'how long the last save may take after SIGTERM or SIGUSR1', '25s')
+    .option('--log <file>', "append the program's output to this file")
+    .option('--compress [method]', 'compress pages: none, zstd or zstd:LEVEL', 'none')
+    .option('--files <policy>', 'files that have changed since a save: refuse or accept-changed', 'refuse')
+    .option('--fresh', 'start over, whatever has been saved')
+    .exitOverride()
+    .action(async (command, options) => (await commands()).runRun(command, options));
+  root
+    .command('status')
+    .description('show how a job stands')
+    .argument('<folder>', 'folder of a job: --dir of quicksave run')
+    .option('--json', 'print the result as data')
+    .exitOverride()
+    .action(async (folder, options) => (await commands()).runStatus(folder, options));
+  root
+    .command('history')
+    .description('show what has happened to a job')
+    .argument('<folder>', 'folder of a job: --dir of quicksave run')
+    .option('--json', 'print a line of data for each event')
+    .exitOverride()
+    .action(async (folder, options) => (await commands()).runHistory(folder, options));
   return root;
 }
 

@@ -4,13 +4,14 @@ import { writeWhole } from './write-whole.ts';
 
 const STANDARD_OUTPUT = 1;
 
-/** A reader that has seen enough (`| head`) is no error. */
-export function printResult(text: string): void {
+/** A reader that has seen enough (`| head`) is no error: false. */
+export function printResult(text: string): boolean {
   try {
     writeWhole(STANDARD_OUTPUT, text);
+    return true;
   } catch (cause) {
     const { code = 'unknown error' } = cause as NodeJS.ErrnoException;
-    if (code === 'EPIPE') return;
+    if (code === 'EPIPE') return false;
     throw new QuicksaveError('cannot-write', `The result could not be written to standard output (${code}).`, {
       cause,
     });

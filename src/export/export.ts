@@ -1,15 +1,25 @@
 /** The script of an export: read image -> plan -> write. Formats are listed in formats.ts. */
 import type { OpenedInput } from '../image/image-source.ts';
-import { type ExportedImage, openForExport } from './open-for-export.ts';
+import { processesOf } from '../image/processes.ts';
+import { type AddressedImage, openAddressed } from '../pages/addressed-image.ts';
+
+export interface ExportSink {
+  readonly write: (bytes: Uint8Array) => void;
+  /** So many zeros, which a file need not hold. */
+  readonly zeros: (length: number) => void;
+}
 
 export interface ExportFormat {
   readonly name: string;
+  /** It holds one process, which the caller may choose. */
+  readonly takesProcess: boolean;
   /** Writes the whole of it, or throws RefusedError with every reason before it has written anything. */
-  readonly write: (image: ExportedImage, write: (bytes: Uint8Array) => void) => ExportResult;
+  readonly write: (image: AddressedImage, sink: ExportSink, pid: number) => ExportResult;
 }
 
 export interface ExportResult {
-  readonly records: number;
+  /** Of a format that has records. */
+  readonly records?: number;
   readonly pages: number;
   readonly sizeBytes: number;
   /** Sentences: what is not in it. */
@@ -20,14 +30,18 @@ export interface ExportSummary extends ExportResult {
   readonly pid: number;
 }
 
+/** `process`: which one, for a format that holds one; the root of the tree by default. */
 export function exportImage(
   opened: OpenedInput,
   format: ExportFormat,
-  write: (bytes: Uint8Array) => void,
+  sink: ExportSink,
+  process?: number,
 ): ExportSummary {
-  const image = openForExport(opened);
+  const image = openAddressed(opened);
   try {
-    return { pid: image.model.task.pid, ...format.write(image, write) };
+    const [root] = processesOf(image.model);
+    const pid = process ?? root.task.pid;
+    return { pid, ...format.write(image, sink, pid) };
   } finally {
     image.close();
   }

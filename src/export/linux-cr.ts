@@ -4,18 +4,20 @@ import { planExport, type StreamToWrite } from '../linux-cr/from-image.ts';
 import { auxiliaryVector } from '../linux-cr/initial-stack.ts';
 import { PAGE } from '../linux-cr/layout.ts';
 import { type PageSource, writeLinuxCr } from '../linux-cr/write-stream.ts';
+import type { AddressedImage } from '../pages/addressed-image.ts';
+import type { PageStore } from '../pages/page-store.ts';
 import { RefusedError } from '../support/errors.ts';
 import type { ExportFormat } from './export.ts';
-import type { ExportedImage } from './open-for-export.ts';
-import type { PageStore } from './page-store.ts';
 
 export const linuxCrV8: ExportFormat = {
   name: 'linux-cr-v8',
-  write: ({ model, pages }: ExportedImage, write) => {
+  takesProcess: false,
+  write: ({ model, pages: pagesOfMemory }: AddressedImage, { write }) => {
+    const pages = pagesOfMemory(model.root.task.memory);
     const { problems, losses, stream } = planExport(model);
     if (stream === undefined) {
       const reasons = problems.length === 1 ? 'one thing stands' : `${problems.length} things stand`;
-      const { pid } = model.task;
+      const { pid } = model.root.task;
       throw new RefusedError(
         `The image of process ${pid} cannot be exported as linux-cr-v8: ${reasons} in the way.`,
         problems,
@@ -62,17 +64,10 @@ function unregistered(page: Uint8Array, { address, sizeBytes }: { address: numbe
 
 /** A program may have written over the stack that execve(2) left. */
 function vectorLoss({ fields, auxv }: StreamToWrite, store: PageStore): string[] {
-  const onStack = auxiliaryVector(fields, (address, length) => readBytes(store, address, length));
+  const onStack = auxiliaryVector(fields, (address, length) => store.bytes(address, length));
   const length = Math.max(onStack.length, auxv.length);
   const padded = (bytes: Uint8Array): Buffer => Buffer.concat([bytes, Buffer.alloc(length - bytes.length)]);
   return padded(onStack).equals(padded(auxv))
     ? []
     : ['its auxiliary vector (/proc/PID/auxv), which is not on its stack any more'];
-}
-
-function readBytes(store: PageStore, address: number, length: number): Buffer {
-  const first = address - (address % PAGE);
-  const pages: Uint8Array[] = [];
-  for (let at = first; at < address + length; at += PAGE) pages.push(Buffer.from(store.page(at)));
-  return Buffer.concat(pages).subarray(address - first, address - first + length);
 }

@@ -1,10 +1,12 @@
 /** One thread of an image: registers, the call it is in, and what else belongs to it alone. */
+
 import { type CpuState, decodeCpu, decodeThread } from '../arch/x86/records.ts';
 import { type RegisterName, readRegister, registerNames } from '../arch/x86/registers.ts';
 import { componentName, usedComponents } from '../arch/x86/xstate.ts';
-import type { ThreadModel } from '../image/model.ts';
+import type { ThreadModel } from '../image/process-model.ts';
 import { type Json, textAt, toJson } from './json.ts';
 import { eflagsNames, hex, signalsIn } from './names.ts';
+import type { StackEntry } from './symbols.ts';
 import { inspectSystemCall, type SystemCallInspection } from './system-call.ts';
 
 export interface ThreadInspection {
@@ -22,6 +24,10 @@ export interface ThreadInspection {
   readonly systemCall?: SystemCallInspection;
   /** Function of the vDSO that it stood in, and how far: `__vdso_clock_gettime+0x56`. */
   readonly inVdso?: string;
+  /** Function that it stood in, and how far; only asked for one process (`--task`), where the file is there. */
+  readonly place?: string;
+  /** Return addresses that stand on its stack, the last call first; as `place`. */
+  readonly stack?: readonly StackEntry[];
   readonly xstate: {
     readonly sizeBytes: number;
     /** Components that are not in their initial state. */

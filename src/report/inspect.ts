@@ -9,9 +9,11 @@ import type { ByteSource } from '../image/byte-stream.ts';
 import type { Head } from '../image/head.ts';
 import type { OpenedInput } from '../image/image-source.ts';
 import { type ImageModel, ModelBuilder } from '../image/model.ts';
+import { type ProcessParts, processesOf } from '../image/processes.ts';
 import { ImageReader } from '../image/reader.ts';
-import type { DescriptionRecord, MappingState } from '../image/tree.ts';
+import type { DescriptionRecord, ExitedRecord, MappingState, TaskRecord } from '../image/tree.ts';
 import { isLinuxCr } from '../linux-cr/layout.ts';
+import type { AddressedImage } from '../pages/addressed-image.ts';
 import { readLinuxCrInput } from '../pages/linux-cr-input.ts';
 import { lookAhead } from '../pages/open-image.ts';
 import { dynamicFunctions } from '../support/elf-symbols.ts';
@@ -29,7 +31,10 @@ export interface Inspection {
   /** Only of an image that is not in the format of quicksave. */
   readonly format?: string;
   readonly header: HeaderInspection;
+  /** The root first, every other behind its parent. */
   readonly processes: readonly ProcessInspection[];
+  /** Those that have ended and were not waited for. */
+  readonly exited: readonly ExitedInspection[];
   /** Files that mappings and the executable refer to, by object. */
   readonly files: readonly { readonly object: number; readonly path?: string; readonly state: Json }[];
   readonly sizes: SizesInspection;
@@ -53,9 +58,26 @@ export interface HeaderInspection {
   };
 }
 
-export interface ProcessInspection {
+/** Where it stands in the tree. Images from before process trees do not say it. */
+export interface PlaceInspection {
   readonly pid: number;
+  /** Only where the image says it. */
+  readonly parent?: number;
   readonly comm: string;
+  readonly processGroup?: number;
+  readonly session?: number;
+}
+
+export interface ExitedInspection extends PlaceInspection {
+  /** In the form of waitpid(2). */
+  readonly exitCode: number;
+}
+
+export interface ProcessInspection extends PlaceInspection {
+  /** Only if a signal has stopped it. */
+  readonly stopped?: true;
+  /** Its arguments, where its pages could be looked up: not from a pipe. */
+  readonly command?: readonly string[];
   readonly vdsoSha256: string;
   /** Size of the vDSO in the image, for another kernel. Missing in images of older versions. */
   readonly vdsoBytes?: number;
@@ -161,37 +183,36 @@ function oneBuffer(): { bufferFor: (chunk: { storedBytes: number }) => Uint8Arra
   };
 }
 
+/** Of an image whose pages can be looked up. */
+export function inspectAddressed(image: AddressedImage): Inspection {
+  const tally = new PageTally();
+  for (const chunk of image.chunks) tally.add(chunk);
+  return describe(image.model, tally, image, (process) => {
+    const fields = toJson(process.aspects['memoryMapFields']);
+    const start = numberAt(fields, 'argStart') ?? 0;
+    const length = (numberAt(fields, 'argEnd') ?? 0) - start;
+    if (length <= 0) return undefined;
+    const bytes = image.pages(process.memoryObject).bytes(start, Math.min(length, MAX_ARGUMENTS));
+    const words = bytes.toString().split('\0');
+    return words.at(-1) === '' ? words.slice(0, -1) : words;
+  });
+}
+
+/** More is not shown. */
+const MAX_ARGUMENTS = 128 * 1024;
+
 function describe(
   model: ImageModel,
   tally: PageTally,
   whole: { readonly imageBytes: number; readonly records: number },
+  commandOf: (process: ProcessParts) => string[] | undefined = () => undefined,
 ): Inspection {
-  const { task } = model;
-  const vdsoPlace = placeInVdso(model);
-  const pages = tally.perRange(task.memory, model.mappings);
-  const mappings = model.mappings.map((mapping, index) =>
-    describeMapping(mapping, pages[index] ?? { dataPages: 0, zeroPages: 0 }, model),
-  );
+  const processes = processesOf(model).map((process) => describeProcess(process, model, tally, commandOf(process)));
   return {
     ...(model.origin === undefined ? {} : { format: model.origin.format }),
     header: describeHeader(model.head),
-    processes: [
-      {
-        pid: task.pid,
-        comm: task.comm,
-        vdsoSha256: task.vdso.sha256,
-        ...(task.vdso.image === undefined ? {} : { vdsoBytes: task.vdso.image.length }),
-        ...(task.addressBits === 32 ? { addressBits: 32 } : {}),
-        ...(task.saver === undefined ? {} : { saver: task.saver }),
-        ...localDescriptorsIn(model),
-        aspects: Object.fromEntries(Object.entries(model.aspects).map(([name, state]) => [name, toJson(state)])),
-        threads: model.threads.map((thread) => inspectThread(thread, vdsoPlace)),
-        mappings,
-        descriptors: model.files.entries.map((entry) =>
-          describeDescriptor(entry, model.descriptions.get(entry.object)),
-        ),
-      },
-    ],
+    processes,
+    exited: model.exited.map((one) => ({ ...placeOf(one), exitCode: one.exitCode })),
     files: [...model.mappedFiles].map(([object, saved]) => {
       const state = toJson(saved);
       return { object, ...pathOf(state), state };
@@ -202,7 +223,7 @@ function describe(
       storedPageBytes: tally.storedBytes,
       otherBytes: whole.imageBytes - tally.storedBytes,
       pages: tally.total(),
-      memory: byKind(mappings),
+      memory: byKind(processes.flatMap(({ mappings }) => mappings)),
       content: [...model.descriptions.keys()].flatMap((object) =>
         tally.has(object) ? [{ object, ...tally.of(object) }] : [],
       ),
@@ -210,7 +231,44 @@ function describe(
   };
 }
 
-function placeInVdso({ task, mappings }: ImageModel): VdsoPlace {
+function describeProcess(
+  process: ProcessParts,
+  model: ImageModel,
+  tally: PageTally,
+  command: string[] | undefined,
+): ProcessInspection {
+  const { task, aspects, threads, descriptors } = process;
+  const vdsoPlace = placeInVdso(process);
+  const pages = tally.perRange(process.memoryObject, process.mappings);
+  return {
+    ...placeOf(task),
+    ...(task.stopped === undefined ? {} : { stopped: true }),
+    ...(command === undefined ? {} : { command }),
+    vdsoSha256: task.vdso.sha256,
+    ...(task.vdso.image === undefined ? {} : { vdsoBytes: task.vdso.image.length }),
+    ...(task.addressBits === 32 ? { addressBits: 32 } : {}),
+    ...(task.saver === undefined ? {} : { saver: task.saver }),
+    ...localDescriptorsIn(process),
+    aspects: Object.fromEntries(Object.entries(aspects).map(([name, state]) => [name, toJson(state)])),
+    threads: threads.map((thread) => inspectThread(thread, vdsoPlace)),
+    mappings: process.mappings.map((mapping, index) =>
+      describeMapping(mapping, pages[index] ?? { dataPages: 0, zeroPages: 0 }, model),
+    ),
+    descriptors: descriptors.map((entry) => describeDescriptor(entry, model.descriptions.get(entry.object))),
+  };
+}
+
+function placeOf({ pid, comm, parent, processGroup, session }: TaskRecord | ExitedRecord): PlaceInspection {
+  return {
+    pid,
+    comm,
+    ...(parent === undefined ? {} : { parent }),
+    ...(processGroup === undefined ? {} : { processGroup }),
+    ...(session === undefined ? {} : { session }),
+  };
+}
+
+function placeInVdso({ task, mappings }: ProcessParts): VdsoPlace {
   const image = Buffer.from(task.vdso.image ?? []);
   const vdso = mappings.find(({ kind, state }) => kind === 'kernel' && textAt(toJson(state), 'name') === '[vdso]');
   const functions = dynamicFunctions(image) ?? [];
@@ -224,7 +282,7 @@ function placeInVdso({ task, mappings }: ImageModel): VdsoPlace {
   };
 }
 
-function localDescriptorsIn({ memoryContext }: ImageModel): Pick<ProcessInspection, 'localDescriptors'> {
+function localDescriptorsIn({ memoryContext }: ProcessParts): Pick<ProcessInspection, 'localDescriptors'> {
   const sizeBytes = localDescriptorsOf(memoryContext).length;
   return sizeBytes === 0 ? {} : { localDescriptors: sizeBytes / DESCRIPTOR_SIZE };
 }
@@ -294,7 +352,7 @@ function pathOf(state: Json): { path?: string } {
   return path === undefined ? {} : { path };
 }
 
-type FileEntry = ImageModel['files']['entries'][number];
+type FileEntry = ProcessParts['descriptors'][number];
 
 function describeDescriptor(entry: FileEntry, description: DescriptionRecord | undefined): DescriptorInspection {
   const state = toJson(description?.state);

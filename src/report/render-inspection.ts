@@ -7,23 +7,42 @@ import type {
   Inspection,
   MappingInspection,
   ProcessInspection,
-  SizesInspection,
 } from './inspect.ts';
 import type { ThreadInspection } from './inspect-thread.ts';
 import { isObject, type Json } from './json.ts';
 import { hex, signalsNotIn } from './names.ts';
 import type { PageCounts } from './page-tally.ts';
+import { treeLines } from './render-tree.ts';
 import { describeSystemCall } from './system-call.ts';
 import { columns, counted, printable, sizeText } from './table.ts';
 
 const INDENT = '  ';
 const PAGE = 4096;
 
-export function renderInspection(inspection: Inspection): string {
+/** What a person wants to see of an image. Nothing chosen: header, tree and sizes. */
+export interface View {
+  readonly all: boolean;
+  /** State and threads of the processes. */
+  readonly details: boolean;
+  readonly maps: boolean;
+  readonly descriptors: boolean;
+  /** Only those that are sockets. */
+  readonly sockets: boolean;
+}
+
+const everything: View = { all: true, details: true, maps: true, descriptors: true, sockets: false };
+
+export function renderInspection(inspection: Inspection, view: View = everything): string {
+  const { all, details, maps, descriptors, sockets } = view;
+  const isOverview = all || !(details || maps || descriptors || sockets);
   const sections = [
-    headerLines(inspection),
-    ...inspection.processes.flatMap((process) => processSections(process, inspection)),
-    sizeLines(inspection.sizes),
+    ...(isOverview ? [headerLines(inspection), treeLines(inspection.processes)] : []),
+    ...inspection.processes.flatMap((process) => [
+      ...(details ? detailSections(process, inspection) : []),
+      ...(maps ? [mappingLines(process)] : []),
+      ...(descriptors || sockets ? [descriptorLines(process, sockets && !descriptors)] : []),
+    ]),
+    ...(isOverview ? [sizeLines(inspection)] : []),
   ];
   return `${sections.map((lines) => lines.join('\n')).join('\n\n')}\n`;
 }
@@ -50,14 +69,15 @@ const foreignHeaderLines = ({ createdAt, kernel }: HeaderInspection, format: str
     ['kernel', `${kernel.release} ${kernel.version} ${kernel.machine}`],
   ]);
 
-function processSections(process: ProcessInspection, { files }: Inspection): string[][] {
-  const { pid, comm, threads, mappings, descriptors, localDescriptors } = process;
+function detailSections(process: ProcessInspection, { files }: Inspection): string[][] {
+  const { pid, comm, threads, localDescriptors, command } = process;
   const kind = process.addressBits === 32 ? '32-bit, ' : '';
   const executable = executableOf(process.aspects, files);
   return [
     [
       printable(`process ${pid} (${comm}), ${kind}${counted(threads.length, 'thread')}`),
       ...aspectTable([
+        ...(command === undefined ? [] : [['command', command.join(' ')]]),
         ...(executable === undefined ? [] : [['executable', executable]]),
         ...(process.saver === undefined ? [] : [['saved itself by', `its child ${process.saver.pid}`]]),
         ...(localDescriptors === undefined ? [] : [['LDT', counted(localDescriptors, 'entry', 'entries')]]),
@@ -65,12 +85,18 @@ function processSections(process: ProcessInspection, { files }: Inspection): str
       ]),
     ],
     ...threads.map(threadLines),
-    [counted(mappings.length, 'mapping'), ...columns(mappings.map(mappingRow), { indent: INDENT, right: [1, 3, 5] })],
-    [
-      counted(descriptors.length, 'descriptor'),
-      ...columns(descriptors.map(descriptorRow), { indent: INDENT, right: [0] }),
-    ],
   ];
+}
+
+const mappingLines = ({ mappings }: ProcessInspection): string[] => [
+  counted(mappings.length, 'mapping'),
+  ...columns(mappings.map(mappingRow), { indent: INDENT, right: [1, 3, 5] }),
+];
+
+function descriptorLines({ descriptors }: ProcessInspection, onlySockets: boolean): string[] {
+  const shown = onlySockets ? descriptors.filter(({ kind }) => kind.includes('socket')) : descriptors;
+  const title = counted(shown.length, onlySockets ? 'socket' : 'descriptor');
+  return [title, ...columns(shown.map(descriptorRow), { indent: INDENT, right: [0] })];
 }
 
 function executableOf(aspects: ProcessInspection['aspects'], files: Inspection['files']): string | undefined {
@@ -97,6 +123,7 @@ function threadLines(thread: ThreadInspection): string[] {
     printable(`thread ${thread.tid}${thread.name === undefined ? '' : ` (${thread.name})`}`),
     ...aspectTable([
       ['in', call === undefined ? codeText(thread) : describeSystemCall(call)],
+      ...(thread.place === undefined ? [] : [['at', thread.place]]),
       ['blocked signals', blockedText(thread)],
       ['xstate in use', thread.xstate.inUse.join(', ') || 'none'],
       ['flags', thread.eflags.join(' ') || 'none'],
@@ -105,7 +132,14 @@ function threadLines(thread: ThreadInspection): string[] {
       ...aspectRows(others),
     ]),
     ...registerTable(thread),
+    ...stackLines(thread),
   ];
+}
+
+function stackLines({ stack = [] }: ThreadInspection): string[] {
+  if (stack.length === 0) return [];
+  const rows = stack.map(({ at: place, address, place: name }) => [place, address, name]);
+  return [`${INDENT}return addresses on its stack`, ...columns(rows, { indent: INDENT + INDENT })];
 }
 
 const codeText = ({ inVdso }: ThreadInspection): string =>
@@ -177,7 +211,29 @@ function descriptorRow(descriptor: DescriptorInspection): string[] {
   ];
 }
 
-function sizeLines(sizes: SizesInspection): string[] {
+const LARGEST = 8;
+
+/** The mappings that take the most room, of all processes. */
+function largestRows({ processes }: Inspection): string[][] {
+  const named = processes.flatMap(({ pid, mappings }) =>
+    mappings.map((mapping) => ({
+      pages: mapping.pages.dataPages,
+      bytes: sizeText(mapping.pages.dataPages * PAGE),
+      name: [
+        mapping.start,
+        mapping.name ?? mapping.file ?? mapping.kind,
+        ...(processes.length > 1 ? [`of ${pid}`] : []),
+      ],
+    })),
+  );
+  const largest = named.filter(({ pages }) => pages > 0).sort((a, b) => b.pages - a.pages);
+  return largest
+    .slice(0, LARGEST)
+    .map(({ bytes, name }, index) => [index === 0 ? 'largest' : '', bytes, name.join(' ')]);
+}
+
+function sizeLines(inspection: Inspection): string[] {
+  const { sizes } = inspection;
   const dataBytes = sizes.pages.dataPages * PAGE;
   const rows = [
     ['whole image', sizeText(sizes.imageBytes), counted(sizes.records, 'record')],
@@ -190,6 +246,7 @@ function sizeLines(sizes: SizesInspection): string[] {
     ]),
     ...sizes.content.map((one) => [`content of #${one.object}`, sizeText(one.dataPages * PAGE), pagesText(one)]),
   ];
+  rows.push(...largestRows(inspection));
   return ['sizes', ...columns(rows, { indent: INDENT, right: [1] })];
 }
 

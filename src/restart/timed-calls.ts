@@ -12,8 +12,8 @@ import { KernelError } from '../kernel/errors.ts';
 import { type Pid, remoteAddress, type Tid } from '../support/brand.ts';
 import { readRemote, writeRemote } from '../tracee/remote-memory.ts';
 import type { CallSite } from '../tracee/stopped-task.ts';
-import type { PlannedThread, RestartPlan } from './plan.ts';
-import type { RebuiltTree } from './rebuild.ts';
+import type { PlannedThread } from './process-plan.ts';
+import type { RebuiltProcessTree } from './process-rebuild.ts';
 
 /** Answers that say only that the call did not come to its end; one that is made anew will. */
 const INTERRUPTED: readonly number[] = [
@@ -25,8 +25,7 @@ const INTERRUPTED: readonly number[] = [
 
 /** The registers of the threads whose call has begun; the others make theirs anew. The agent's data must still be there. */
 export function beginTimedCalls(
-  plan: RestartPlan,
-  { tasks, agent }: RebuiltTree,
+  { plan, tasks, agent }: RebuiltProcessTree,
   site: CallSite,
   registersOf: (thread: PlannedThread) => RegisterFile,
 ): ReadonlyMap<Tid, RegisterFile> {

@@ -20,9 +20,10 @@ import {
   setRegisterFile,
   setSignalMask,
 } from '../kernel/calls/ptrace.ts';
+import { sendSignal } from '../kernel/calls/task-attributes.ts';
 import { type TaskEvent, tryWaitForTask, waitForTask, waitForTaskSoon } from '../kernel/calls/wait.ts';
 import { type CallContext, check } from '../kernel/errors.ts';
-import type { RemoteAddress, Tid } from '../support/brand.ts';
+import { asPid, type RemoteAddress, type Tid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 
 /** TF and NT of eflags. */
@@ -165,9 +166,9 @@ export class StoppedTask {
   }
 
   /** What the task does first when it is let go; it is not expected to come back from it. */
-  prepareCall(site: CallSite, number: number, argument: number): void {
+  prepareCall(site: CallSite, number: number, first: number, second = 0): void {
     const routed = this.#routed(site.callOnce, site.block);
-    setRegisterFile(this.tid, withRegisters(routed, { rax: number, rdi: argument }));
+    setRegisterFile(this.tid, withRegisters(routed, { rax: number, rdi: first, rsi: second }));
   }
 
   /** The same by a call of i386. */
@@ -206,6 +207,22 @@ export class StoppedTask {
       if (event.kind === 'stopped' && event.event === EVENT.PTRACE_EVENT_STOP) return;
       this.noteStop(event);
       resume(this.tid);
+    }
+  }
+
+  /**
+   * Brings the whole process, of which this is the only task, into a group stop (signal(7)). It stands in a
+   * PTRACE_EVENT_STOP before and after it, works for us as before, and stops again when it is let go.
+   */
+  enterGroupStop(): void {
+    sendSignal(asPid(this.tid), SIGNAL.SIGSTOP);
+    for (let signal = 0; ; ) {
+      resume(this.tid, signal);
+      const event = waitForTaskSoon(this.tid);
+      if (event.kind === 'exited' || event.kind === 'killed') throw new TaskGoneError(this.tid, event);
+      if (event.kind !== 'stopped') continue;
+      if (event.event === EVENT.PTRACE_EVENT_STOP && STOP_SIGNALS.has(event.signal)) return;
+      signal = event.event === 0 && event.signal === SIGNAL.SIGSTOP ? SIGNAL.SIGSTOP : 0;
     }
   }
 

@@ -26,6 +26,7 @@ export const ELF = {
   PT_PHDR: 6,
   PT_TLS: 7,
   PT_GNU_STACK: 1685382481,
+  PN_XNUM: 65535,
   PF_X: 1,
   PF_W: 2,
   PF_R: 4,
@@ -47,6 +48,7 @@ export const ELF = {
   SHN_UNDEF: 0,
   NT_GNU_BUILD_ID: 3,
   NT_GNU_PROPERTY_TYPE_0: 5,
+  NT_PRXFPREG: 1189489535,
   NT_SIGINFO: 1397311305,
   NT_FILE: 1179208773,
 } as const;
@@ -128,6 +130,16 @@ export const elfAbi = defineAbi({
         p_align: [48, 'addr'],
       },
     },
+    Elf64_Shdr: {
+      cType: 'Elf64_Shdr',
+      size: 64,
+      fields: {
+        sh_name: [0, 'u32'],
+        sh_type: [4, 'u32'],
+        sh_size: [32, 'addr'],
+        sh_info: [44, 'u32'],
+      },
+    },
     Elf64_Nhdr: {
       cType: 'Elf64_Nhdr',
       size: 12,
@@ -189,6 +201,16 @@ export const elfAbi = defineAbi({
         p_memsz: [20, 'u32'],
         p_flags: [24, 'u32'],
         p_align: [28, 'u32'],
+      },
+    },
+    Elf32_Shdr: {
+      cType: 'Elf32_Shdr',
+      size: 40,
+      fields: {
+        sh_name: [0, 'u32'],
+        sh_type: [4, 'u32'],
+        sh_size: [20, 'u32'],
+        sh_info: [28, 'u32'],
       },
     },
     Elf32_Dyn: {

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { inspectImage } from '../../../src/report/inspect.ts';
 import { errorOf, MemorySource, sampleHead } from '../image/streams.ts';
@@ -135,6 +136,20 @@ describe('an inspection', () => {
     expect(sizes.pages).toEqual({ dataPages: 4, zeroPages: 2 });
     expect(sizes.storedPageBytes).toBeLessThan(4 * 4096);
   });
+});
+
+/** Names of fields, but for what is the image's own. */
+function fieldsOf(value: unknown): string[] {
+  if (Array.isArray(value)) return value.flatMap(fieldsOf);
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, part]) =>
+    ['state', 'aspects', 'registers'].includes(key) ? [key] : [key, ...fieldsOf(part)],
+  );
+}
+
+it('has no field that its documentation does not name', () => {
+  const documentation = readFileSync(new URL('../../../docs/inspect-json.md', import.meta.url), 'utf8');
+  for (const field of new Set(fieldsOf(inspection))) expect(documentation).toContain(`\`${field}\``);
 });
 
 describe('what is no whole image', () => {

@@ -2,11 +2,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openForExport } from '../../../src/export/open-for-export.ts';
-import { PageStore } from '../../../src/export/page-store.ts';
 import { type OpenedInput, openInput, sourceOf } from '../../../src/image/image-source.ts';
 import { PAGE_SIZE as PAGE, type PageRun } from '../../../src/image/page-chunk.ts';
 import { type ChunkRecord, ImageReader } from '../../../src/image/reader.ts';
+import { openAddressed } from '../../../src/pages/addressed-image.ts';
+import { PageStore } from '../../../src/pages/page-store.ts';
 import { errorOf, writeImage } from '../image/streams.ts';
 import { bytesOf } from '../linux-cr/streams.ts';
 
@@ -112,7 +112,7 @@ describe('what is opened for an export', () => {
     writeFileSync(join(folder, 'stream'), bytesOf());
     const stream = openInput(join(folder, 'stream'));
     try {
-      expect(errorOf(() => openForExport(stream)).code).toBe('nothing-to-export');
+      expect(errorOf(() => openAddressed(stream)).code).toBe('foreign-image');
     } finally {
       stream.close();
     }
@@ -123,7 +123,7 @@ describe('what is opened for an export', () => {
       writeFileSync(join(folder, 'other'), content);
       const other = openInput(join(folder, 'other'));
       try {
-        expect(errorOf(() => openForExport(other)).code).toBe('not-an-image');
+        expect(errorOf(() => openAddressed(other)).code).toBe('not-an-image');
       } finally {
         other.close();
       }

@@ -46,6 +46,26 @@ export class PageStore {
     return this.#unpacked(place.chunk).subarray(from, from + PAGE_SIZE);
   }
 
+  /** The image says what is in this page. */
+  has(address: number): boolean {
+    const place = this.#places[this.#firstBehind(address)];
+    return place !== undefined && place.start <= address;
+  }
+
+  /** The image has bytes of this page, which need not be zeros. */
+  hasData(address: number): boolean {
+    const place = this.#places[this.#firstBehind(address)];
+    return place?.at !== undefined && place.start <= address;
+  }
+
+  /** Zeros where the image has no page. */
+  bytes(address: number, length: number): Buffer {
+    const first = address - (address % PAGE_SIZE);
+    const pages: Uint8Array[] = [];
+    for (let at = first; at < address + length; at += PAGE_SIZE) pages.push(Buffer.from(this.page(at)));
+    return Buffer.concat(pages).subarray(address - first, address - first + length);
+  }
+
   /** The first place that ends behind the address. */
   #firstBehind(address: number): number {
     let [low, high] = [0, this.#places.length];

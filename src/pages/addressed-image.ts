@@ -1,4 +1,4 @@
-/** An image that is to be exported: its metadata, and its pages by address. What comes through a pipe is kept in memory. */
+/** An image whose pages can be asked for by address. What comes through a pipe is kept in memory. */
 import { writeSync } from 'node:fs';
 import { type OpenedInput, sourceOf } from '../image/image-source.ts';
 import { type ImageModel, ModelBuilder } from '../image/model.ts';
@@ -6,29 +6,27 @@ import { type ChunkRecord, ImageReader } from '../image/reader.ts';
 import { newMemoryFile } from '../kernel/calls/descriptors.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { isLinuxCr } from '../linux-cr/layout.ts';
-import { lookAhead } from '../pages/open-image.ts';
 import { QuicksaveError } from '../support/errors.ts';
+import { lookAhead } from './open-image.ts';
 import { PageStore } from './page-store.ts';
 
-export interface ExportedImage {
+export interface AddressedImage {
   readonly model: ImageModel;
-  /** Of the memory. */
-  readonly pages: PageStore;
+  /** Pages of a memory, by address; of an object with content, by offset. */
+  readonly pages: (object: number) => PageStore;
+  readonly chunks: readonly ChunkRecord[];
+  readonly imageBytes: number;
+  readonly records: number;
   close(): void;
 }
 
+const FOREIGN = 'This is a stream of 2008 (linux-cr-v8), not an image of quicksave.';
+const FOREIGN_REMEDY = 'It can be restarted, verified and inspected as a whole.';
+
 /** Throws ImageError for what is no image of ours, or a damaged one. Page data is checked when it is read. */
-export function openForExport(opened: OpenedInput): ExportedImage {
+export function openAddressed(opened: OpenedInput): AddressedImage {
   const { start, source } = lookAhead(opened);
-  if (isLinuxCr(start)) {
-    throw new QuicksaveError(
-      'nothing-to-export',
-      'This is a stream of 2008 (linux-cr-v8), not an image of quicksave.',
-      {
-        remedy: 'Copy it: there is nothing to export.',
-      },
-    );
-  }
+  if (isLinuxCr(start)) throw new QuicksaveError('foreign-image', FOREIGN, { remedy: FOREIGN_REMEDY });
   if (opened.sizeBytes !== undefined)
     return { ...readAll(opened.fd, new ImageReader(source, { pageData: 'skip' })), close: () => {} };
   const file = newMemoryFile('quicksave');
@@ -54,7 +52,7 @@ function copyInto(file: OwnedFd, source: { read(into: Uint8Array): number }): nu
   return position;
 }
 
-function readAll(fd: number, reader: ImageReader): Pick<ExportedImage, 'model' | 'pages'> {
+function readAll(fd: number, reader: ImageReader): Omit<AddressedImage, 'close'> {
   const builder = new ModelBuilder();
   const chunks: ChunkRecord[] = [];
   for (let record = reader.next(); record !== undefined; record = reader.next()) {
@@ -66,11 +64,21 @@ function readAll(fd: number, reader: ImageReader): Pick<ExportedImage, 'model' |
   }
   const model = builder.finish();
   builder.finishPages();
+  const stores = new Map<number, PageStore>();
   return {
     model,
-    pages: new PageStore(
-      fd,
-      chunks.filter(({ objref }) => objref === model.task.memory),
-    ),
+    chunks,
+    imageBytes: reader.position,
+    records: reader.recordCount + 1,
+    pages: (object) => {
+      const known = stores.get(object);
+      if (known !== undefined) return known;
+      const store = new PageStore(
+        fd,
+        chunks.filter(({ objref }) => objref === object),
+      );
+      stores.set(object, store);
+      return store;
+    },
   };
 }

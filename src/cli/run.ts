@@ -1,0 +1,61 @@
+/** `quicksave run [--every 10m] [--keep 3] [--dir DIR] -- COMMAND…` */
+import { resolve } from 'node:path';
+import type { JobEnd } from '../jobs/job-records.ts';
+import { type JobRequest, superviseJob } from '../jobs/supervise.ts';
+import { printable } from '../report/table.ts';
+import { endLike } from '../restart/accompany.ts';
+import { parseDuration } from '../support/duration.ts';
+import { parseCompression } from './checkpoint.ts';
+import { printLine } from './print-error.ts';
+import { UsageError } from './usage-error.ts';
+
+interface Options {
+  readonly every: string;
+  readonly keep: string;
+  readonly dir: string;
+  readonly grace: string;
+  readonly compress: string | true;
+  readonly files: string;
+  readonly log?: string;
+  readonly fresh?: boolean;
+}
+
+/** EX_TEMPFAIL of sysexits.h: try again. */
+const EXIT_TRY_AGAIN = 75;
+
+export async function runRun(command: readonly string[], options: Options): Promise<void> {
+  const outcome = await superviseJob(parseRequest(command, options));
+  if (outcome.kind === 'preempted') process.exitCode = EXIT_TRY_AGAIN;
+  else if (outcome.kind === 'ended') endLike(outcome.end as JobEnd);
+  else
+    printLine(
+      `quicksave: the job has ended well already, at ${new Date(outcome.at).toISOString()} (--fresh starts over)`,
+    );
+}
+
+function parseRequest(command: readonly string[], options: Options): JobRequest {
+  if (command.length === 0) throw new UsageError('give the command to run: quicksave run -- COMMAND…');
+  if (options.files !== 'refuse' && options.files !== 'accept-changed') {
+    throw new UsageError(`--files takes refuse or accept-changed, not "${options.files}".`);
+  }
+  if (!/^[1-9]\d{0,5}$/.test(options.keep))
+    throw new UsageError(`--keep takes a number from 1 on, not "${options.keep}".`);
+  return {
+    folder: resolve(options.dir),
+    command,
+    everyMs: durationOf('--every', options.every),
+    keep: Number(options.keep),
+    graceMs: durationOf('--grace', options.grace),
+    compress: parseCompression(options.compress),
+    fresh: options.fresh ?? false,
+    acceptChangedFiles: options.files === 'accept-changed',
+    log: options.log === undefined ? undefined : resolve(options.log),
+    say: (line) => printLine(printable(`quicksave: ${line}`)),
+  };
+}
+
+function durationOf(option: string, text: string): number {
+  const ms = parseDuration(text);
+  if (ms !== undefined && ms > 0) return ms;
+  throw new UsageError(`${option} takes a time such as 90s, 10m or 1h30m, not "${text}".`);
+}

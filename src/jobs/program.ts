@@ -1,0 +1,132 @@
+/** The program of a job: started anew or brought back, our child either way. */
+import { spawn } from 'node:child_process';
+import { fstatSync, openSync, readFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { FCNTL } from '../kernel/abi/fcntl.ts';
+import { fcntl } from '../kernel/calls/descriptors.ts';
+import { restart } from '../library/restart.ts';
+import { listProcNumbers } from '../procfs/proc-file.ts';
+import { readStat } from '../procfs/stat.ts';
+import { asPid, localFd } from '../support/brand.ts';
+import { QuicksaveError, RefusedError } from '../support/errors.ts';
+import type { JobEnd } from './job-records.ts';
+
+export interface Program {
+  readonly pid: number;
+  readonly ended: Promise<JobEnd>;
+}
+
+export type Streams = readonly [number, number, number];
+
+/** The variable that every program of a job has in its environment: its job's id. */
+export const JOB_VARIABLE = 'QUICKSAVE_JOB';
+
+/**
+ * Starts it such that it can be saved: a session of its own, and none of the descriptors that we happen to have been
+ * started with beside the standard ones.
+ */
+export function startProgram(command: readonly string[], id: string, streams: Streams): Promise<Program> {
+  keepFromChildren();
+  const [file = '', ...args] = command;
+  const child = spawn(file, args, {
+    stdio: [...streams],
+    detached: true,
+    env: { ...process.env, [JOB_VARIABLE]: id },
+  });
+  const ended = new Promise<JobEnd>((resolve) => {
+    child.once('exit', (status, signal) => {
+      resolve(signal === null ? { status: status ?? 0 } : { signal: constants.signals[signal] });
+    });
+  });
+  return new Promise((resolve, reject) => {
+    child.once('error', (cause) => reject(cannotStart(file, cause)));
+    child.once('spawn', () => resolve({ pid: child.pid ?? 0, ended }));
+  });
+}
+
+function cannotStart(file: string, cause: Error): QuicksaveError {
+  const { code = 'unknown error' } = cause as NodeJS.ErrnoException;
+  const why = code === 'ENOENT' ? 'it is not found' : code;
+  return new QuicksaveError('cannot-start', `${file} cannot be started: ${why}.`, { cause });
+}
+
+const FIRST_OTHER_FD = 3;
+
+/** A descriptor without close-on-exec, as a shell or a batch system may leave one, would stand in the way of every save. */
+function keepFromChildren(): void {
+  for (const fd of listProcNumbers(asPid(process.pid), 'fd')) {
+    if (fd < FIRST_OTHER_FD || !isOpen(fd)) continue;
+    fcntl(localFd(fd), FCNTL.F_SETFD, FCNTL.FD_CLOEXEC, 'keep a descriptor from the program');
+  }
+}
+
+/** The listing itself had one that is closed by now. */
+function isOpen(fd: number): boolean {
+  try {
+    fstatSync(fd);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const ATTEMPTS = 8;
+
+/**
+ * Brings it back. The processes that do this have numbers too: in a young pid namespace (a container) they may be just those
+ * that the program needs. The next attempt has other ones.
+ */
+export async function resumeProgram(
+  image: string,
+  streams: Streams,
+  acceptChangedFiles: boolean,
+): Promise<Program & { readonly remarks: readonly string[] }> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const { pid, exited, remarks } = await restart(image, { acceptChangedFiles, streams });
+      return { pid, remarks, ended: exited() };
+    } catch (error) {
+      if (attempt === ATTEMPTS || !isPidInUse(error)) throw error;
+    }
+  }
+}
+
+const isPidInUse = (error: unknown): boolean =>
+  error instanceof RefusedError && error.problems.every(({ code }) => code === 'pid-in-use');
+
+/**
+ * The standard streams of the program: ours, but a log file instead of what cannot be saved (a socket, as that of systemd's
+ * journal) or is closed, and where the user wants one.
+ */
+export function standardStreams(logPath: string, wantsLog: boolean): { streams: Streams; logged: boolean } {
+  const canBeKept = [0, 1, 2].map((fd) => {
+    const stat = tryFstat(fd);
+    return stat !== undefined && !stat.isSocket();
+  });
+  const input = canBeKept[0] ? 0 : openSync('/dev/null', 'r');
+  const logged = wantsLog || !canBeKept[1] || !canBeKept[2];
+  const log = logged ? openSync(logPath, 'a', 0o600) : -1;
+  const output = wantsLog || !canBeKept[1] ? log : 1;
+  const errors = wantsLog || !canBeKept[2] ? log : 2;
+  return { streams: [input, output, errors], logged };
+}
+
+function tryFstat(fd: number): ReturnType<typeof fstatSync> | undefined {
+  try {
+    return fstatSync(fd);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Does this process run, and does it belong to that job? */
+export function isOfJob(pid: number, id: string): boolean {
+  try {
+    const environment = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
+    return environment.includes(`${JOB_VARIABLE}=${id}`) && !isZombie(pid);
+  } catch {
+    return false;
+  }
+}
+
+const isZombie = (pid: number): boolean => ['Z', 'X'].includes(readStat(asPid(pid)).state);
