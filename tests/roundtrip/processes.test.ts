@@ -44,6 +44,8 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'unix-sockets', keeps: 'UNIX sockets and what waits in them' },
   { name: 'pseudo-terminals', keeps: 'both ends of pseudo-terminals' },
   { name: 'calls-in-flight', keeps: 'system calls in flight' },
+  { name: 'sockets-in-flight', keeps: 'calls of sockets, and a wait for a child' },
+  { name: 'sockets-in-flight', keeps: 'such calls of a 32-bit program', ...m32 },
   { name: 'transfers', keeps: 'transfers that wait in the middle' },
   { name: 'transfers', keeps: 'such transfers of a 32-bit program', ...m32 },
   { name: 'busy-threads', keeps: 'threads in mid-work' },
