@@ -11,7 +11,9 @@
  */
 export type { ProcessCheck } from './checkpoint/check.ts';
 export type { CheckpointSummary } from './checkpoint/checkpoint.ts';
+export type { StillMapping, StillProcess, StillThread } from './checkpoint/look.ts';
 export { type CheckpointOptions, checkpoint } from './library/checkpoint.ts';
+export { type Frozen, freeze } from './library/freeze.ts';
 export { check, diff, type Intact, inspect, verify } from './library/look.ts';
 export type { PipelineOptions, Progress } from './library/pipeline.ts';
 export { type End, type Restarted, type RestartOptions, restart } from './library/restart.ts';
