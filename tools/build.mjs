@@ -1,9 +1,9 @@
 // Bundles the command, the library and the workers into dist/. Native packages stay outside; everything else is bundled,
 // because loading few files is what keeps the command's start-up short. Entry points that do not exist are left out.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 
 process.chdir(join(dirname(fileURLToPath(import.meta.url)), '..'));
@@ -23,7 +23,12 @@ const commandsApart = {
 };
 
 function entryPoints() {
-  const fixed = { cli: 'src/cli/main.ts', commands: 'src/cli/commands.ts', index: 'src/index.ts' };
+  const fixed = {
+    cli: 'src/cli/main.ts',
+    commands: 'src/cli/commands.ts',
+    index: 'src/index.ts',
+    manual: 'src/cli/manual.ts',
+  };
   const entries = Object.entries(fixed).filter(([, path]) => existsSync(path));
   const threads = readdirSync('src', { recursive: true }).filter((path) => /-(worker|process)\.ts$/.test(path));
   for (const path of threads.sort()) entries.push([basename(path, '.ts'), join('src', path)]);
@@ -69,5 +74,8 @@ await build({
   logLevel: 'warning',
 });
 await build({ entryPoints: { 'report-page': 'src/page/page.css' }, outdir: 'dist', minify: true, logLevel: 'warning' });
+const { pages } = await import(pathToFileURL(join('dist', 'manual.js')).href);
+mkdirSync(join('dist', 'man'));
+for (const { file, text } of pages) writeFileSync(join('dist', 'man', file), text);
 if (existsSync('src/index.ts')) emitTypes();
 console.log(`built ${Object.keys(entries).join(', ') || 'nothing: there is no entry point yet'}`);

@@ -17,6 +17,9 @@ const NEEDED = [
   { package: 'gdb', present: () => onPath('gdb') },
   { package: 'chromium', present: () => onPath('chromium') },
   { package: 'fonts-dejavu-core', present: () => existsSync('/usr/share/fonts/truetype/dejavu') },
+  { package: 'zsh', present: () => onPath('zsh') },
+  { package: 'fish', present: () => onPath('fish') },
+  { package: 'groff', present: () => onPath('groff') },
   { package: 'procps', present: () => onPath('ps') },
 ];
 

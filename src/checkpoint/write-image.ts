@@ -8,6 +8,7 @@ import { RECORD } from '../image/record-types.ts';
 import { ImageWriter } from '../image/writer.ts';
 import { readCpuinfo } from '../procfs/cpuinfo.ts';
 import { QuicksaveError, RefusedError } from '../support/errors.ts';
+import { VERSION } from '../support/version.ts';
 import type { CollectedMapping, CollectedTask, CollectedTree } from './collect.ts';
 import type { Output } from './output.ts';
 import type { PagePlan } from './page-plan.ts';
@@ -20,7 +21,7 @@ export function describeHost(layout: XstateLayout, parentId?: string): HeadState
   return {
     imageId: randomUUID(),
     ...(parentId === undefined ? {} : { parentId }),
-    tool: 'quicksave 0.1.0',
+    tool: `quicksave ${VERSION}`,
     createdAt: Date.now(),
     kernel: { release: release().slice(0, 64), version: version().slice(0, 64), machine: 'x86_64' },
     pageSize: 4096,

@@ -12,5 +12,7 @@ export { failWith } from './print-error.ts';
 export { runReport } from './report.ts';
 export { runRestart } from './restart.ts';
 export { runRun } from './run.ts';
+export { runCompletion } from './run-completion.ts';
 export { runHistory, runStatus } from './status.ts';
 export { runVerify } from './verify.ts';
+export { runVersion } from './version.ts';

@@ -1,141 +1,11 @@
-/** Entry of the command: what it takes. What it does is loaded when it is known that something is to be done. */
-import { Command, CommanderError } from 'commander';
+/** Entry of the command. What it does is loaded when it is known that something is to be done. */
+import { CommanderError } from 'commander';
+import { program } from './program.ts';
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
 
 const commands = (): Promise<typeof import('./commands.ts')> => import('./commands.ts');
-
-function program(): Command {
-  const root = new Command('quicksave')
-    .description('Saves running programs and brings them back.')
-    .version('0.1.0')
-    .option('--debug', 'show where in quicksave an error comes from')
-    .exitOverride()
-    .showHelpAfterError('(quicksave --help shows how it is used)');
-  root
-    .command('checkpoint')
-    .description('save a running process; it goes on')
-    .argument('[pid]', 'process to save')
-    .option('--self', 'save the process that runs this command: exit status 0 there, 3 when it has been restarted')
-    .requiredOption('-o, --output <file>', 'where the image goes; - is standard output')
-    .option('--kill', 'end the process once the image is safely on disk')
-    .option(
-      '--tcp <policy>',
-      'TCP connections: established (kept), close (they come back as reset) or refuse',
-      'established',
-    )
-    .option('--parent <image>', 'write only pages that differ from this earlier image of the process')
-    .option('--track', 'track what it writes from now on, for a save with --parent and this image')
-    .option('--compress [method]', 'compress pages: auto, none, zstd or zstd:LEVEL', 'auto')
-    .exitOverride()
-    .action(async (pid, options) => (await commands()).runCheckpoint(pid, options));
-  root
-    .command('restart')
-    .description('bring a saved process back')
-    .argument('<image>', 'image file; - is standard input')
-    .option('--detach', 'return when it runs, and print its pid')
-    .option('--pid-file <file>', 'write its pid into this file')
-    .option('--images <folder>', 'where the parents of an incremental image are; default: where it is')
-    .option('--files <policy>', 'files that have changed since: refuse or accept-changed', 'refuse')
-    .exitOverride()
-    .action(async (image, options) => (await commands()).runRestart(image, options));
-  root
-    .command('check')
-    .description('say what this host can do, or what stands in the way of saving a process')
-    .argument('[pid]', 'process to look at; nothing is done to it')
-    .option('--json', 'print the result as data')
-    .exitOverride()
-    .action(async (pid, options) => (await commands()).runCheck(pid, options));
-  root
-    .command('inspect')
-    .description('show what is in an image: the process tree and what takes room, or one thing closely')
-    .argument('<image>', 'image file; - is standard input')
-    .option('--task <pid>', 'only this process: its state, its threads with registers, and where they stood')
-    .option('--maps', 'the mappings')
-    .option('--fds', 'the descriptors')
-    .option('--sockets', 'the descriptors that are sockets')
-    .option('--memory <address>', 'bytes of memory: ADDRESS or ADDRESS:LENGTH')
-    .option('--strings [length]', 'texts in memory, of at least 4 characters')
-    .option('--search <text>', 'where a text stands in memory')
-    .option('--all', 'everything but the bytes of memory')
-    .option('--json', 'print the result as data: docs/inspect-json.md')
-    .exitOverride()
-    .action(async (image, options) => (await commands()).runInspect(image, options));
-  root
-    .command('diff')
-    .description('show what changed between two saves')
-    .argument('<a>', 'image file, the earlier one')
-    .argument('<b>', 'image file, the later one')
-    .option('--images <folder>', 'where the parents of incremental images are; default: where they are')
-    .option('--json', 'print the result as data')
-    .exitOverride()
-    .action(async (a, b, options) => (await commands()).runDiff(a, b, options));
-  root
-    .command('export')
-    .description('write an image in the format of another system, or as a core file for a debugger')
-    .argument('<image>', 'image file; - is standard input')
-    .requiredOption(
-      '--format <format>',
-      'core: an ELF core file; linux-cr-v8: the stream of kernel based checkpoint/restart, 2008',
-    )
-    .option('--task <pid>', 'the process that a core file is of; the root of the tree if it is not given')
-    .requiredOption('-o, --output <file>', 'where it goes; - is standard output')
-    .exitOverride()
-    .action(async (image, options) => (await commands()).runExport(image, options));
-  root
-    .command('report')
-    .description('make a page to look at of an image: one HTML file that needs nothing else')
-    .argument('<image>', 'image file; - is standard input')
-    .requiredOption('-o, --output <file>', 'where the page goes; - is standard output')
-    .exitOverride()
-    .action(async (image, options) => (await commands()).runReport(image, options));
-  root
-    .command('merge')
-    .description('make a whole image of an incremental one and those that it builds on')
-    .argument('<image>', 'image file')
-    .requiredOption('-o, --output <file>', 'where the whole image goes; - is standard output')
-    .option('--images <folder>', 'where the parents are; default: where the image is')
-    .option('--compress [method]', 'compress pages: auto, none, zstd or zstd:LEVEL', 'auto')
-    .exitOverride()
-    .action(async (image, options) => (await commands()).runMerge(image, options));
-  root
-    .command('verify')
-    .description('read an image and check all of it')
-    .argument('<image>', 'image file; - is standard input')
-    .option('--images <folder>', 'where the parents of an incremental image are; default: where it is')
-    .exitOverride()
-    .action(async (image, options) => (await commands()).runVerify(image, options));
-  root
-    .command('run')
-    .description('run a program under care: save it again and again, and go on from the newest save when started again')
-    .argument('<command...>', 'the program and its arguments, after --')
-    .option('--every <time>', 'how often it is saved', '10m')
-    .option('--keep <number>', 'how many saves stay', '3')
-    .option('--dir <folder>', 'where its saves and its state are', '.quicksave')
-    .option('--grace <time>', 'how long the last save may take after SIGTERM or SIGUSR1', '25s')
-    .option('--log <file>', "append the program's output to this file")
-    .option('--compress [method]', 'compress pages: auto, none, zstd or zstd:LEVEL', 'auto')
-    .option('--files <policy>', 'files that have changed since a save: refuse or accept-changed', 'refuse')
-    .option('--fresh', 'start over, whatever has been saved')
-    .exitOverride()
-    .action(async (command, options) => (await commands()).runRun(command, options));
-  root
-    .command('status')
-    .description('show how a job stands')
-    .argument('<folder>', 'folder of a job: --dir of quicksave run')
-    .option('--json', 'print the result as data')
-    .exitOverride()
-    .action(async (folder, options) => (await commands()).runStatus(folder, options));
-  root
-    .command('history')
-    .description('show what has happened to a job')
-    .argument('<folder>', 'folder of a job: --dir of quicksave run')
-    .option('--json', 'print a line of data for each event')
-    .exitOverride()
-    .action(async (folder, options) => (await commands()).runHistory(folder, options));
-  return root;
-}
 
 /** The rest of the command may be what cannot be loaded: a package of machine code that is missing, or too little memory. */
 async function failWith(error: unknown): Promise<number> {
@@ -151,7 +21,7 @@ async function failWith(error: unknown): Promise<number> {
 
 async function main(): Promise<number> {
   try {
-    await program().parseAsync(process.argv);
+    await program(commands).parseAsync(process.argv);
     return Number(process.exitCode ?? 0);
   } catch (error) {
     // Commander has told the user what is wrong.

@@ -2,6 +2,7 @@
 
 import { printable } from '../report/table.ts';
 import { type Problem, QuicksaveError, RefusedError } from '../support/errors.ts';
+import { coloured } from './colour.ts';
 import { UsageError } from './usage-error.ts';
 import { writeWhole } from './write-whole.ts';
 
@@ -28,7 +29,7 @@ export function failWith(error: unknown, debug: boolean): number {
 }
 
 function printError(error: unknown, debug: boolean): void {
-  printLine(`quicksave: ${printable(sentenceOf(error))}`);
+  printLine(`${coloured(STANDARD_ERROR, 'red', 'quicksave:')} ${printable(sentenceOf(error))}`);
   if (error instanceof RefusedError) {
     for (const problem of error.problems) printProblem(problem);
   } else if (error instanceof QuicksaveError && error.remedy !== undefined) {

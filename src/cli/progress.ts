@@ -1,5 +1,6 @@
 /** A line that is drawn again and again on a terminal while memory is copied. Nothing in a pipe. */
 import { isatty } from 'node:tty';
+import { durationText } from '../support/duration.ts';
 import { print } from './print-error.ts';
 
 const STANDARD_ERROR = 2;
@@ -24,7 +25,8 @@ export class ProgressLine {
     const percent = Math.floor((100 * doneBytes) / totalBytes);
     const rate = doneBytes / MEBIBYTE / ((now - this.#begun) / 1000);
     const done = `${(doneBytes / MEBIBYTE).toFixed(0)} of ${(totalBytes / MEBIBYTE).toFixed(0)} MiB`;
-    print(`${CLEAR_LINE}${this.#what}: ${percent} %, ${done}, ${rate.toFixed(0)} MiB/s`);
+    const left = durationText(((totalBytes - doneBytes) / MEBIBYTE / rate) * 1000);
+    print(`${CLEAR_LINE}${this.#what}: ${percent} %, ${done}, ${rate.toFixed(0)} MiB/s, ${left} left`);
   }
 
   clear(): void {

@@ -2,6 +2,7 @@
  * What the host program and the pipeline's process say to each other: the order is one argument, the answers are lines of
  * JSON on a pipe. Errors travel as data and become themselves again.
  */
+import type { StillProcess } from '../checkpoint/look.ts';
 import { ImageError, type Problem, QuicksaveError, RefusedError } from '../support/errors.ts';
 
 /** The descriptors that the pipeline's process is started with, beside the standard ones. */
@@ -72,3 +73,16 @@ export function rebuildError(data: ErrorData): QuicksaveError {
     data.offset === undefined ? options : { ...options, offset: data.offset },
   );
 }
+
+/** To the process that makes a tree stand still: bytes to read. */
+export interface StillOrder {
+  readonly pid: number;
+  readonly address: number;
+  readonly length: number;
+}
+
+export type StillReply =
+  | { readonly kind: 'still'; readonly processes: readonly StillProcess[] }
+  | { readonly kind: 'bytes'; readonly base64: string }
+  | { readonly kind: 'released' }
+  | { readonly kind: 'failed'; readonly error: ErrorData };

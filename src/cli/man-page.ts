@@ -1,0 +1,101 @@
+/** Manual pages, made from the definitions of the commands: man(7). */
+import type { Command, Option } from 'commander';
+import { examples } from './examples.ts';
+
+export interface ManPage {
+  /** `quicksave-run.1` */
+  readonly file: string;
+  readonly text: string;
+}
+
+export function manPages(root: Command, version: string): ManPage[] {
+  return [rootPage(root, version), ...root.commands.map((command) => commandPage(command, version))];
+}
+
+/** A line that begins with a full stop or an apostrophe would be a request; a backslash begins an escape. */
+const escaped = (text: string): string =>
+  text
+    .replaceAll('\\', '\\e')
+    .replaceAll('-', '\\-')
+    .replace(/^([.'])/gm, '\\&$1');
+
+const title = (name: string, version: string): string =>
+  `.TH ${name.toUpperCase()} 1 "" "quicksave ${version}" "quicksave"`;
+
+function rootPage(root: Command, version: string): ManPage {
+  const commands = root.commands.flatMap((command) => [
+    '.TP',
+    `.B ${escaped(command.name())}`,
+    `${escaped(command.description())}. See quicksave\\-${escaped(command.name())}(1).`,
+  ]);
+  const lines = [
+    title('quicksave', version),
+    '.SH NAME',
+    `quicksave \\- ${escaped(root.description().replace(/\.$/, '').replace(/^S/, 's'))}`,
+    '.SH SYNOPSIS',
+    '.B quicksave',
+    '.I COMMAND',
+    '[\\fIOPTION\\fR...]',
+    '.SH COMMANDS',
+    ...commands,
+    '.SH ENVIRONMENT',
+    ...environment.flatMap(([name, means]) => ['.TP', `.B ${name}`, escaped(means)]),
+    '.SH EXIT STATUS',
+    escaped(
+      '0 done, 1 refused or failed, 2 wrong usage. quicksave run ends with 75 when the program was saved and ended before its time.',
+    ),
+  ];
+  return { file: 'quicksave.1', text: `${lines.join('\n')}\n` };
+}
+
+export const environment: readonly (readonly [name: string, means: string])[] = [
+  ['NO_COLOR', 'Any value but the empty one: no colours. TERM=dumb does the same.'],
+  ['QUICKSAVE_COMPRESS', 'Default of --compress.'],
+  [
+    'QUICKSAVE_EVERY, QUICKSAVE_KEEP, QUICKSAVE_DIR, QUICKSAVE_GRACE',
+    'Defaults of the options of quicksave run of the same names.',
+  ],
+  ['QUICKSAVE_JOB', 'Set by quicksave run for its program: the id of the job.'],
+];
+
+function commandPage(command: Command, version: string): ManPage {
+  const name = `quicksave-${command.name()}`;
+  const shown = command.registeredArguments.map((argument) => {
+    const word = argument.variadic ? `${argument.name()}...` : argument.name();
+    return argument.required ? `\\fI${escaped(word)}\\fR` : `[\\fI${escaped(word)}\\fR]`;
+  });
+  const lines = [
+    title(name, version),
+    '.SH NAME',
+    `${escaped(name)} \\- ${escaped(command.description())}`,
+    '.SH SYNOPSIS',
+    `.B quicksave ${escaped(command.name())}`,
+    ['[\\fIoptions\\fR]', ...shown].join(' '),
+    ...section(
+      'ARGUMENTS',
+      command.registeredArguments.flatMap((one) => ['.TP', `.I ${escaped(one.name())}`, escaped(one.description)]),
+    ),
+    ...section(
+      'OPTIONS',
+      command.options.flatMap((option) => ['.TP', `.B ${escaped(option.flags)}`, escaped(optionText(option))]),
+    ),
+    ...section(
+      'EXAMPLES',
+      (examples[command.name()] ?? []).flatMap(({ line, does }) => ['.TP', `.B ${escaped(line)}`, escaped(does)]),
+    ),
+    '.SH SEE ALSO',
+    'quicksave(1)',
+  ];
+  return { file: `${name}.1`, text: `${lines.join('\n')}\n` };
+}
+
+const section = (name: string, lines: readonly string[]): string[] =>
+  lines.length === 0 ? [] : [`.SH ${name}`, ...lines];
+
+function optionText({ description, defaultValue, envVar }: Option): string {
+  const facts = [
+    ...(defaultValue === undefined ? [] : [`default: ${String(defaultValue)}`]),
+    ...(envVar === undefined ? [] : [`environment: ${envVar}`]),
+  ];
+  return facts.length === 0 ? description : `${description} (${facts.join(', ')})`;
+}

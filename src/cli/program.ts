@@ -1,0 +1,172 @@
+/** What the command takes: the definitions from which help, manual pages and shell completion are made. */
+import { Command, Option } from 'commander';
+import { VERSION } from '../support/version.ts';
+import { examples } from './examples.ts';
+
+type Commands = typeof import('./commands.ts');
+
+/** `commands` loads what the commands do, when it is known that something is to be done. */
+export function program(commands: () => Promise<Commands>): Command {
+  const root = new Command('quicksave')
+    .description('Saves running programs and brings them back.')
+    .version(VERSION)
+    .option('--debug', 'show where in quicksave an error comes from')
+    .exitOverride()
+    .showHelpAfterError('(quicksave --help shows how it is used)')
+    .addHelpText('after', '\nquicksave COMMAND --help shows the options of a command, with examples.');
+  addSaving(root, commands);
+  addJobs(root, commands);
+  addLooking(root, commands);
+  addHelpers(root, commands);
+  for (const command of root.commands) {
+    command.exitOverride().addHelpText('after', () => exampleText(command.name()));
+  }
+  return root;
+}
+
+function exampleText(name: string): string {
+  const lines = (examples[name] ?? []).map(({ line, does }) => `  ${line}\n      ${does}`);
+  return lines.length === 0 ? '' : `\nExamples:\n${lines.join('\n')}`;
+}
+
+type Load = () => Promise<Commands>;
+
+const compression = (): Option =>
+  new Option('--compress [method]', 'compress pages: auto, none, zstd or zstd:LEVEL')
+    .default('auto')
+    .env('QUICKSAVE_COMPRESS');
+
+function addSaving(root: Command, commands: Load): void {
+  root
+    .command('checkpoint')
+    .description('save a running process; it goes on')
+    .argument('[pid]', 'process to save')
+    .option('--self', 'save the process that runs this command: exit status 0 there, 3 when it has been restarted')
+    .requiredOption('-o, --output <file>', 'where the image goes; - is standard output')
+    .option('--kill', 'end the process once the image is safely on disk')
+    .option(
+      '--tcp <policy>',
+      'TCP connections: established (kept), close (they come back as reset) or refuse',
+      'established',
+    )
+    .option('--parent <image>', 'write only pages that differ from this earlier image of the process')
+    .option('--track', 'track what it writes from now on, for a save with --parent and this image')
+    .addOption(compression())
+    .action(async (pid, options) => (await commands()).runCheckpoint(pid, options));
+  root
+    .command('restart')
+    .description('bring a saved process back')
+    .argument('<image>', 'image file; - is standard input')
+    .option('--detach', 'return when it runs, and print its pid')
+    .option('--pid-file <file>', 'write its pid into this file')
+    .option('--images <folder>', 'where the parents of an incremental image are; default: where it is')
+    .option('--files <policy>', 'files that have changed since: refuse or accept-changed', 'refuse')
+    .action(async (image, options) => (await commands()).runRestart(image, options));
+  root
+    .command('check')
+    .description('say what this host can do, or what stands in the way of saving a process')
+    .argument('[pid]', 'process to look at; nothing is done to it')
+    .option('--json', 'print the result as data')
+    .action(async (pid, options) => (await commands()).runCheck(pid, options));
+}
+
+function addJobs(root: Command, commands: Load): void {
+  const every = new Option('--every <time>', 'how often it is saved').default('10m').env('QUICKSAVE_EVERY');
+  const keep = new Option('--keep <number>', 'how many saves stay').default('3').env('QUICKSAVE_KEEP');
+  const folder = new Option('--dir <folder>', 'where its saves and its state are').default('.quicksave');
+  const grace = new Option('--grace <time>', 'how long the last save may take after SIGTERM or SIGUSR1').default('25s');
+  root
+    .command('run')
+    .description('run a program under care: save it again and again, and go on from the newest save when started again')
+    .argument('<command...>', 'the program and its arguments, after --')
+    .addOption(every)
+    .addOption(keep)
+    .addOption(folder.env('QUICKSAVE_DIR'))
+    .addOption(grace.env('QUICKSAVE_GRACE'))
+    .option('--log <file>', "append the program's output to this file")
+    .addOption(compression())
+    .option('--files <policy>', 'files that have changed since a save: refuse or accept-changed', 'refuse')
+    .option('--fresh', 'start over, whatever has been saved')
+    .action(async (command, options) => (await commands()).runRun(command, options));
+  root
+    .command('status')
+    .description('show how a job stands')
+    .argument('<folder>', 'folder of a job: --dir of quicksave run')
+    .option('--json', 'print the result as data')
+    .action(async (path, options) => (await commands()).runStatus(path, options));
+  root
+    .command('history')
+    .description('show what has happened to a job')
+    .argument('<folder>', 'folder of a job: --dir of quicksave run')
+    .option('--json', 'print a line of data for each event')
+    .action(async (path, options) => (await commands()).runHistory(path, options));
+}
+
+function addLooking(root: Command, commands: Load): void {
+  root
+    .command('inspect')
+    .description('show what is in an image: the process tree and what takes room, or one thing closely')
+    .argument('<image>', 'image file; - is standard input')
+    .option('--task <pid>', 'only this process: its state, its threads with registers, and where they stood')
+    .option('--maps', 'the mappings')
+    .option('--fds', 'the descriptors')
+    .option('--sockets', 'the descriptors that are sockets')
+    .option('--memory <address>', 'bytes of memory: ADDRESS or ADDRESS:LENGTH')
+    .option('--strings [length]', 'texts in memory, of at least 4 characters')
+    .option('--search <text>', 'where a text stands in memory')
+    .option('--all', 'everything but the bytes of memory')
+    .option('--json', 'print the result as data: docs/inspect-json.md')
+    .action(async (image, options) => (await commands()).runInspect(image, options));
+  root
+    .command('diff')
+    .description('show what changed between two saves')
+    .argument('<a>', 'image file, the earlier one')
+    .argument('<b>', 'image file, the later one')
+    .option('--images <folder>', 'where the parents of incremental images are; default: where they are')
+    .option('--json', 'print the result as data')
+    .action(async (a, b, options) => (await commands()).runDiff(a, b, options));
+  root
+    .command('export')
+    .description('write an image in the format of another system, or as a core file for a debugger')
+    .argument('<image>', 'image file; - is standard input')
+    .requiredOption(
+      '--format <format>',
+      'core: an ELF core file; linux-cr-v8: the stream of kernel based checkpoint/restart, 2008',
+    )
+    .option('--task <pid>', 'the process that a core file is of; the root of the tree if it is not given')
+    .requiredOption('-o, --output <file>', 'where it goes; - is standard output')
+    .action(async (image, options) => (await commands()).runExport(image, options));
+  root
+    .command('report')
+    .description('make a page to look at of an image: one HTML file that needs nothing else')
+    .argument('<image>', 'image file; - is standard input')
+    .requiredOption('-o, --output <file>', 'where the page goes; - is standard output')
+    .action(async (image, options) => (await commands()).runReport(image, options));
+  root
+    .command('merge')
+    .description('make a whole image of an incremental one and those that it builds on')
+    .argument('<image>', 'image file')
+    .requiredOption('-o, --output <file>', 'where the whole image goes; - is standard output')
+    .option('--images <folder>', 'where the parents are; default: where the image is')
+    .addOption(compression())
+    .action(async (image, options) => (await commands()).runMerge(image, options));
+  root
+    .command('verify')
+    .description('read an image and check all of it')
+    .argument('<image>', 'image file; - is standard input')
+    .option('--images <folder>', 'where the parents of an incremental image are; default: where it is')
+    .action(async (image, options) => (await commands()).runVerify(image, options));
+}
+
+function addHelpers(root: Command, commands: Load): void {
+  root
+    .command('completion')
+    .description('print the completion of a shell')
+    .argument('<shell>', 'bash, zsh or fish')
+    .action(async (shell) => (await commands()).runCompletion(root, shell));
+  root
+    .command('version')
+    .description('print the version')
+    .option('--json', 'with the versions of the image format, Node and the kernel')
+    .action(async (options) => (await commands()).runVersion(options));
+}
