@@ -15,6 +15,8 @@ const NEEDED = [
   { package: 'gzip', present: () => onPath('gzip') },
   { package: 'binutils', present: () => onPath('objdump') },
   { package: 'gdb', present: () => onPath('gdb') },
+  { package: 'redis-server', present: () => onPath('redis-server') },
+  { package: 'memcached', present: () => onPath('memcached') },
   { package: 'procps', present: () => onPath('ps') },
 ];
 

@@ -45,6 +45,11 @@ function program(): Command {
     .exitOverride()
     .action(async (pid, options) => (await commands()).runCheck(pid, options));
   root
+    .command('cleanup')
+    .description('let TCP connections go that a save holds silent, if it will not be restarted')
+    .exitOverride()
+    .action(async () => (await commands()).runCleanup());
+  root
     .command('inspect')
     .description('show what is in an image')
     .argument('<image>', 'image file; - is standard input')
