@@ -20,6 +20,8 @@ const NEEDED = [
   { package: 'zsh', present: () => onPath('zsh') },
   { package: 'fish', present: () => onPath('fish') },
   { package: 'groff', present: () => onPath('groff') },
+  { package: 'redis-server', present: () => onPath('redis-server') },
+  { package: 'memcached', present: () => onPath('memcached') },
   { package: 'procps', present: () => onPath('ps') },
 ];
 

@@ -4,6 +4,7 @@
  */
 export { runCheck } from './check.ts';
 export { runCheckpoint } from './checkpoint.ts';
+export { runCleanup } from './cleanup.ts';
 export { runDiff } from './diff.ts';
 export { runExport } from './export.ts';
 export { runInspect } from './inspect.ts';

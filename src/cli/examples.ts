@@ -22,6 +22,10 @@ export const examples: Readonly<Record<string, readonly Example[]>> = {
     { line: 'quicksave check', does: 'says what this host can do' },
     { line: 'quicksave check 4711', does: 'says what stands in the way of saving process 4711' },
   ],
+  cleanup: [{ line: 'quicksave cleanup', does: 'gives up connections of saves that will not be restarted' }],
+  merge: [
+    { line: 'quicksave merge second.qs -o whole.qs', does: 'makes it independent of the images that it builds on' },
+  ],
   run: [
     {
       line: 'quicksave run --dir job -- python3 train.py',

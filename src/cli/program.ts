@@ -15,6 +15,7 @@ export function program(commands: () => Promise<Commands>): Command {
     .showHelpAfterError('(quicksave --help shows how it is used)')
     .addHelpText('after', '\nquicksave COMMAND --help shows the options of a command, with examples.');
   addSaving(root, commands);
+  addCleanup(root, commands);
   addJobs(root, commands);
   addLooking(root, commands);
   addHelpers(root, commands);
@@ -68,6 +69,13 @@ function addSaving(root: Command, commands: Load): void {
     .argument('[pid]', 'process to look at; nothing is done to it')
     .option('--json', 'print the result as data')
     .action(async (pid, options) => (await commands()).runCheck(pid, options));
+}
+
+function addCleanup(root: Command, commands: Load): void {
+  root
+    .command('cleanup')
+    .description('let TCP connections go that a save holds silent, if it will not be restarted')
+    .action(async () => (await commands()).runCleanup());
 }
 
 function addJobs(root: Command, commands: Load): void {

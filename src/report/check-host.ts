@@ -1,6 +1,7 @@
 /** What this host can and cannot do for checkpoint and restart: every line has been tried just now. */
 import { existsSync, statSync } from 'node:fs';
 import { release } from 'node:os';
+import { mayRepair } from '../kernel/calls/tcp-repair.ts';
 import {
   probe,
   probeKcmp,
@@ -12,11 +13,13 @@ import {
   probeUnnamedFiles,
   probeWriteProtection,
 } from '../kernel/features.ts';
+import { listTables } from '../netlink/nf-tables.ts';
 import { readMaps, readSmaps } from '../procfs/smaps.ts';
 import { type ProcessStatus, readStatus } from '../procfs/status.ts';
 import { childrenOf } from '../procfs/tasks.ts';
 import { asPid } from '../support/brand.ts';
 import { askChild } from './child-features.ts';
+import { listHeldConnections } from './held-connections.ts';
 import {
   AS_ROOT,
   answer,
@@ -35,6 +38,8 @@ export interface HostCheck {
   readonly canCheckpoint: boolean;
   readonly canRestart: boolean;
   readonly features: readonly HostFeature[];
+  /** What saves have left here for their restarts: names of tables that hold connections silent. */
+  readonly heldConnections: readonly string[];
 }
 
 /** `imageFolder` is where images are to be written. */
@@ -42,7 +47,13 @@ export function checkHost(imageFolder = process.cwd()): HostCheck {
   const features = process.arch === 'x64' ? askAll(imageFolder) : [answer(processor, no('it is another processor'))];
   const has = (need: Need): boolean =>
     features.every((feature) => feature.available || (feature.need !== 'both' && feature.need !== need));
-  return { kernel: release(), canCheckpoint: has('checkpoint'), canRestart: has('restart'), features };
+  return {
+    kernel: release(),
+    canCheckpoint: has('checkpoint'),
+    canRestart: has('restart'),
+    features,
+    heldConnections: listHeldConnections(),
+  };
 }
 
 const processor: Question = {
@@ -203,6 +214,20 @@ function askExtras(imageFolder: string, status: ProcessStatus): HostFeature[] {
         remedy: 'Write images to a file system that has it (ext4, xfs, btrfs, tmpfs).',
       },
       probeUnnamedFiles(imageFolder),
+    ),
+    answer(
+      {
+        code: 'tcp-connections',
+        name: 'TCP connections (TCP_REPAIR, nf_tables)',
+        need: 'extra',
+        purpose: 'connections to others are kept',
+        remedy:
+          'Run quicksave as root, or give it CAP_NET_ADMIN, on a kernel with CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET.',
+      },
+      probe(() => {
+        listTables();
+        return mayRepair() ? true : undefined;
+      }),
     ),
     answer(
       {

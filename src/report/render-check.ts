@@ -11,7 +11,7 @@ const needs: Readonly<Record<Need, string>> = {
   extra: '',
 };
 
-export function renderHostCheck({ kernel, features, canCheckpoint, canRestart }: HostCheck): string {
+export function renderHostCheck({ kernel, features, canCheckpoint, canRestart, heldConnections }: HostCheck): string {
   const rows = features.map(({ name, available, need, purpose }) => [
     available ? 'yes' : 'no',
     name,
@@ -26,6 +26,9 @@ export function renderHostCheck({ kernel, features, canCheckpoint, canRestart }:
     ...(missing.length === 0 ? [] : ['', 'What is missing:', ...missing.flatMap(missingLines)]),
     '',
     `Programs ${canCheckpoint ? 'can' : 'cannot'} be saved and ${canRestart ? 'can' : 'cannot'} be restarted here.`,
+    ...heldConnections.map(
+      (table) => `A save holds TCP connections silent for its restart (${table}); quicksave cleanup lets them go.`,
+    ),
   ]);
 }
 

@@ -66,7 +66,9 @@ describe('the text of a check', () => {
   it('of a host says what is missing, and what follows', () => {
     const missing = feature({ name: 'do b', available: false, need: 'restart', why: 'no', remedy: 'Be root.' });
     const features = [feature({}), missing];
-    expect(renderHostCheck({ kernel: '6.18', canCheckpoint: true, canRestart: false, features })).toBe(
+    expect(
+      renderHostCheck({ kernel: '6.18', canCheckpoint: true, canRestart: false, features, heldConnections: [] }),
+    ).toBe(
       [
         'Linux 6.18',
         '',
