@@ -10,8 +10,8 @@
  * ```
  */
 export type { ProcessCheck } from './checkpoint/check.ts';
-export type { CheckpointSummary } from './checkpoint/checkpoint.ts';
 export type { StillMapping, StillProcess, StillThread } from './checkpoint/look.ts';
+export type { CheckpointSummary } from './checkpoint/request.ts';
 export { type CheckpointOptions, checkpoint } from './library/checkpoint.ts';
 export { type Frozen, freeze } from './library/freeze.ts';
 export { check, diff, type Intact, inspect, verify } from './library/look.ts';

@@ -5,7 +5,7 @@
 import { remoteCallSize } from '../arch/x86/machine-code.ts';
 import { duplicateFrom, tryOpenPidfd } from '../kernel/calls/descriptors.ts';
 import { timersMayChooseNumbers } from '../kernel/calls/timers.ts';
-import { noSuchProcess } from '../procfs/proc-file.ts';
+import { noSuchProcess, unlessMissing } from '../procfs/proc-file.ts';
 import { readStatus } from '../procfs/status.ts';
 import { mayChoosePids, noPidChoice } from '../resources/pid-choice.ts';
 import { processAspects } from '../resources/registry.ts';
@@ -13,14 +13,17 @@ import type { CollectedProcess, HostView, ProcessView } from '../resources/resou
 import { asPid, asTid, type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
 import { type Problem, QuicksaveError } from '../support/errors.ts';
 import { type BatchRunner, CallBatch } from '../tracee/call-batch.ts';
-import { neighbourObstacles, sharedMemoryObstacles } from './neighbours.ts';
 import { OutsiderSearch } from './outsiders.ts';
-import { type ClassifiedDescriptor, type Survey, surveyProcess } from './preflight.ts';
+import { type ClassifiedDescriptor, surveyTree, type TreeSurvey } from './preflight.ts';
+import { listTree } from './process-tree.ts';
 import { refuseUnsavable } from './process-view.ts';
+import { outsideObstacles } from './save.ts';
 
 export interface ProcessCheck {
   readonly pid: Pid;
   readonly comm: string;
+  /** Of the tree. */
+  readonly processes: number;
   readonly threads: number;
   readonly residentBytes: number;
   /** What stands in the way of saving it. */
@@ -33,18 +36,21 @@ export interface ProcessCheck {
 
 /** Throws if there is no such process. */
 export function checkProcess(pid: Pid): ProcessCheck {
-  const status = readStatus(pid);
+  const { name: comm } = readStatus(pid);
+  const { living: pids } = listTree(pid, (one) => one === process.pid);
+  const statuses = pids.flatMap((one) => unlessMissing(() => readStatus(one)) ?? []);
   const about = {
     pid,
-    comm: status.name,
-    threads: status.threads,
-    residentBytes: (status.memory?.residentKiB ?? 0) * 1024,
+    comm,
+    processes: statuses.length,
+    threads: statuses.reduce((sum, { threads }) => sum + threads, 0),
+    residentBytes: statuses.reduce((sum, { memory }) => sum + (memory?.residentKiB ?? 0) * 1024, 0),
   };
   const refused = unsavable(pid);
   if (refused !== undefined && !canBeLookedAt(refused)) {
     return { ...about, problems: [refused], restartProblems: [], remarks: [] };
   }
-  const surveyed = survey(pid);
+  const surveyed = survey(pid, pids);
   if ('code' in surveyed)
     return { ...about, problems: together(refused, [surveyed]), restartProblems: [], remarks: [] };
   const { problems, ...restart } = lookAhead(surveyed);
@@ -66,23 +72,10 @@ function unsavable(pid: Pid): Problem | undefined {
 /** These say nothing about the process itself: what else is in the way can still be seen. */
 const canBeLookedAt = ({ code }: Problem): boolean => code === 'already-traced' || code === 'own-ancestor';
 
-function survey(pid: Pid): Survey | Problem {
-  const outsiders = new OutsiderSearch(pid);
+function survey(pid: Pid, pids: readonly Pid[]): TreeSurvey | Problem {
   try {
-    const found = surveyProcess(pid, {
-      ignoreDescriptors: new Set(),
-      ignoreMappings: new Set(),
-      outsiders,
-      savesItself: false,
-    });
-    return {
-      ...found,
-      problems: [
-        ...found.problems,
-        ...neighbourObstacles(found.process),
-        ...sharedMemoryObstacles(pid, found.allMappings),
-      ],
-    };
+    const found = surveyTree(pids, { outsiders: new OutsiderSearch(), running: true });
+    return { ...found, problems: [...found.problems, ...outsideObstacles(found)] };
   } catch (error) {
     return asProblem(pid, error);
   }
@@ -101,7 +94,7 @@ interface Ahead {
 }
 
 /** What collecting the state would bring, and what a restart would say to it. */
-function lookAhead({ process: view, descriptors, allMappings: mappings }: Survey): Ahead {
+function lookAhead({ processes, descriptors }: TreeSurvey): Ahead {
   const found: Ahead = { problems: [], restartProblems: [], remarks: [] };
   const host: HostView = {
     ownPid: asPid(process.pid),
@@ -111,19 +104,24 @@ function lookAhead({ process: view, descriptors, allMappings: mappings }: Survey
     maySetTimerNumbers: timersMayChooseNumbers(),
   };
   if (!mayChoosePids(host.status)) found.restartProblems.push(noPidChoice);
-  for (const aspect of processAspects) {
-    const state = unlessFailed(() => collectFromOutside(view, mappings, aspect.collect));
-    if (state === undefined) continue;
-    found.restartProblems.push(...(aspect.plan?.(state, host, view.pid) ?? []));
-    addIfSaid(found.remarks, aspect.remark?.(state, view.pid, host));
+  for (const [index, { process: view, allMappings }] of processes.entries()) {
+    for (const aspect of processAspects) {
+      const state = unlessFailed(() =>
+        collectFromOutside({ ...view, isRoot: index === 0 }, allMappings, aspect.collect),
+      );
+      if (state === undefined) continue;
+      found.restartProblems.push(...(aspect.plan?.(state, host, view.pid) ?? []));
+      addIfSaid(found.remarks, aspect.remark?.(state, view.pid, host));
+    }
+    const ofProcess = descriptors.filter((one) => one.view.pid === view.pid);
+    lookAtDescriptors(view.pid, ofProcess, host, found);
   }
-  lookAtDescriptors(view.pid, descriptors, host, found);
   return found;
 }
 
 function collectFromOutside(
-  view: ProcessView,
-  mappings: Survey['allMappings'],
+  { isRoot, ...view }: ProcessView & { readonly isRoot: boolean },
+  mappings: TreeSurvey['processes'][number]['allMappings'],
   collect: (process: CollectedProcess) => () => unknown,
 ): unknown {
   const batch = new CallBatch(silentRunner(view.pid));
@@ -131,6 +129,7 @@ function collectFromOutside(
     ...view,
     batch,
     leader: asTid(view.pid),
+    isRoot,
     flagsOfNewMappings: [],
     mappings,
     files: { reference: () => 1, object: () => 1 },

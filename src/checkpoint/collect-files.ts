@@ -23,9 +23,9 @@ export interface ObjectContent {
   readonly sizeBytes: number;
 }
 
-/** Gives out object references: 1 is the memory, 2 the descriptor table. */
+/** Gives out object references. */
 export class Objects {
-  #next = 3;
+  #next = 1;
   next(): number {
     return this.#next++;
   }
@@ -88,30 +88,40 @@ const isSameShown = (a: ShownFile | undefined, b: ShownFile | undefined): boolea
 
 /** What the collecting of descriptions needs. */
 export interface DescriptionSource {
-  readonly pid: Pid;
-  readonly pidfd: LocalFd;
+  /** The root of the tree. */
+  readonly root: Pid;
+  readonly pidfdOf: (pid: Pid) => LocalFd;
   readonly descriptors: readonly ClassifiedDescriptor[];
   /** Found on the way. */
   readonly problems: Problem[];
 }
 
+export interface CollectedDescriptors {
+  readonly descriptions: Description[];
+  readonly contents: ObjectContent[];
+  /** By process. */
+  readonly tables: ReadonlyMap<Pid, FilesRecord>;
+}
+
 export function collectDescriptors(
-  { pid, pidfd, descriptors: found, problems }: DescriptionSource,
+  { pidfdOf, descriptors: found, problems }: DescriptionSource,
   objects: Objects,
-): { descriptions: Description[]; contents: ObjectContent[]; table: FilesRecord } {
+): CollectedDescriptors {
   const contents: ObjectContent[] = [];
-  const entries: FilesRecord['entries'] = [];
-  const descriptions = found.map(({ view, kind, closeOnExec }) => {
+  const tables = new Map<Pid, FilesRecord>();
+  const descriptions = found.map(({ view, kind, entries }) => {
     const objref = objects.next();
-    view.numbers.forEach((fd, index) => {
-      entries.push({ fd, object: objref, closeOnExec: closeOnExec[index] ?? false });
-    });
-    const own = duplicateFrom(pidfd, view.fd, pid);
+    for (const { pid, fd, closeOnExec } of entries) {
+      const table = tables.get(pid) ?? { entries: [] };
+      tables.set(pid, table);
+      table.entries.push({ fd, object: objref, closeOnExec });
+    }
+    const own = duplicateFrom(pidfdOf(view.pid), view.fd, view.pid);
     problems.push(...signalObstacles(view, own.number));
     return describe(objref, kind, view, own, contents);
   });
-  entries.sort((a, b) => a.fd - b.fd);
-  return { descriptions, contents, table: { entries } };
+  for (const { entries } of tables.values()) entries.sort((a, b) => a.fd - b.fd);
+  return { descriptions, contents, tables };
 }
 
 /** Takes `own`: it is closed, or stays open for the content. */
@@ -136,7 +146,7 @@ function describe(
 /** What mappings show and descriptors need not have: descriptions of the same kinds, under numbers that are none. */
 export function collectNameless(
   found: readonly NamelessFile[],
-  { pid, descriptors, problems }: DescriptionSource,
+  { root, descriptors, problems }: DescriptionSource,
   into: { readonly descriptions: Description[]; readonly contents: ObjectContent[] },
 ): void {
   const siblings = descriptors.map(({ view }) => view);
@@ -145,19 +155,20 @@ export function collectNameless(
     const own = openFile(link, flags);
     const fd = remoteFd(-1 - index);
     const view: DescriptorView = {
-      pid,
+      pid: root,
       fd,
       descriptor: { fd, target: `${path} (deleted)`, kind: 'path', name: path, deleted: true },
       info: { ...readFdinfo(asPid(process.pid), remoteFd(own.number)), flags, locks: [] },
       stat: statOf(`/proc/self/fd/${own.number}`),
       numbers: [],
+      holders: [],
       siblings,
       outsiders: [],
     };
     siblings.push(view);
     const kind = descriptorKinds.find((candidate) => candidate.recognise(view));
     for (const obstacle of kind?.obstacles?.(view) ?? []) {
-      problems.push({ ...obstacle, path: [`pid ${pid}`, 'mapped file', path] });
+      problems.push({ ...obstacle, path: [`pid ${root}`, 'mapped file', path] });
     }
     if (kind !== undefined) {
       into.descriptions.push(describe(objref, kind, view, own, into.contents));
@@ -166,7 +177,7 @@ export function collectNameless(
     own.close();
     problems.push({
       code: 'shared-memory',
-      path: [`pid ${pid}`, 'mapped file', path],
+      path: [`pid ${root}`, 'mapped file', path],
       message: 'It is memory that cannot be made again yet.',
       remedy: 'Save it when the program has unmapped this memory.',
     });

@@ -1,37 +1,23 @@
 /** Collect: the state of a frozen process as records, pages excepted. Everything is read; nothing is changed. */
 import { createHash } from 'node:crypto';
-import { callsOfI386, usualCallAbi } from '../arch/x86/call-abi.ts';
-import {
-  CODE_BEFORE_CALL,
-  isRestartedCall,
-  resolvedAnew,
-  resolvedHere,
-  TIME_SIZE,
-  type TimeReader,
-  withOriginalCall,
-} from '../arch/x86/interrupted-call.ts';
-import { type CpuState, DEBUG_REGISTER_COUNT } from '../arch/x86/records.ts';
-import { registerFaults } from '../arch/x86/register-sanity.ts';
-import { type RegisterFile, readRegister } from '../arch/x86/registers.ts';
-import { threadAreaTable } from '../arch/x86/segments.ts';
-import { returnFromCall } from '../arch/x86/vdso-redirect.ts';
-import { type XstateLayout, xcr0Of } from '../arch/x86/xstate.ts';
-import type { FilesRecord, MappingState, TaskRecord } from '../image/tree.ts';
+import { resolvedHere } from '../arch/x86/interrupted-call.ts';
+import type { XstateLayout } from '../arch/x86/xstate.ts';
+import { type Member, planHierarchy } from '../image/hierarchy.ts';
+import type { ExitedRecord, FilesRecord, MappingState, TaskRecord } from '../image/tree.ts';
 import { OPEN } from '../kernel/abi/fcntl.ts';
 import { PERSONALITY } from '../kernel/abi/personality.ts';
-import { DEBUG_REGISTERS_OFFSET } from '../kernel/abi/ptrace.ts';
 import { openFile } from '../kernel/calls/descriptors.ts';
-import { getThreadAreas, getXstate, hasIoPermissions, peekUser } from '../kernel/calls/ptrace.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { readPersonality } from '../procfs/personality.ts';
+import { readStat } from '../procfs/stat.ts';
 import type { Waiting } from '../procfs/waiting.ts';
 import type { MappedFile } from '../resources/mapped-file.ts';
 import { processAspects, threadAspects } from '../resources/registry.ts';
 import type { CollectedProcess, ProcessView } from '../resources/resource.ts';
 import { wordsToKeep } from '../resources/vm-flags.ts';
-import { asTid, type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
+import { asTid, type LocalFd, type Pid } from '../support/brand.ts';
 import { endOfSectionHeaders } from '../support/elf-extent.ts';
-import type { Problem } from '../support/errors.ts';
+import { ImageError, type Problem } from '../support/errors.ts';
 import type { Agent } from '../tracee/agent.ts';
 import { CallBatch } from '../tracee/call-batch.ts';
 import { askForLocalDescriptors, readLocalDescriptors } from '../tracee/local-descriptors.ts';
@@ -49,67 +35,159 @@ import {
   type ObjectContent,
   Objects,
 } from './collect-files.ts';
+import { type CollectedRegisters, collectRegisters } from './collect-registers.ts';
 import type { FrozenProcess } from './freeze.ts';
 import { guardPages } from './page-plan.ts';
-import type { ClassifiedDescriptor, ClassifiedMapping, Survey } from './preflight.ts';
+import type { ClassifiedDescriptor, ClassifiedMapping, ProcessSurvey } from './preflight.ts';
+import { Stops } from './stops.ts';
 
-export interface CollectedThread {
+export interface CollectedThread extends CollectedRegisters {
   readonly tid: number;
   readonly signalMask: bigint;
+  readonly waitedNs: bigint;
   readonly aspects: Record<string, unknown>;
-  readonly cpu: CpuState;
-  /** Descriptors of its three slots in the GDT. */
-  readonly threadAreas: Buffer;
 }
 
 /** What the page plan does not say. */
 export type CollectedMapping = Omit<MappingState, 'hasPages' | 'guards'> & Partial<Pick<MappingState, 'guards'>>;
 
-export interface CollectedTree {
+/** One process: what is not shared with others. */
+export interface CollectedTask {
   readonly task: TaskRecord;
   readonly aspects: Record<string, unknown>;
   readonly threads: readonly CollectedThread[];
-  readonly mappedFiles: readonly { objref: number; state: MappedFile }[];
-  readonly descriptions: readonly Description[];
   readonly files: FilesRecord;
-  /** Objects whose bytes go into the image, open until {@link closeContents}. */
-  readonly contents: readonly ObjectContent[];
   readonly mappings: readonly CollectedMapping[];
   readonly protectionKeys: ProtectionKeys;
   /** The LDT, as far as it is in use. */
   readonly localDescriptors: Buffer;
+}
+
+export interface CollectedTree {
+  /** In the order of the frozen processes. */
+  readonly processes: readonly CollectedTask[];
+  readonly exited: readonly ExitedRecord[];
+  readonly mappedFiles: readonly { objref: number; state: MappedFile }[];
+  readonly descriptions: readonly Description[];
+  /** Objects whose bytes go into the image. */
+  readonly contents: readonly ObjectContent[];
   readonly remarks: readonly string[];
 }
 
-const MEMORY_OBJECT = 1;
-const FILES_OBJECT = 2;
-
-export interface CollectOptions {
+/** A frozen process with everything that is needed to ask it. */
+export interface AskedProcess {
   readonly frozen: FrozenProcess;
-  readonly survey: Survey;
+  readonly survey: ProcessSurvey;
   readonly agent: Agent;
   readonly site: VdsoSite;
   readonly pidfd: LocalFd;
+}
+
+export interface CollectOptions {
+  /** The root first. */
+  readonly processes: readonly AskedProcess[];
+  readonly exited: readonly Pid[];
+  readonly descriptors: readonly ClassifiedDescriptor[];
   readonly layout: XstateLayout;
   /** Where threads waited that were in restart_syscall(2) before they were stopped. */
   readonly waits: ReadonlyMap<number, Waiting>;
-  /** Us, if the process saves itself. */
+  /** Us, if the root saves itself. */
   readonly saver: TaskRecord['saver'];
   /** Found on the way; the caller refuses if there are any. */
   readonly problems: Problem[];
 }
 
+/** What the collecting of one process needs beside the process. */
+interface Context extends Pick<CollectOptions, 'layout' | 'waits' | 'problems'> {
+  /** Processes in a group stop, and whether their parents have heard of it. */
+  readonly stops: Stops;
+  readonly root: Pid;
+  readonly objects: Objects;
+  readonly files: CollectedFiles;
+  readonly remarks: string[];
+}
+
 export function collectTree(options: CollectOptions): CollectedTree {
-  const { frozen, survey, agent, problems } = options;
+  const { problems, descriptors, processes, saver } = options;
   const objects = new Objects();
   const files = new CollectedFiles(objects, problems);
-  const leader = frozen.tasks[0];
-  if (leader === undefined) throw new Error('a frozen process has a leader');
+  const remarks: string[] = [];
+  const stops = new Stops(processes.map(({ frozen }) => frozen));
+  const root = must(processes[0]).frozen.pid;
+  const context: Context = { ...options, objects, files, remarks, stops, root };
+  const collected = processes.map((one) => ({ pid: one.frozen.pid, ...collectProcess(one, context) }));
+  const pidfds = new Map(processes.map(({ frozen, pidfd }) => [frozen.pid, pidfd]));
+  const described = { root, pidfdOf: (pid: Pid) => must(pidfds.get(pid)), descriptors, problems };
+  const { descriptions, tables, contents } = collectDescriptors(described, objects);
+  const tasks = collected.map(({ pid }, index) => ({ pid, ...placeInTree(pid, index === 0) }));
+  const exited = options.exited.map(describeExited);
+  problems.push(...hierarchyProblems(tasks, exited));
+  // What mappings show has its numbers already: it comes behind, as it came to light behind.
+  collectNameless(files.nameless, described, { descriptions, contents });
+  return {
+    processes: collected.map(({ pid, task, ...rest }, index) => ({
+      ...rest,
+      task: {
+        ...task,
+        ...must(tasks[index]),
+        ...stops.of(pid),
+        ...(index === 0 && saver !== undefined ? { saver } : {}),
+      },
+      files: tables.get(pid) ?? { entries: [] },
+    })),
+    exited,
+    mappedFiles: files.found,
+    descriptions,
+    contents,
+    remarks: [
+      ...collected.flatMap(({ threads }) => threads.flatMap((thread) => lossesOf(thread))),
+      ...descriptors.flatMap(({ sharing }) => sharing),
+      ...descriptors.flatMap((one, index) => remarkOn(one, descriptions[index]?.record.state)),
+      ...remarks,
+    ],
+  };
+}
+
+type Place = Pick<TaskRecord, 'parent' | 'processGroup' | 'session' | 'exitSignal'>;
+
+/** Nothing of it can change while all stand still. */
+function placeInTree(pid: Pid, isRoot: boolean): Place {
+  const { ppid, processGroup, session, exitSignal } = readStat(pid);
+  return { ...(isRoot ? {} : { parent: ppid }), processGroup, session, exitSignal };
+}
+
+/** What no order of making it leads to is better said now than at a restart. */
+function hierarchyProblems(tasks: readonly Member[], exited: readonly ExitedRecord[]): Problem[] {
+  try {
+    planHierarchy(tasks, exited);
+    return [];
+  } catch (error) {
+    if (!(error instanceof ImageError)) throw error;
+    const { code, message } = error;
+    return [
+      { code, path: ['process tree'], message, remedy: 'Save the process above that one, or end that one first.' },
+    ];
+  }
+}
+
+function describeExited(pid: Pid): ExitedRecord {
+  const { ppid: parent, comm, processGroup, session, exitSignal, exitCode } = readStat(pid);
+  return { pid, comm: comm.slice(0, 64), parent, processGroup, session, exitSignal, exitCode };
+}
+
+/** What is known of a process without the rest of the tree. */
+type Alone = Omit<CollectedTask, 'files' | 'task'> & { readonly task: Omit<TaskRecord, 'exitSignal'> };
+
+function collectProcess(asked: AskedProcess, context: Context): Alone {
+  const { frozen, survey, agent } = asked;
+  const { files, objects } = context;
+  const leader = must(frozen.tasks[0]);
   const batch = new CallBatch(agent);
   const source = {
     ...survey.process,
     batch,
     leader: leader.tid,
+    isRoot: frozen.pid === context.root,
     flagsOfNewMappings: survey.ownFlags,
     files,
     mappings: survey.allMappings,
@@ -117,6 +195,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
   // The thread first: it may ask ptrace(2) while the leader stands still, and a process with much to ask runs the batch.
   const leaderAspects = startThread(survey.process, leader, batch);
   const read = processAspects.map((aspect) => ({ name: aspect.name, finish: aspect.collect(source) }));
+  const hearOfStops = context.stops.ask(frozen.pid, batch);
   const hasLocalDescriptors = askForLocalDescriptors(batch);
   const keys = askForProtectionKeys(
     batch,
@@ -126,6 +205,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
     })),
   );
   batch.run();
+  hearOfStops();
   const protectionKeys = keys();
   const vdso = describeVdso(frozen.pid, survey, batch);
   const localDescriptors = hasLocalDescriptors() ? readLocalDescriptors(batch) : Buffer.alloc(0);
@@ -133,34 +213,26 @@ export function collectTree(options: CollectOptions): CollectedTree {
   agent.pause();
   const aspects = Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
   const mappings = describeMappings(survey.mappings, source, protectionKeys);
-  const described = { pid: frozen.pid, pidfd: options.pidfd, descriptors: survey.descriptors, problems };
-  const { descriptions, table, contents } = collectDescriptors(described, objects);
-  collectNameless(files.nameless, described, { descriptions, contents });
-  const remarks: string[] = [];
   const threads = frozen.tasks.map((task, index) => ({
     tid: task.tid,
     signalMask: task.signalMask,
-    aspects: index === 0 ? leaderAspects() : collectOther(task, options),
-    ...collectRegisters(task, localDescriptors, options, remarks),
+    waitedNs: task.waitedNs,
+    aspects: index === 0 ? leaderAspects() : collectOther(task, asked),
+    ...collectRegisters(task, { pid: frozen.pid, survey, localDescriptors }, context),
   }));
   return {
-    task: { ...describeTask(options), vdso },
+    task: { ...describeTask(asked), memory: objects.next(), files: objects.next(), vdso },
     aspects,
     threads,
-    mappedFiles: files.found,
-    descriptions,
-    files: table,
-    contents,
     mappings,
     protectionKeys,
     localDescriptors,
-    remarks: [
-      ...threads.flatMap((thread) => lossesOf(thread)),
-      ...survey.descriptors.flatMap(({ sharing }) => sharing),
-      ...survey.descriptors.flatMap((one, index) => remarkOn(one, descriptions[index]?.record.state)),
-      ...remarks,
-    ],
   };
+}
+
+function must<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('a frozen tree is complete');
+  return value;
 }
 
 const lossesOf = ({ tid, aspects }: CollectedThread): string[] =>
@@ -168,21 +240,21 @@ const lossesOf = ({ tid, aspects }: CollectedThread): string[] =>
 
 const LAYOUT_BITS = PERSONALITY.ADDR_COMPAT_LAYOUT | PERSONALITY.ADDR_LIMIT_3GB;
 
-function describeTask({ frozen, survey, saver }: CollectOptions): Omit<TaskRecord, 'vdso'> {
+function describeTask({
+  frozen,
+  survey,
+}: AskedProcess): Omit<TaskRecord, 'vdso' | 'memory' | 'files' | 'exitSignal' | 'stopped'> {
   return {
     pid: frozen.pid,
     comm: survey.process.stat.comm.slice(0, 64),
     threads: frozen.tasks.map((task) => task.tid),
-    memory: MEMORY_OBJECT,
-    files: FILES_OBJECT,
     addressBits: survey.process.is32Bit ? 32 : 64,
     layoutBits: readPersonality(frozen.pid) & LAYOUT_BITS,
-    ...(saver === undefined ? {} : { saver }),
   };
 }
 
 /** The code and the data that another kernel would not have. */
-function describeVdso(pid: Pid, survey: Survey, batch: CallBatch): TaskRecord['vdso'] {
+function describeVdso(pid: Pid, survey: ProcessSurvey, batch: CallBatch): TaskRecord['vdso'] {
   const vdso = survey.mappings.find(({ mapping }) => mapping.special === '[vdso]')?.mapping;
   const image = elfPart(vdso === undefined ? Buffer.alloc(0) : readRemote(pid, vdso.start, vdso.end - vdso.start));
   const data = survey.mappings
@@ -212,7 +284,7 @@ function startThread(
   return () => Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
 }
 
-function collectOther(task: StoppedTask, { survey, agent, site }: CollectOptions): Record<string, unknown> {
+function collectOther(task: StoppedTask, { survey, agent, site }: AskedProcess): Record<string, unknown> {
   const home = { registers: resolvedHere(task.registers, task.callAbi), signalMask: task.signalMask };
   const ownSite = siteForThread(task.tid, site, home);
   task.leaveHome(ownSite);
@@ -221,93 +293,6 @@ function collectOther(task: StoppedTask, { survey, agent, site }: CollectOptions
   batch.run();
   task.returnHome();
   return finish();
-}
-
-function collectRegisters(
-  task: StoppedTask,
-  localDescriptors: Buffer,
-  options: CollectOptions,
-  remarks: string[],
-): Pick<CollectedThread, 'cpu' | 'threadAreas'> {
-  const { tid } = task;
-  const { layout, problems } = options;
-  const path = [`thread ${tid}`];
-  const xstate = getXstate(tid);
-  const threadAreas = threadAreaTable(getThreadAreas(tid));
-  if (hasIoPermissions(tid)) {
-    problems.push({ code: 'io-permissions', path, message: 'It may use I/O ports (ioperm), which cannot be saved.' });
-  }
-  const registers = registersForImage(task, options, remarks);
-  for (const fault of registerFaults(registers, { threadAreas, localDescriptors })) {
-    problems.push({ code: 'odd-register', path, message: `Its register ${fault}: it could not be set again.` });
-  }
-  const debugRegisters = Array.from({ length: DEBUG_REGISTER_COUNT }, (_, index) =>
-    index === 4 || index === 5 ? 0n : peekUser(tid, DEBUG_REGISTERS_OFFSET + index * 8),
-  );
-  const cpu = {
-    registers,
-    debugRegisters,
-    xstate,
-    layout: { ...layout, xcr0: xcr0Of(xstate), sizeBytes: xstate.length },
-  };
-  return { cpu, threadAreas };
-}
-
-const SYSCALL_LENGTH = 2;
-
-/** The task's own, but with the call that it was in before an earlier stop: a new process has no restart block. */
-function registersForImage(task: StoppedTask, options: CollectOptions, remarks: string[]): RegisterFile {
-  const { tid, registers, callAbi } = task;
-  let known: RegisterFile | undefined = registers;
-  if (isRestartedCall(registers, callAbi)) {
-    const timeAt = timeReader(options);
-    known = withOriginalCall(registers, codeBeforeCall(task, options), waitsIn(task, options), callAbi, timeAt);
-    if (known === undefined) remarks.push(`a sleep or wait of thread ${tid} answers EINTR after a restart`);
-  }
-  // The image tells the way of calling by the code segment alone.
-  return callAbi === usualCallAbi(registers) ? (known ?? registers) : resolvedAnew(known ?? registers, callAbi);
-}
-
-/** Bytes that the vDSO's entry for calls of i386 pushes before the call: what returns to the caller stands above them. */
-const PUSHED_IN_VDSO = 12;
-/** `call gs:[0x10]`, through which libc calls that entry. */
-const CALL_TO_VDSO_LENGTH = 7;
-
-/** What stands before the call; in 32-bit code also what stands before the call of the vDSO's entry, if it is in there. */
-function codeBeforeCall({ registers, callAbi }: StoppedTask, { frozen: { pid }, survey }: CollectOptions): Buffer {
-  const rip = Number(readRegister(registers, 'rip'));
-  const before = (end: number): Buffer =>
-    isMapped(survey, end - CODE_BEFORE_CALL, CODE_BEFORE_CALL)
-      ? readRemote(pid, remoteAddress(end - CODE_BEFORE_CALL), CODE_BEFORE_CALL)
-      : Buffer.alloc(0);
-  const code = before(rip - SYSCALL_LENGTH);
-  if (callAbi !== callsOfI386 || !isMapped(survey, rip, returnFromCall.length)) return code;
-  // Known by its form: after a restart on another kernel the old entry stands in memory of the program.
-  if (!readRemote(pid, remoteAddress(rip), returnFromCall.length).equals(returnFromCall)) return code;
-  const pushed = Number(readRegister(registers, 'rsp')) + PUSHED_IN_VDSO;
-  if (!isMapped(survey, pushed, 4)) return code;
-  const returnsTo = readRemote(pid, remoteAddress(pushed), 4).readUInt32LE(0);
-  return Buffer.concat([code, SEPARATOR, before(returnsTo - CALL_TO_VDSO_LENGTH)]);
-}
-
-/** No number can reach across it. */
-const SEPARATOR = Buffer.alloc(4);
-
-const isMapped = (survey: Survey, address: number, sizeBytes: number): boolean =>
-  survey.mappings.some(({ mapping }) => mapping.start <= address && address + sizeBytes <= mapping.end && mapping.read);
-
-const timeReader =
-  ({ frozen: { pid }, survey }: CollectOptions): TimeReader =>
-  (address) =>
-    isMapped(survey, address, TIME_SIZE) ? readRemote(pid, remoteAddress(address), TIME_SIZE) : undefined;
-
-/** In which function of the kernel it waited before it was stopped, if that was the same wait. */
-function waitsIn({ tid, registers }: StoppedTask, { waits }: CollectOptions): string {
-  const waited = waits.get(tid);
-  const isSameWait =
-    waited?.instructionPointer === readRegister(registers, 'rip') &&
-    waited.stackPointer === readRegister(registers, 'rsp');
-  return isSameWait ? waited.function : '';
 }
 
 function describeMappings(

@@ -1,5 +1,5 @@
 /**
- * Freeze: every thread of the target stands still, at an instant where its registers are its own. Nothing in the target is
+ * Freeze: every thread of every process of the target stands still, at an instant where its registers are its own. Nothing in the target is
  * changed by it, and if we die now everything goes on.
  *
  * The list of threads is read again until it brings nothing new: a thread that is born while others are being stopped is
@@ -17,17 +17,22 @@ import {
   getSignalMask,
   getSyscallUserDispatch,
   interruptIfAlive,
+  setRegisterFile,
   trySeize,
 } from '../kernel/calls/ptrace.ts';
+import { sendSignal } from '../kernel/calls/task-attributes.ts';
 import { type TaskEvent, tryWaitForTask } from '../kernel/calls/wait.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
-import { readTaskStat } from '../procfs/stat.ts';
+import { readStat, readTaskStat } from '../procfs/stat.ts';
 import { readTaskStatus } from '../procfs/status.ts';
 import { listTasks } from '../procfs/tasks.ts';
 import { type Pid, remoteAddress, type Tid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
+import { leadHome } from '../tracee/leftover.ts';
 import { readRemote } from '../tracee/remote-memory.ts';
 import { StoppedTask, TaskGoneError, waitForInterruptStop } from '../tracee/stopped-task.ts';
+import { listTree } from './process-tree.ts';
+import { leaderEnded } from './process-view.ts';
 
 /** A task that does not stand still within this time is in an uninterruptible sleep. */
 const STOP_DEADLINE_MS = 10_000;
@@ -37,22 +42,81 @@ export interface FrozenProcess {
   readonly pid: Pid;
   /** The group leader first. */
   readonly tasks: readonly StoppedTask[];
+  /** It was stopped by a signal already, and is again when it is let go (signal(7)). */
+  readonly isStopped: boolean;
+}
+
+export interface FrozenTree {
+  /** The root first, every other behind its parent. */
+  readonly processes: readonly FrozenProcess[];
+  /** Processes that have ended and were not waited for. */
+  readonly exited: readonly Pid[];
+}
+
+/**
+ * Stops all processes of a tree, parents first: who stands still has no more children, so a child that is born meanwhile is
+ * found in the next round. On failure everything that was stopped has been let go.
+ */
+export function freezeTree(root: Pid, isLeftOut: (pid: Pid) => boolean): FrozenTree {
+  const frozen = new Map<Pid, FrozenProcess>();
+  try {
+    frozen.set(root, freezeProcess(root));
+    for (;;) {
+      const { living, exited } = listTree(root, isLeftOut);
+      const missing = living.filter((pid) => !frozen.has(pid));
+      if (missing.length === 0) {
+        const processes = living.flatMap((pid) => frozen.get(pid) ?? []);
+        for (const one of frozen.values()) if (!processes.includes(one)) letGo(one);
+        return { processes, exited };
+      }
+      for (const pid of missing) {
+        const one = freezeIfAlive(pid);
+        if (one !== undefined) frozen.set(pid, one);
+      }
+    }
+  } catch (error) {
+    for (const one of frozen.values()) letGo(one);
+    throw error;
+  }
+}
+
+/** Of a tree that still runs in part, a process may end while it is being stopped. */
+function freezeIfAlive(pid: Pid): FrozenProcess | undefined {
+  try {
+    return freezeProcess(pid);
+  } catch (error) {
+    if (!(error instanceof QuicksaveError) || error.code !== 'target-ended') throw error;
+    const stat = unlessMissing(() => readStat(pid));
+    if (stat?.state === 'Z' && stat.threadCount > 1) throw leaderEnded(stat);
+    return undefined;
+  }
+}
+
+/** Everything of it goes on as it was; what is still away goes home first. */
+export function letGo({ pid, tasks }: FrozenProcess): void {
+  for (const task of tasks) {
+    if (task.isAway) task.returnHome();
+    detachIfAlive(task.tid);
+    if (task.heldStopSignal !== 0) sendSignal(pid, task.heldStopSignal);
+  }
 }
 
 /** Stops all threads. On failure everything that was stopped has been let go. */
-export function freezeProcess(pid: Pid): FrozenProcess {
+function freezeProcess(pid: Pid): FrozenProcess {
   const seized = new Set<Tid>();
+  const stopped = new Set<Tid>();
   try {
     const tasks = new Map<Tid, StoppedTask>();
     while (seizeNew(pid, seized)) {
       for (const tid of seized) {
-        if (!tasks.has(tid)) stopSeized(pid, tid, seized, tasks);
+        if (!tasks.has(tid)) stopSeized(pid, tid, { seized, stopped, tasks });
       }
     }
     const leader = tasks.get(pid as number as Tid);
     if (leader === undefined)
       throw new QuicksaveError('target-ended', `Process ${pid} ended before it could be saved.`);
-    return { pid, tasks: [leader, ...[...tasks.values()].filter((task) => task !== leader)] };
+    const others = [...tasks.values()].filter((task) => task !== leader);
+    return { pid, tasks: [leader, ...others], isStopped: stopped.size > 0 };
   } catch (error) {
     for (const tid of seized) detachIfAlive(tid);
     throw error;
@@ -95,14 +159,17 @@ function refuseUnlessEnding(pid: Pid, tid: Tid): void {
   });
 }
 
-function stopSeized(pid: Pid, tid: Tid, seized: Set<Tid>, tasks: Map<Tid, StoppedTask>): void {
+interface Freezing {
+  readonly seized: Set<Tid>;
+  /** In a group stop. */
+  readonly stopped: Set<Tid>;
+  readonly tasks: Map<Tid, StoppedTask>;
+}
+
+function stopSeized(pid: Pid, tid: Tid, { seized, stopped, tasks }: Freezing): void {
   try {
-    const { stopSignal } = waitForInterruptStop(tid, (task) => waitWithDeadline(pid, task));
-    if (stopSignal !== 0) {
-      throw new QuicksaveError('stopped-process', `Process ${pid} is stopped by a signal, which cannot be saved yet.`, {
-        remedy: `Let it go on first: kill -CONT ${pid}`,
-      });
-    }
+    // Let go, it stops again by itself: the kernel keeps the group stop (ptrace(2), "Group-stop").
+    if (waitForInterruptStop(tid, (task) => waitWithDeadline(pid, task)).stopSignal !== 0) stopped.add(tid);
     tasks.set(tid, readStoppedTask(pid, tid));
   } catch (error) {
     if (!(error instanceof TaskGoneError)) throw error;
@@ -133,10 +200,14 @@ function refuseSleeper(pid: Pid, tid: Tid): never {
 
 function readStoppedTask(pid: Pid, tid: Tid): StoppedTask {
   if ((getSyscallUserDispatch(tid)?.mode ?? 0) !== 0) refuseDispatch(pid, tid);
-  const mask = getSignalMask(tid);
-  const registers = outOfRseq(pid, tid, getRegisterFile(tid));
+  const found = getRegisterFile(tid);
+  const home = leadHome(pid, tid, found);
+  const mask = home?.signalMask ?? getSignalMask(tid);
+  const registers = outOfRseq(pid, tid, home?.registers ?? found);
   const abi = callAbiOf(tid, registers);
   const mended = withoutStopInterruption(registers, () => signalWaits(pid, tid, mask), abi);
+  // At once: a save that is refused, or killed, does not come to putting registers back.
+  if (mended !== registers) setRegisterFile(tid, mended);
   return new StoppedTask(tid, mended, mask, abi);
 }
 

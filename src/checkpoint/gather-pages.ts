@@ -1,85 +1,133 @@
-/** Takes hold of a frozen program's pages in the way that lets it go on soonest. */
+/** Takes hold of the pages of frozen programs in the way that lets them go on soonest. */
 import { NativeMemory } from '../kernel/native-memory.ts';
+import { PAGE } from '../pages/save-job.ts';
+import { localAddress } from '../support/brand.ts';
 import type { Agent } from '../tracee/agent.ts';
-import { takeSnapshot } from '../tracee/snapshot.ts';
+import { isSubreaper, takeSnapshot } from '../tracee/snapshot.ts';
 import type { ObjectContent } from './collect-files.ts';
 import { heldContents } from './content.ts';
 import { isForked } from './page-plan.ts';
-import { copied, copiedInto, type PageSource, pagesOfSnapshot, pagesOfTarget } from './page-sources.ts';
-import type { ClassifiedMapping } from './preflight.ts';
+import {
+  copied,
+  copiedInto,
+  type MemoryView,
+  type PageSource,
+  pagesOfSnapshot,
+  pagesOfTarget,
+} from './page-sources.ts';
 
 /** Up to this size a copy in memory costs less time than a snapshot. */
 const SMALL_BYTES = 16 * 1024 * 1024;
+/** What is copied of many small programs in all, while they stand still. */
+const MOST_COPIED_BYTES = 64 * 1024 * 1024;
 
-/**
- * How a program's pages are to be taken: `copy` for small ones, `snapshot` for large ones, `in-place` for one that need not go on.
- */
-export type PageMethod = 'copy' | 'snapshot' | 'in-place';
+/** Its pages are copied, if there is room. */
+export const isSmall = (residentBytes: number): boolean => residentBytes <= SMALL_BYTES;
 
-export const methodFor = (residentBytes: number, kill: boolean): PageMethod => {
-  if (kill) return 'in-place';
-  return residentBytes <= SMALL_BYTES ? 'copy' : 'snapshot';
-};
-
-/** Room for the pages of a small program, and for some more that it may touch until it stands still. */
-export function arenaFor(method: PageMethod, residentBytes: number): NativeMemory | undefined {
-  if (method !== 'copy') return undefined;
-  return NativeMemory.allocate(Math.ceil(residentBytes * 1.25) + 1024 * 1024, { populate: true });
+/** Room for the pages of small programs, and for some more that they may touch until they stand still. */
+export function arenaFor(residentBytes: readonly number[], kill: boolean): NativeMemory | undefined {
+  if (kill) return undefined;
+  const wanted = residentBytes.filter(isSmall).reduce((sum, bytes) => sum + Math.ceil(bytes * 1.25) + 1024 * 1024, 0);
+  return wanted === 0 ? undefined : NativeMemory.allocate(Math.min(wanted, MOST_COPIED_BYTES), { populate: true });
 }
 
 export interface GatheredPages {
   readonly sources: readonly PageSource[];
-  /** Bytes of objects, as they were when the program stood still. */
+  /** Bytes of objects, as they were when the programs stood still. */
   readonly contents: readonly ObjectContent[];
-  /** False: what was gathered is still the program's own, which has to stand still until it is written. */
+  /** False: what was gathered is still the programs' own, which have to stand still until it is written. */
   readonly mayGoOn: boolean;
   /** Why that is so, if it should not be. */
   readonly remarks: readonly string[];
 }
 
-export interface GatherOptions {
+/** One frozen program. */
+export interface GatheredProcess extends MemoryView {
   readonly agent: Agent;
-  readonly mappings: readonly ClassifiedMapping[];
+}
+
+export interface GatherOptions {
+  readonly processes: readonly GatheredProcess[];
   readonly contents: readonly ObjectContent[];
-  readonly method: PageMethod;
+  /** They need not go on. */
+  readonly kill: boolean;
+  /** For copies. */
   readonly arena: NativeMemory | undefined;
 }
 
-export function gatherPages(options: GatherOptions): GatheredPages {
-  const { agent, mappings, contents, method } = options;
-  const inPlace = (contents: readonly ObjectContent[], ...remarks: string[]): GatheredPages => ({
-    sources: [pagesOfTarget(agent.pid, mappings)],
-    contents,
-    mayGoOn: false,
-    remarks,
-  });
-  if (method === 'in-place') return inPlace(contents);
+export function gatherPages({ processes, contents, kill, arena }: GatherOptions): GatheredPages {
+  if (kill) return inPlace(processes, contents);
   const held = heldContents(contents);
   if (held === undefined)
-    return inPlace(contents, 'it stood still until all was written, for its large files without a name');
-  const copy = copyOf(options);
-  if (copy !== undefined) return { sources: [copy], contents: held, mayGoOn: true, remarks: [] };
-  const snapshot = takeSnapshot(agent);
-  if ('reason' in snapshot) return inPlace(held, `it stood still until all was written: ${snapshot.reason}`);
+    return inPlace(processes, contents, 'it stood still until all was written, for its large files without a name');
+  const copies = new Copies(arena);
+  const sources: PageSource[] = [];
   try {
-    const rest = copied(
-      pagesOfTarget(
-        agent.pid,
-        mappings.filter((one) => !isForked(one)),
-      ),
-    );
-    const forked = pagesOfSnapshot(snapshot, mappings.filter(isForked));
-    return { sources: [rest, forked], contents: held, mayGoOn: true, remarks: [] };
+    const large = processes.filter((one) => {
+      const copy = copies.take(one);
+      if (copy !== undefined) sources.push(copy);
+      return copy === undefined;
+    });
+    const reason = addSnapshots(large, processes, sources);
+    if (reason === undefined) return { sources, contents: held, mayGoOn: true, remarks: [] };
+    for (const source of sources) source.close();
+    return inPlace(processes, held, `it stood still until all was written: ${reason}`);
   } catch (error) {
-    snapshot.end();
+    for (const source of sources) source.close();
     throw error;
   }
 }
 
-function copyOf({ agent, mappings, arena }: GatherOptions): PageSource | undefined {
-  if (arena === undefined) return undefined;
-  const source = pagesOfTarget(agent.pid, mappings);
-  const copy = copiedInto(arena, source);
-  if (copy === undefined) source.close();
-  return copy;
+function inPlace(
+  processes: readonly MemoryView[],
+  contents: readonly ObjectContent[],
+  ...remarks: string[]
+): GatheredPages {
+  return { sources: processes.map(pagesOfTarget), contents, mayGoOn: false, remarks };
+}
+
+/** Copies in one arena, as long as there is room. */
+class Copies {
+  readonly #arena: NativeMemory | undefined;
+  #usedBytes = 0;
+
+  constructor(arena: NativeMemory | undefined) {
+    this.#arena = arena;
+  }
+
+  take(view: MemoryView): PageSource | undefined {
+    if (this.#arena === undefined) return undefined;
+    const source = pagesOfTarget(view);
+    const sizeBytes = Math.min(this.#arena.sizeBytes - this.#usedBytes, SMALL_BYTES * 2);
+    const copy = copiedInto({ address: localAddress(this.#arena.address + this.#usedBytes), sizeBytes }, source);
+    if (copy === undefined) source.close();
+    else this.#usedBytes += copy.plan.pages * PAGE;
+    return copy;
+  }
+}
+
+/** Adds the pages of `large` programs. Returns why that could not be done: a clause. */
+function addSnapshots(
+  large: readonly GatheredProcess[],
+  tree: readonly GatheredProcess[],
+  sources: PageSource[],
+): string | undefined {
+  if (large.length === 0) return undefined;
+  // The kernel would give it the orphaned snapshots of all its descendants.
+  if (tree.some(({ agent }) => isSubreaper(agent))) {
+    return 'a subreaper is in it, which would become the parent of a snapshot';
+  }
+  for (const one of large) {
+    const snapshot = takeSnapshot(one.agent);
+    if ('reason' in snapshot) return snapshot.reason;
+    const forked = { ...one, mappings: one.mappings.filter(isForked) };
+    try {
+      sources.push(pagesOfSnapshot(snapshot, forked));
+    } catch (error) {
+      snapshot.end();
+      throw error;
+    }
+    sources.push(copied(pagesOfTarget({ ...one, mappings: one.mappings.filter((mapping) => !isForked(mapping)) })));
+  }
+  return undefined;
 }

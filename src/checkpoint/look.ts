@@ -3,18 +3,16 @@
  * they are, and if we die it goes on.
  */
 import { readRegister, registerNames } from '../arch/x86/registers.ts';
-import { detachIfAlive } from '../kernel/calls/ptrace.ts';
 import { KernelError } from '../kernel/errors.ts';
 import { is32BitProgram } from '../procfs/exe.ts';
-import { unlessMissing } from '../procfs/proc-file.ts';
 import { type MapsEntry, readMaps } from '../procfs/smaps.ts';
 import { readStat } from '../procfs/stat.ts';
-import { childrenOf, commOf } from '../procfs/tasks.ts';
+import { commOf } from '../procfs/tasks.ts';
 import { asPid, type Pid, remoteAddress } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { readRemote } from '../tracee/remote-memory.ts';
 import type { StoppedTask } from '../tracee/stopped-task.ts';
-import { type FrozenProcess, freezeProcess } from './freeze.ts';
+import { type FrozenProcess, freezeTree, letGo } from './freeze.ts';
 import { refuseUnsavable } from './process-view.ts';
 
 export interface StillThread {
@@ -47,27 +45,21 @@ export interface StillProcess {
 }
 
 export class StillTree {
-  readonly #frozen: FrozenProcess[] = [];
-  readonly processes: StillProcess[] = [];
+  readonly #frozen: readonly FrozenProcess[];
+  /** Parents before their children. */
+  readonly processes: readonly StillProcess[];
 
-  /** Parents before their children: what stands still begets nobody. On failure everything goes on. */
+  /** On failure everything goes on. */
   constructor(root: Pid) {
     refuseUnsavable(root);
+    this.#frozen = freezeTree(root, () => false).processes;
     try {
-      this.#freeze(root, undefined);
+      this.processes = this.#frozen.map((frozen) =>
+        describe(frozen, frozen.pid === root ? undefined : readStat(frozen.pid).ppid),
+      );
     } catch (error) {
       this.release();
       throw error;
-    }
-  }
-
-  #freeze(pid: Pid, parent: Pid | undefined): void {
-    const frozen = freezeProcess(pid);
-    this.#frozen.push(frozen);
-    this.processes.push(describe(frozen, parent));
-    for (const child of unlessMissing(() => childrenOf(pid)) ?? []) {
-      // One that has ended and is not reaped yet has nothing to look at.
-      if (!['Z', 'X', undefined].includes(unlessMissing(() => readStat(child))?.state)) this.#freeze(child, pid);
     }
   }
 
@@ -80,19 +72,21 @@ export class StillTree {
   }
 
   release(): void {
-    for (const { tasks } of this.#frozen.splice(0)) for (const task of tasks) letGo(task);
+    for (const frozen of this.#frozen) {
+      for (const task of frozen.tasks) giveRegisters(task);
+      letGo(frozen);
+    }
   }
 }
 
-/** Its own registers again, as after a save: a call that answers EINTR to any stop starts again instead (freeze.ts). */
-function letGo(task: StoppedTask): void {
+/** Its own again, as after a save: a call that answers EINTR to any stop starts again instead (freeze.ts). */
+function giveRegisters(task: StoppedTask): void {
   try {
     task.returnHome();
   } catch (error) {
     // Killed meanwhile.
     if (!(error instanceof KernelError)) throw error;
   }
-  detachIfAlive(task.tid);
 }
 
 function describe({ pid, tasks }: FrozenProcess, parent: Pid | undefined): StillProcess {

@@ -1,17 +1,17 @@
 /**
- * What the process shares with, or does to, another process, and a restart could not give back: one look at every task of
+ * What a tree shares with, or does to, another process, and a restart could not give back: one look at every task of
  * the host. A tracer has no list of what it traces, so each task is asked for its tracer (TracerPid, proc_pid_status(5));
  * memory, descriptor table and working directory are compared with kcmp(2). Processes that we may not trace are passed over.
  */
 import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
 import { KCMP } from '../kernel/abi/fs.ts';
-import { tryCompareTasks } from '../kernel/calls/descriptors.ts';
+import { tryOrderTasks } from '../kernel/calls/descriptors.ts';
 import { describeProcess } from '../procfs/cmdline.ts';
 import { listProcesses, unlessMissing, VANISHED } from '../procfs/proc-file.ts';
 import { type Mapping, type MapsEntry, readMaps } from '../procfs/smaps.ts';
 import { isObjectMapping } from '../resources/memory-objects.ts';
 import type { ProcessView } from '../resources/resource.ts';
-import { asTid, type Pid, type Tid } from '../support/brand.ts';
+import { asPid, asTid, type Pid, type Tid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 
 const SHARED = [
@@ -22,27 +22,95 @@ const SHARED = [
 ];
 
 /** One scan; a task that ends meanwhile is no neighbour any more. */
-export function neighbourObstacles({ pid, tids }: Pick<ProcessView, 'pid' | 'tids'>): Problem[] {
-  const own = new Set<number>(tids);
-  return listProcesses()
-    .filter((other) => other !== pid && other !== process.pid)
-    .flatMap((other) => tasksOf(other).flatMap((tid) => [...traced(pid, own, other, tid), ...shared(pid, other, tid)]));
+export function neighbourObstacles(tree: readonly Pick<ProcessView, 'pid' | 'tids'>[]): Problem[] {
+  const owners = new Map<number, Pid>(tree.flatMap(({ pid, tids }) => tids.map((tid) => [tid, pid] as const)));
+  const pids = new Set<number>(tree.map(({ pid }) => pid));
+  const orders = SHARED.map((shared) => new Sharers(shared, [...pids].map(asPid)));
+  return [
+    ...orders.flatMap((order) => order.among),
+    ...listProcesses()
+      .filter((other) => !pids.has(other) && other !== process.pid)
+      .flatMap((other) =>
+        tasksOf(other).flatMap((tid) => [
+          ...traced(owners, other, tid),
+          ...orders.flatMap((order) => order.sharedWith(other, tid)),
+        ]),
+      ),
+  ];
+}
+
+/** The processes of the tree in the kernel's order of what each has: who has the same is found by halving. */
+class Sharers {
+  readonly #shared: (typeof SHARED)[number];
+  readonly #ordered: Pid[] = [];
+  /** Within the tree. */
+  readonly among: readonly Problem[];
+
+  constructor(shared: (typeof SHARED)[number], pids: readonly Pid[]) {
+    this.#shared = shared;
+    this.among = pids.flatMap((pid) => {
+      const { index, same } = this.#find(asTid(pid));
+      if (index !== undefined) this.#ordered.splice(index, 0, pid);
+      return same === undefined ? [] : [this.#obstacle(same, pid)];
+    });
+  }
+
+  sharedWith(other: Pid, tid: Tid): Problem[] {
+    const { same } = this.#find(tid);
+    return same === undefined ? [] : [this.#obstacle(same, other)];
+  }
+
+  /** `index`: where it would stand; undefined if it may not be looked into, or has ended. */
+  #find(tid: Tid): { index?: number; same?: Pid } {
+    let [from, to] = [0, this.#ordered.length];
+    while (from < to) {
+      const index = (from + to) >> 1;
+      const pid = this.#ordered[index];
+      const order = pid === undefined ? undefined : tryOrderTasks(asTid(pid), tid, this.#shared.type);
+      if (order === undefined || pid === undefined) return {};
+      if (order === 'same') return { same: pid };
+      if (order === 'before') from = index + 1;
+      else to = index;
+    }
+    return { index: from };
+  }
+
+  #obstacle(pid: Pid, other: Pid): Problem {
+    return {
+      code: 'shared-with-another',
+      path: [`pid ${pid}`, `process ${describeProcess(other)}`],
+      message: `It shares ${this.#shared.what} with that process (${this.#shared.flag}), which cannot be saved yet.`,
+      remedy: 'Save it when the other process has ended or executed another program.',
+    };
+  }
+}
+
+/** A memory object of the tree, as one of its processes has mapped it. */
+interface MappedObject {
+  readonly pid: Pid;
+  readonly mapping: Mapping;
 }
 
 /**
- * Memory objects of these mappings that another process has mapped too: a restart would give the process memory of its own.
- * Only what is in use is looked at: maps of all processes, 0.1 ms each.
+ * Memory objects of the tree that another process has mapped too: a restart would give the tree memory of its own. Only what is
+ * in use is looked at: maps of all processes, 0.1 ms each.
  */
-export function sharedMemoryObstacles(pid: Pid, mappings: readonly Mapping[]): Problem[] {
-  const wanted = new Map(
-    mappings.filter((one) => one.shared && isObjectMapping(one)).map((one) => [objectKey(one), one]),
-  );
+export function sharedMemoryObstacles(
+  tree: readonly { readonly pid: Pid; readonly mappings: readonly Mapping[] }[],
+): Problem[] {
+  const wanted = new Map<string, MappedObject>();
+  for (const { pid, mappings } of tree) {
+    for (const mapping of mappings) {
+      if (mapping.shared && isObjectMapping(mapping)) wanted.set(objectKey(mapping), { pid, mapping });
+    }
+  }
   if (wanted.size === 0) return [];
+  const pids = new Set<number>(tree.map(({ pid }) => pid));
   return listProcesses()
-    .filter((other) => other !== pid && other !== process.pid)
+    .filter((other) => !pids.has(other) && other !== process.pid)
     .flatMap((other) => {
       const theirs = new Set((unlessMissing(() => readMaps(other), UNSEEN) ?? []).map(objectKey));
-      return [...wanted].filter(([key]) => theirs.has(key)).map(([, mapping]) => sharedMemory(pid, other, mapping));
+      return [...wanted].filter(([key]) => theirs.has(key)).map(([, one]) => sharedMemory(one, other));
     });
 }
 
@@ -50,7 +118,7 @@ const UNSEEN = [...VANISHED, 'not-permitted'];
 
 const objectKey = ({ device, inode }: MapsEntry): string => `${device.major}:${device.minor} ${inode}`;
 
-const sharedMemory = (pid: Pid, other: Pid, mapping: Mapping): Problem => ({
+const sharedMemory = ({ pid, mapping }: MappedObject, other: Pid): Problem => ({
   code: 'shared-with-another',
   path: [`pid ${pid}`, `mapping 0x${mapping.start.toString(16)}`, `process ${describeProcess(other)}`],
   message: `It shares this memory (${mapping.path}) with that process, which cannot be saved yet.`,
@@ -65,8 +133,9 @@ function tasksOf(pid: Pid): Tid[] {
   }
 }
 
-function traced(pid: Pid, own: ReadonlySet<number>, other: Pid, tid: Tid): Problem[] {
-  if (!own.has(tracerOf(other, tid))) return [];
+function traced(owners: ReadonlyMap<number, Pid>, other: Pid, tid: Tid): Problem[] {
+  const pid = owners.get(tracerOf(other, tid));
+  if (pid === undefined) return [];
   return [
     {
       code: 'traces-another',
@@ -75,15 +144,6 @@ function traced(pid: Pid, own: ReadonlySet<number>, other: Pid, tid: Tid): Probl
       remedy: 'Save it when it has let that process go.',
     },
   ];
-}
-
-function shared(pid: Pid, other: Pid, tid: Tid): Problem[] {
-  return SHARED.filter(({ type }) => tryCompareTasks(asTid(pid), tid, type)).map(({ what, flag }) => ({
-    code: 'shared-with-another',
-    path: [`pid ${pid}`, `process ${describeProcess(other)}`],
-    message: `It shares ${what} with that process (${flag}), which cannot be saved yet.`,
-    remedy: 'Save it when the other process has ended or executed another program.',
-  }));
 }
 
 const text = Buffer.alloc(4096);

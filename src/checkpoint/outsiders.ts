@@ -13,21 +13,27 @@ const MAX_HOLDERS = 4096;
  * only for the first two, as far as it has opened them since, because what they are depends on it: each look costs 13 ms on a host of 300 processes.
  */
 export class OutsiderSearch {
-  readonly #pid: Pid;
   readonly #known = new Map<string, readonly Holder[]>();
+  #tree: ReadonlySet<number> = new Set();
   #hasLooked = false;
 
-  constructor(pid: Pid) {
-    this.#pid = pid;
-  }
-
-  of(always: ReadonlySet<string>, files: ReadonlySet<string>): (target: string) => readonly Holder[] {
+  /** `tree`: who is no outsider. */
+  of(
+    tree: readonly Pid[],
+    always: ReadonlySet<string>,
+    files: ReadonlySet<string>,
+  ): (target: string) => readonly Holder[] {
     const wanted = this.#hasLooked ? [...always] : [...always, ...files];
+    const now = new Set<number>(tree);
+    // Who has left the tree since is an outsider now, and was not looked at.
+    if ([...this.#tree].some((pid) => !now.has(pid))) this.#known.clear();
+    this.#tree = now;
     this.#hasLooked = true;
     const unknown = new Set(wanted.filter((target) => !this.#known.has(target)));
-    const found = findHoldersOfEach(unknown, new Set([this.#pid, process.pid]), MAX_HOLDERS);
+    const found = findHoldersOfEach(unknown, new Set([...now, process.pid]), MAX_HOLDERS);
     for (const target of unknown) this.#known.set(target, found.get(target) ?? []);
-    return (target) => this.#known.get(target) ?? [];
+    // One that was born meanwhile may have been seen as an outsider.
+    return (target) => (this.#known.get(target) ?? []).filter(({ pid }) => !now.has(pid));
   }
 }
 

@@ -13,6 +13,8 @@ import type { ClassifiedMapping } from './preflight.ts';
 
 export interface PageSource {
   readonly pid: Pid;
+  /** The memory in the image that the pages belong to. */
+  readonly objref: number;
   /** A descriptor of /proc/PID/mem. */
   readonly memory: number;
   readonly plan: PagePlan;
@@ -23,20 +25,33 @@ export interface PageSource {
   close(): void;
 }
 
-/** The pages of these mappings where they are. */
-export function pagesOfTarget(pid: Pid, mappings: readonly ClassifiedMapping[]): PageSource {
-  return openPages(pid, (pagemap) => planPages(localFd(pagemap), mappings));
+/** Mappings of one process, and the memory in the image that they are. */
+export interface MemoryView {
+  readonly pid: Pid;
+  readonly objref: number;
+  readonly mappings: readonly ClassifiedMapping[];
 }
 
-/** A copy of a source's pages. Undefined if they do not fit into `arena`, which stays the caller's. */
-export function copiedInto(arena: NativeMemory, source: PageSource): PageSource | undefined {
-  if (source.plan.pages * PAGE > arena.sizeBytes) return undefined;
-  let into: number = arena.address;
+/** The pages of these mappings where they are. */
+export function pagesOfTarget({ pid, objref, mappings }: MemoryView): PageSource {
+  return openPages(pid, objref, (pagemap) => planPages(localFd(pagemap), mappings));
+}
+
+/** Part of an arena of ours. */
+export interface Room {
+  readonly address: LocalAddress;
+  readonly sizeBytes: number;
+}
+
+/** A copy of a source's pages. Undefined if they do not fit into `room`, which stays the caller's. */
+export function copiedInto({ address, sizeBytes }: Room, source: PageSource): PageSource | undefined {
+  if (source.plan.pages * PAGE > sizeBytes) return undefined;
+  let into: number = address;
   for (const chunk of source.plan.chunks) {
     copyPages(source.pid, source.memory, chunk, localAddress(into));
     into += pagesOf(chunk) * PAGE;
   }
-  return { ...source, copy: arena.address };
+  return { ...source, copy: address };
 }
 
 /** A copy in memory of its own. */
@@ -55,8 +70,8 @@ export function copied(source: PageSource): PageSource {
 }
 
 /** The pages that a snapshot has. Ends it when closed. */
-export function pagesOfSnapshot(snapshot: Snapshot, mappings: readonly ClassifiedMapping[]): PageSource {
-  const source = openPages(snapshot.pid, (pagemap) => planPages(localFd(pagemap), mappings, false));
+export function pagesOfSnapshot(snapshot: Snapshot, { objref, mappings }: MemoryView): PageSource {
+  const source = openPages(snapshot.pid, objref, (pagemap) => planPages(localFd(pagemap), mappings, false));
   return {
     ...source,
     explain: (error) => (snapshot.hasEnded() ? snapshotEnded() : error),
@@ -74,12 +89,12 @@ const snapshotEnded = (): QuicksaveError =>
     remedy: 'Save it again; the process itself has gone on. If memory is short, end it with the save: --kill.',
   });
 
-function openPages(pid: Pid, plan: (pagemap: number) => PagePlan): PageSource {
+function openPages(pid: Pid, objref: number, plan: (pagemap: number) => PagePlan): PageSource {
   const memory = openSync(`/proc/${pid}/mem`, 'r');
   try {
     const pagemap = openSync(`/proc/${pid}/pagemap`, 'r');
     try {
-      return { pid, memory, plan: plan(pagemap), copy: 0, explain, close: () => closeSync(memory) };
+      return { pid, objref, memory, plan: plan(pagemap), copy: 0, explain, close: () => closeSync(memory) };
     } finally {
       closeSync(pagemap);
     }

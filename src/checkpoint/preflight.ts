@@ -1,4 +1,4 @@
-/** Everything that stands in the way of saving a process, found from outside: the same list before and after freezing. */
+/** Everything that stands in the way of saving a tree of processes, found from outside: the same list before and after freezing. */
 import { type BigIntStats, statSync } from 'node:fs';
 import { OPEN } from '../kernel/abi/fcntl.ts';
 import { STAT } from '../kernel/abi/stat.ts';
@@ -10,6 +10,7 @@ import { isLossyText, unlessMissing } from '../procfs/proc-file.ts';
 import { type Mapping, readSmaps, withExactPath } from '../procfs/smaps.ts';
 import { descriptorKinds, mappingKinds, processAspects } from '../resources/registry.ts';
 import type {
+  DescriptorHolder,
   DescriptorKind,
   DescriptorStat,
   DescriptorView,
@@ -17,7 +18,7 @@ import type {
   ProcessView,
 } from '../resources/resource.ts';
 import { refusedWords } from '../resources/vm-flags.ts';
-import type { Pid, RemoteFd } from '../support/brand.ts';
+import type { Pid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import { type OutsiderSearch, sharingRemarks } from './outsiders.ts';
 import { processObstacles, viewProcess } from './process-view.ts';
@@ -28,51 +29,83 @@ export interface ClassifiedMapping {
   readonly kind: MappingKind<unknown>;
 }
 
+/** A descriptor of a process of the tree, as its table has it. */
+export interface TableEntry extends DescriptorHolder {
+  readonly closeOnExec: boolean;
+}
+
 /** One open file description and the kind that has it. */
 export interface ClassifiedDescriptor {
   readonly view: DescriptorView;
   readonly kind: DescriptorKind<unknown>;
-  readonly closeOnExec: readonly boolean[];
+  /** Who in the tree has it; the first is that of the view. */
+  readonly entries: readonly TableEntry[];
   /** What of it other processes have too. */
   readonly sharing: readonly string[];
 }
 
-export interface Survey {
+export interface ProcessSurvey {
   readonly process: ProcessView;
   /** All but ours, also those that need no kind. */
   readonly allMappings: readonly Mapping[];
   readonly mappings: readonly ClassifiedMapping[];
-  readonly descriptors: readonly ClassifiedDescriptor[];
-  readonly problems: readonly Problem[];
   /** VmFlags of our own mappings; none while we have none. */
   readonly ownFlags: readonly string[];
 }
 
-export interface SurveyOptions {
-  /** Descriptors of ours in the target, which are not its own. */
-  readonly ignoreDescriptors: ReadonlySet<number>;
-  /** Mappings of ours in the target: start addresses. */
-  readonly ignoreMappings: ReadonlySet<number>;
-  readonly outsiders: OutsiderSearch;
-  /** It is our parent: that it has us as a child is no obstacle. */
-  readonly savesItself: boolean;
+export interface TreeSurvey {
+  /** In the order of the pids that were asked for. */
+  readonly processes: readonly ProcessSurvey[];
+  readonly descriptors: readonly ClassifiedDescriptor[];
+  readonly problems: readonly Problem[];
 }
 
-export function surveyProcess(pid: Pid, options: SurveyOptions): Survey {
+/** What of ours is in a target, and not its own. */
+export interface OursInTarget {
+  /** Descriptor numbers. */
+  readonly descriptors: ReadonlySet<number>;
+  /** Start addresses. */
+  readonly mappings: ReadonlySet<number>;
+}
+
+const NOTHING_OF_OURS: OursInTarget = { descriptors: new Set(), mappings: new Set() };
+
+export interface SurveyOptions {
+  readonly outsiders: OutsiderSearch;
+  readonly oursIn?: (pid: Pid) => OursInTarget;
+  /** They run: who ends meanwhile is passed over. Default: false. */
+  readonly running?: boolean;
+}
+
+/** All processes of a tree: what they share is seen as shared. */
+export function surveyTree(
+  pids: readonly Pid[],
+  { outsiders, oursIn = () => NOTHING_OF_OURS, running = false }: SurveyOptions,
+): TreeSurvey {
+  const problems: Problem[] = [];
+  const look = <T>(what: () => T): T | undefined => (running ? unlessMissing(what) : what());
+  const processes = pids.flatMap((pid) => look(() => surveyProcess(pid, oursIn(pid).mappings, problems)) ?? []);
+  const isTheirs = ({ pid, descriptor }: Seen): boolean => !oursIn(pid).descriptors.has(descriptor.fd);
+  const seen = processes.flatMap(({ process: { pid } }) => look(() => lookAtAll(pid)) ?? []).filter(isTheirs);
+  const descriptors = classifyAll(seen, pids, outsiders, problems);
+  return { processes, descriptors, problems };
+}
+
+const lookAtAll = (pid: Pid): Seen[] =>
+  listDescriptors(pid).flatMap((one) => unlessMissing(() => lookAt(pid, one)) ?? []);
+
+function surveyProcess(pid: Pid, ours: ReadonlySet<number>, problems: Problem[]): ProcessSurvey {
   const process = viewProcess(pid);
-  const problems = [
-    ...processObstacles(process, options.savesItself),
-    ...processAspects.flatMap((aspect) => aspect.obstacles?.(process) ?? []),
-  ];
+  problems.push(...processObstacles(process));
+  problems.push(...processAspects.flatMap((aspect) => aspect.obstacles?.(process) ?? []));
   const all = readSmaps(pid);
-  const isOurs = ({ start }: Mapping): boolean => options.ignoreMappings.has(start);
+  const isOurs = ({ start }: Mapping): boolean => ours.has(start);
   const ownFlags = all.filter(isOurs).flatMap((mapping) => mapping.vmFlags);
   const allMappings = all.filter((mapping) => !isOurs(mapping));
   const mappings = allMappings
     .filter((mapping) => mapping.special !== VSYSCALL)
     .flatMap((mapping) => classifyMapping(pid, withExactPath(pid, mapping), problems));
-  const descriptors = surveyDescriptors(pid, options, problems);
-  return { process, allMappings, mappings, descriptors, problems, ownFlags };
+  return { process, allMappings, mappings, ownFlags };
 }
 
 /** In every process at the same address above user space, and no mapping that could be unmapped or made. */
@@ -99,39 +132,62 @@ function classifyMapping(pid: Pid, mapping: Mapping, problems: Problem[]): Class
   return [{ mapping, kind }];
 }
 
-function surveyDescriptors(pid: Pid, options: SurveyOptions, problems: Problem[]): ClassifiedDescriptor[] {
-  const open = listDescriptors(pid).filter(({ fd }) => !options.ignoreDescriptors.has(fd));
-  const seen = open.flatMap((descriptor) => unlessMissing(() => lookAt(pid, descriptor)) ?? []);
+function classifyAll(
+  seen: readonly Seen[],
+  pids: readonly Pid[],
+  outsiders: OutsiderSearch,
+  problems: Problem[],
+): ClassifiedDescriptor[] {
   const targetsOf = (found: readonly Seen[]): Set<string> => new Set(found.map((one) => one.descriptor.target));
-  const pipes = seen.filter(({ descriptor }) => descriptor.kind === 'pipe');
-  const named = targetsOf([...pipes, ...seen.filter(isNameless)]);
-  const outsidersOf = options.outsiders.of(named, targetsOf(seen.filter(isFile)));
+  const joints = seen.filter(({ descriptor }) => descriptor.kind === 'pipe' || descriptor.kind === 'socket');
+  const named = targetsOf([...joints, ...seen.filter(isNameless)]);
+  const outsidersOf = outsiders.of(pids, named, targetsOf(seen.filter(isFile)));
   const siblings: DescriptorView[] = [];
-  const groups = groupByDescription(pid, seen).map((members) => {
+  const groups = groupByDescription(seen).map((members) => {
     const [first] = members;
+    const entries = members.map(asEntry);
     const view: DescriptorView = {
-      pid,
       ...first,
       fd: first.descriptor.fd,
-      numbers: members.map((member) => member.descriptor.fd),
-      outsiders: named.has(first.descriptor.target) ? holdersOf(pid, first, outsidersOf) : [],
+      numbers: entries.filter(({ pid }) => pid === first.pid).map(({ fd }) => fd),
+      holders: entries,
+      outsiders: named.has(first.descriptor.target) ? holdersOf(first, outsidersOf) : [],
       siblings,
     };
     siblings.push(view);
+    problems.push(...locksOfOthers(members));
     const sharing = isFile(first) ? sharingRemarks(view, outsidersOf(first.descriptor.target)) : [];
-    return { view, sharing, closeOnExec: members.map((member) => (member.info.flags & O_CLOEXEC) !== 0) };
+    return { view, sharing, entries };
   });
   return groups.flatMap((group) => classifyDescriptor(group, problems));
+}
+
+const asEntry = ({ pid, descriptor: { fd }, info }: Seen): TableEntry => ({
+  pid,
+  fd,
+  closeOnExec: (info.flags & O_CLOEXEC) !== 0,
+});
+
+/** Record locks are a process's own (fcntl(2)): fdinfo shows them for the process that has them only. */
+function locksOfOthers([first, ...others]: NonEmpty<Seen>): Problem[] {
+  return others
+    .filter(({ pid, info }) => pid !== first.pid && info.locks.some(({ kind }) => kind === 'POSIX'))
+    .map(({ pid, descriptor }) => ({
+      code: 'lock',
+      path: [`pid ${pid}`, `fd ${descriptor.fd}`, descriptor.target],
+      message: `It has a record lock on a file that it shares with process ${first.pid}, which cannot be saved yet.`,
+      remedy: 'Save it when the lock has been given up.',
+    }));
 }
 
 /** All objects of one kind have the same text in their links: eventfd, epoll and others. */
 const isNameless = ({ descriptor }: Seen): boolean => descriptor.kind === 'anon_inode';
 
-/** A pipe's link tells which pipe it is; nameless objects are compared with kcmp(2). */
-function holdersOf(pid: Pid, one: Seen, outsidersOf: (target: string) => readonly Holder[]): readonly Holder[] {
+/** A pipe's or socket's link tells which it is; nameless objects are compared with kcmp(2). */
+function holdersOf(one: Seen, outsidersOf: (target: string) => readonly Holder[]): readonly Holder[] {
   const holders = outsidersOf(one.descriptor.target);
   if (!isNameless(one)) return holders;
-  return holders.filter((other) => isSameDescription(pid, one.descriptor.fd, other.pid, other.fd));
+  return holders.filter((other) => isSameDescription(one.pid, one.descriptor.fd, other.pid, other.fd));
 }
 
 /** What has a position, or content, of its own: a device that forgets everything has not. */
@@ -143,6 +199,7 @@ const isFile = ({ descriptor, stat }: Seen): boolean => {
 const { O_ASYNC, O_CLOEXEC } = OPEN;
 
 interface Seen {
+  readonly pid: Pid;
   readonly descriptor: Descriptor;
   readonly info: ReturnType<typeof readFdinfo>;
   readonly stat: DescriptorStat;
@@ -152,7 +209,7 @@ interface Seen {
 function lookAt(pid: Pid, descriptor: Descriptor): Seen | undefined {
   const now = statSync(`/proc/${pid}/fd/${descriptor.fd}`, { bigint: true, throwIfNoEntry: false });
   if (now === undefined) return undefined;
-  return { descriptor, info: readFdinfo(pid, descriptor.fd), stat: statFrom(now) };
+  return { pid, descriptor, info: readFdinfo(pid, descriptor.fd), stat: statFrom(now) };
 }
 
 export const statOf = (path: string): DescriptorStat => statFrom(statSync(path, { bigint: true }));
@@ -186,30 +243,48 @@ function lossyPath(text: string, path: readonly string[]): Problem[] {
 
 type NonEmpty<T> = [T, ...T[]];
 
-/** Descriptors that share one open file description, in groups; kcmp(2) tells, asked only where all else is equal. */
-function groupByDescription(pid: Pid, seen: readonly Seen[]): NonEmpty<Seen>[] {
+/**
+ * Descriptors that share one open file description, in groups, in the order of their first members. kcmp(2) tells, asked only
+ * where all else is equal; it orders them, so that a description that a thousand processes have is found among many others soon.
+ */
+function groupByDescription(seen: readonly Seen[]): NonEmpty<Seen>[] {
   const alike = new Map<string, NonEmpty<Seen>[]>();
   const groups: NonEmpty<Seen>[] = [];
   for (const one of seen) {
     const key = `${one.descriptor.target} ${one.stat.inode} ${one.info.position} ${one.info.flags & ~O_CLOEXEC}`;
-    const candidates = alike.get(key) ?? [];
-    const same = candidates.find(([first]) => isSame(pid, first.descriptor.fd, one.descriptor.fd));
-    if (same !== undefined) {
-      same.push(one);
+    const ordered = alike.get(key) ?? [];
+    alike.set(key, ordered);
+    const { index, isThere } = placeAmong(ordered, one);
+    if (isThere) {
+      ordered[index]?.push(one);
       continue;
     }
     const group: NonEmpty<Seen> = [one];
-    candidates.push(group);
-    alike.set(key, candidates);
+    ordered.splice(index, 0, group);
     groups.push(group);
   }
   return groups;
 }
 
-const isSame = (pid: Pid, a: RemoteFd, b: RemoteFd): boolean => compareDescriptions(pid, a, pid, b) === 0;
+/** Binary search: the group that has this description, or the place where it belongs. */
+function placeAmong(ordered: readonly NonEmpty<Seen>[], one: Seen): { index: number; isThere: boolean } {
+  let [from, to] = [0, ordered.length];
+  while (from < to) {
+    const index = (from + to) >> 1;
+    const [other] = ordered[index] ?? [one];
+    const order = compareDescriptions(other.pid, other.descriptor.fd, one.pid, one.descriptor.fd);
+    if (order === 0) return { index, isThere: true };
+    if (order === KCMP_LESS) from = index + 1;
+    else to = index;
+  }
+  return { index: from, isThere: false };
+}
+
+/** The first comes before the second in the kernel's order (kcmp(2)). */
+const KCMP_LESS = 1;
 
 function classifyDescriptor(group: Omit<ClassifiedDescriptor, 'kind'>, problems: Problem[]): ClassifiedDescriptor[] {
-  const { view, closeOnExec } = group;
+  const { view, entries } = group;
   const kind = descriptorKinds.find((candidate) => candidate.recognise(view));
   problems.push(...lossyPath(view.descriptor.target, [`pid ${view.pid}`, `fd ${view.fd}`]));
   if (kind === undefined) {
@@ -231,10 +306,9 @@ function classifyDescriptor(group: Omit<ClassifiedDescriptor, 'kind'>, problems:
     });
   }
   if (!kind.eachNumberApart) return [{ ...group, kind }];
-  return view.numbers.map((fd, index) => ({
-    ...group,
-    view: { ...view, fd, numbers: [fd] },
-    kind,
-    closeOnExec: [closeOnExec[index] ?? false],
-  }));
+  return entries.map((entry) => {
+    const { pid, fd } = entry;
+    const numbers = [fd];
+    return { ...group, kind, entries: [entry], view: { ...view, pid, fd, numbers, holders: [entry] } };
+  });
 }

@@ -2,7 +2,7 @@
 
 import { describeProcess } from '../procfs/cmdline.ts';
 import { is32BitProgram } from '../procfs/exe.ts';
-import { readStat } from '../procfs/stat.ts';
+import { type ProcessStat, readStat } from '../procfs/stat.ts';
 import { readStatus } from '../procfs/status.ts';
 import { childrenOf, listTasks } from '../procfs/tasks.ts';
 import type { ProcessView } from '../resources/resource.ts';
@@ -36,10 +36,7 @@ export function refuseUnsavable(pid: Pid, savesItself = false): void {
     });
   }
   if (stat.state === 'Z' && status.threads > 1) {
-    throw new QuicksaveError(
-      'leader-ended',
-      `The first thread of process ${pid} (${stat.comm}) has ended while others go on, which cannot be saved yet.`,
-    );
+    throw leaderEnded(stat);
   }
   if (stat.state === 'Z' || stat.state === 'X') {
     const waiting = describeProcess(stat.ppid);
@@ -62,6 +59,12 @@ export function refuseUnsavable(pid: Pid, savesItself = false): void {
   }
 }
 
+export const leaderEnded = ({ pid, comm }: Pick<ProcessStat, 'pid' | 'comm'>): QuicksaveError =>
+  new QuicksaveError(
+    'leader-ended',
+    `The first thread of process ${pid} (${comm}) has ended while others go on, which cannot be saved yet.`,
+  );
+
 function isOwnAncestor(pid: Pid): boolean {
   for (let ancestor = asPid(process.ppid); ancestor > 1; ancestor = readStat(ancestor).ppid) {
     if (ancestor === pid) return childrenOf(pid).length > 0;
@@ -70,27 +73,10 @@ function isOwnAncestor(pid: Pid): boolean {
 }
 
 /** Obstacles that belong to no single resource. */
-export function processObstacles({ pid, stat, status, tids, is32Bit }: ProcessView, savesItself: boolean): Problem[] {
-  const found: Problem[] = [];
+export function processObstacles(view: ProcessView): Problem[] {
+  const { pid, status } = view;
   const path = [`pid ${pid}`];
-  for (const child of childrenOf(pid)) {
-    if (savesItself && child === process.pid) continue;
-    found.push({
-      code: 'has-children',
-      path: [...path, `child ${describeProcess(child)}`],
-      message: 'It has a child process, and process trees cannot be saved yet.',
-      remedy: 'Save it when the child has ended.',
-    });
-  }
-  found.push(...oddThreads({ pid, stat, status, tids, is32Bit }));
-  if (stat.state === 'T') {
-    found.push({
-      code: 'stopped-process',
-      path,
-      message: 'It is stopped by a signal, which cannot be saved yet.',
-      remedy: `Let it go on first: kill -CONT ${pid}`,
-    });
-  }
+  const found = oddThreads(view);
   if ((status.x86ThreadFeatures ?? []).length > 0) {
     found.push({
       code: 'shadow-stack',

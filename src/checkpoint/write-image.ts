@@ -9,7 +9,7 @@ import { ImageWriter } from '../image/writer.ts';
 import { readCpuinfo } from '../procfs/cpuinfo.ts';
 import { QuicksaveError, RefusedError } from '../support/errors.ts';
 import { VERSION } from '../support/version.ts';
-import type { CollectedMapping, CollectedTree } from './collect.ts';
+import type { CollectedMapping, CollectedTask, CollectedTree } from './collect.ts';
 import type { Output } from './output.ts';
 import type { PagePlan } from './page-plan.ts';
 
@@ -95,28 +95,44 @@ function describeFailure(error: unknown): { code: string; text: string } {
   return { code: error.code, text: [error.message, ...reasons].join(' ') };
 }
 
-export function writeTree(writer: ImageWriter, tree: CollectedTree, plans: readonly PagePlan[]): void {
-  const { task } = tree;
-  const mappings = withPages(tree.mappings, plans);
-  writer.record(RECORD.TASK, task.pid, task);
+/** Pages that go into the image, by the memory that they belong to. */
+interface PlannedPages {
+  readonly objref: number;
+  readonly plan: PagePlan;
+}
+
+/** The hierarchy first, then objects before their users. */
+export function writeTree(writer: ImageWriter, tree: CollectedTree, pages: readonly PlannedPages[]): void {
+  for (const { task } of tree.processes) writer.record(RECORD.TASK, task.pid, task);
+  for (const one of tree.exited) writer.record(RECORD.EXITED, one.pid, one);
   for (const { objref, state } of tree.mappedFiles) writer.record(RECORD.FNAME, objref, { state });
   for (const { objref, record } of tree.descriptions) writer.record(RECORD.FD_DATA, objref, record);
-  writer.record(RECORD.FILES, task.files, tree.files);
+  for (const one of tree.processes) {
+    const plans = pages.filter(({ objref }) => objref === one.task.memory).map(({ plan }) => plan);
+    writeProcess(writer, one, plans);
+  }
+}
+
+function writeProcess(writer: ImageWriter, process: CollectedTask, plans: readonly PagePlan[]): void {
+  const { task, protectionKeys, localDescriptors } = process;
+  const mappings = withPages(process.mappings, plans);
+  writer.record(RECORD.FILES, task.files, process.files);
   writer.record(RECORD.MM, task.memory, {
     mappings: mappings.length,
     pages: pagesIn(plans),
-    allocatedKeys: tree.protectionKeys.allocated,
-    executeOnlyKey: tree.protectionKeys.executeOnly,
+    allocatedKeys: protectionKeys.allocated,
+    executeOnlyKey: protectionKeys.executeOnly,
   });
   for (let index = 0; index < mappings.length; index += MAPPINGS_PER_RECORD) {
     writer.record(RECORD.VMA, task.memory, { mappings: mappings.slice(index, index + MAPPINGS_PER_RECORD) });
   }
-  if (tree.localDescriptors.length > 0) {
-    writer.bytes(RECORD.MM_CONTEXT, task.memory, encodeMemoryContext(tree.localDescriptors));
+  if (localDescriptors.length > 0) {
+    writer.bytes(RECORD.MM_CONTEXT, task.memory, encodeMemoryContext(localDescriptors));
   }
-  writer.record(RECORD.TASK_STATE, task.pid, { aspects: tree.aspects });
-  for (const thread of tree.threads) {
-    writer.record(RECORD.THREAD_STATE, thread.tid, { signalMask: thread.signalMask, aspects: thread.aspects });
+  writer.record(RECORD.TASK_STATE, task.pid, { aspects: process.aspects });
+  for (const thread of process.threads) {
+    const { signalMask, waitedNs, aspects } = thread;
+    writer.record(RECORD.THREAD_STATE, thread.tid, { signalMask, waitedNs, aspects });
     writer.bytes(RECORD.THREAD, thread.tid, encodeThread(thread.threadAreas));
     writer.bytes(RECORD.CPU, thread.tid, encodeCpu(thread.cpu));
   }

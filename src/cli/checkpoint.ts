@@ -1,13 +1,15 @@
 /** `quicksave checkpoint PID|--self --output FILE|-` */
 import { fstatSync } from 'node:fs';
 import { isatty } from 'node:tty';
-import { type CheckpointSummary, checkpoint } from '../checkpoint/checkpoint.ts';
+import { checkpoint } from '../checkpoint/checkpoint.ts';
 import { outputTo, streamOutput } from '../checkpoint/output.ts';
+import type { CheckpointSummary } from '../checkpoint/request.ts';
 import { ownParent } from '../checkpoint/saver.ts';
 import { asPid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { interruptible } from './interruptible.ts';
 import { printLine } from './print-error.ts';
+import { treeText } from './tree-text.ts';
 import { UsageError } from './usage-error.ts';
 
 interface Options {
@@ -58,11 +60,10 @@ function isNothing(fd: number): boolean {
 }
 
 function summaryLine(summary: CheckpointSummary): string {
-  const threads = summary.threads === 1 ? '1 thread' : `${summary.threads} threads`;
   const size = `${(summary.imageBytes / MEBIBYTE).toFixed(1)} MiB`;
   const pause = summary.killed ? 'ended' : `pause ${summary.pauseMs.toFixed(1)} ms`;
   const total = `${summary.totalMs.toFixed(0)} ms in all`;
-  return `saved process ${summary.pid}: ${threads}, ${summary.pages} pages, ${size}, ${pause}, ${total}`;
+  return `saved ${treeText(summary)}, ${summary.pages} pages, ${size}, ${pause}, ${total}`;
 }
 
 export function parsePid(text: string): ReturnType<typeof asPid> {

@@ -6,6 +6,7 @@ import { Foreground } from '../restart/terminal.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { interruptible } from './interruptible.ts';
 import { printLine } from './print-error.ts';
+import { treeText } from './tree-text.ts';
 import { UsageError } from './usage-error.ts';
 import { writeWhole } from './write-whole.ts';
 
@@ -26,8 +27,7 @@ export async function runRestart(source: string, options: Options): Promise<void
   const summary = bringBack(source, policy, foreground, options);
   // Before anything is said: whoever reads it may send signals at once.
   const companion = options.detach ? undefined : new Companion(summary.pid, foreground);
-  const threads = summary.threads === 1 ? '1 thread' : `${summary.threads} threads`;
-  printLine(`restarted process ${summary.pid}: ${threads}, ${summary.totalMs.toFixed(0)} ms`);
+  printLine(`restarted ${treeText(summary)}, ${summary.totalMs.toFixed(0)} ms`);
   for (const remark of summary.remarks) printLine(`  ${remark}`);
   if (companion === undefined) printPid(summary.pid);
   else endLike(await companion.untilEnd());

@@ -5,7 +5,7 @@ import { type RegisterFile, type RegisterName, readRegister } from '../arch/x86/
 import { inStandardLayout } from '../arch/x86/standard-xstate.ts';
 import { LEGACY_SIZE, xstateFault } from '../arch/x86/xstate.ts';
 import { badRecord } from '../image/image-errors.ts';
-import type { ThreadModel } from '../image/model.ts';
+import type { ThreadModel } from '../image/process-model.ts';
 import type { ProcessParts } from '../image/processes.ts';
 import { ELF } from '../kernel/abi/elf.ts';
 import { procfsAbi } from '../kernel/abi/procfs.ts';

@@ -13,11 +13,11 @@ export const linuxCrV8: ExportFormat = {
   name: 'linux-cr-v8',
   takesProcess: false,
   write: ({ model, pages: pagesOfMemory }: AddressedImage, { write }) => {
-    const pages = pagesOfMemory(model.task.memory);
+    const pages = pagesOfMemory(model.root.task.memory);
     const { problems, losses, stream } = planExport(model);
     if (stream === undefined) {
       const reasons = problems.length === 1 ? 'one thing stands' : `${problems.length} things stand`;
-      const { pid } = model.task;
+      const { pid } = model.root.task;
       throw new RefusedError(
         `The image of process ${pid} cannot be exported as linux-cr-v8: ${reasons} in the way.`,
         problems,

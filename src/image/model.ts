@@ -6,42 +6,22 @@ import { ImageError, type Problem } from '../support/errors.ts';
 import { decodeHead, type Head } from './head.ts';
 import { badRecord } from './image-errors.ts';
 import type { PageRun } from './page-chunk.ts';
+import { once, ProcessBuilder, type ProcessModel, present } from './process-model.ts';
 import { type ChunkRecord, decodeRecord, type MetadataRecord } from './reader.ts';
 import { RECORD, recordLabel, recordName } from './record-types.ts';
 import { parseState } from './schema.ts';
-import {
-  DescriptionRecord,
-  FileRecord,
-  FilesRecord,
-  type MappingState,
-  MemoryRecord,
-  TaskRecord,
-  TaskStateRecord,
-  ThreadStateRecord,
-  VmaRecord,
-} from './tree.ts';
-
-export interface ThreadModel {
-  readonly tid: number;
-  readonly state: ThreadStateRecord;
-  /** THREAD and CPU payloads, and how errors call them. */
-  readonly thread: Buffer;
-  readonly cpu: Buffer;
-  readonly where: string;
-}
+import { DescriptionRecord, ExitedRecord, FileRecord, TaskRecord } from './tree.ts';
 
 export interface ImageModel {
   readonly head: Head;
-  readonly task: TaskRecord;
-  readonly aspects: Readonly<Record<string, unknown>>;
-  readonly threads: readonly ThreadModel[];
+  /** The root of the tree, which is the first of {@link processes}. */
+  readonly root: ProcessModel;
+  /** Every process comes behind its parent. */
+  readonly processes: readonly ProcessModel[];
+  /** Those that have ended and were not waited for. */
+  readonly exited: readonly ExitedRecord[];
   readonly mappedFiles: ReadonlyMap<number, unknown>;
   readonly descriptions: ReadonlyMap<number, DescriptionRecord>;
-  readonly files: FilesRecord;
-  readonly memory: MemoryRecord;
-  readonly mappings: readonly MappingState[];
-  /** MM_CONTEXT payload, if there is one. */
-  readonly memoryContext?: Buffer;
   /** Only if it was no image of ours. */
   readonly origin?: ForeignOrigin;
 }
@@ -59,25 +39,17 @@ export interface ForeignOrigin {
 
 const PAGE = 4096;
 
-interface OpenThread {
-  state: ThreadStateRecord;
-  thread?: Buffer;
-  cpu?: Buffer;
-  where: string;
-}
-
 /** Takes records in stream order. */
 export class ModelBuilder {
   #head: Head | undefined;
-  #task: TaskRecord | undefined;
-  #taskState: TaskStateRecord | undefined;
-  #files: FilesRecord | undefined;
-  #memory: MemoryRecord | undefined;
-  readonly #threads = new Map<number, OpenThread>();
+  /** In stream order, and by each number that a record of theirs has. */
+  readonly #processes: ProcessBuilder[] = [];
+  readonly #byTask = new Map<number, ProcessBuilder>();
+  readonly #byMemory = new Map<number, ProcessBuilder>();
+  readonly #byFiles = new Map<number, ProcessBuilder>();
+  readonly #exited = new Map<number, ExitedRecord>();
   readonly #mappedFiles = new Map<number, unknown>();
   readonly #descriptions = new Map<number, DescriptionRecord>();
-  readonly #mappings: MappingState[] = [];
-  #memoryContext: Buffer | undefined;
   /** Where pages go, by object. */
   readonly #runs = new Map<number, PageRun[]>();
 
@@ -88,33 +60,56 @@ export class ModelBuilder {
     take(this, record, where);
   }
 
-  static readonly #once = <T>(now: T | undefined, next: T, where: string): T => {
-    if (now !== undefined) throw badRecord(where, 'it is there twice');
-    return next;
-  };
-
   head(record: MetadataRecord, where: string): void {
-    this.#head = ModelBuilder.#once(this.#head, decodeHead(record.payload), where);
+    this.#head = once(this.#head, decodeHead(record.payload), where);
   }
 
   task(record: MetadataRecord, where: string): void {
     const task = parseState(TaskRecord, decodeRecord(record), where);
-    this.#task = ModelBuilder.#once(this.#task, task, where);
     if (record.objref !== task.pid) throw badRecord(where, 'its objref is not its pid');
     if (task.threads[0] !== task.pid) throw badRecord(where, 'its first thread is not the group leader');
     if (new Set(task.threads).size !== task.threads.length) throw badRecord(where, 'a thread is there twice');
     if (task.saver !== undefined && task.threads.includes(task.saver.pid)) {
       throw badRecord(where, 'its saver is one of its threads');
     }
+    this.#refusePlace(task, where);
+    const builder = new ProcessBuilder(task);
+    for (const number of [...task.threads, ...(task.saver === undefined ? [] : [task.saver.pid])]) {
+      this.#takeNumber(number, builder, where);
+    }
+    if (task.memory === task.files || [task.memory, task.files].some((objref) => this.#isObject(objref))) {
+      throw badRecord(where, 'its memory or its descriptor table is something else as well');
+    }
+    this.#byMemory.set(task.memory, builder);
+    this.#byFiles.set(task.files, builder);
+    this.#processes.push(builder);
   }
 
-  taskState(record: MetadataRecord, where: string): void {
-    this.#expectTask(record, where, (task) => task.pid);
-    this.#taskState = ModelBuilder.#once(
-      this.#taskState,
-      parseState(TaskStateRecord, decodeRecord(record), where),
-      where,
-    );
+  exited(record: MetadataRecord, where: string): void {
+    const task = parseState(ExitedRecord, decodeRecord(record), where);
+    if (record.objref !== task.pid) throw badRecord(where, 'its objref is not its pid');
+    this.#refusePlace(task, where);
+    this.#takeNumber(task.pid, undefined, where);
+    this.#exited.set(task.pid, task);
+  }
+
+  /** The root comes first, every other process behind its parent. */
+  #refusePlace({ parent }: Pick<TaskRecord, 'parent'>, where: string): void {
+    const isFirst = this.#processes.length === 0;
+    if (isFirst !== (parent === undefined)) {
+      throw badRecord(where, isFirst ? 'the first process has a parent' : 'it is there twice');
+    }
+    if (parent === undefined) return;
+    if (this.#byTask.get(parent)?.task.pid !== parent) throw badRecord(where, `its parent ${parent} is not there`);
+  }
+
+  #takeNumber(number: number, builder: ProcessBuilder | undefined, where: string): void {
+    if (this.#byTask.has(number) || this.#exited.has(number)) throw badRecord(where, `task ${number} is there twice`);
+    if (builder !== undefined) this.#byTask.set(number, builder);
+  }
+
+  #isObject(objref: number): boolean {
+    return [this.#byMemory, this.#byFiles, this.#mappedFiles, this.#descriptions].some((known) => known.has(objref));
   }
 
   mappedFile(record: MetadataRecord, where: string): void {
@@ -128,74 +123,42 @@ export class ModelBuilder {
   }
 
   #newObject(objref: number, where: string): void {
-    if (this.#mappedFiles.has(objref) || this.#descriptions.has(objref)) {
-      throw badRecord(where, `object ${objref} is there twice`);
-    }
+    if (this.#isObject(objref)) throw badRecord(where, `object ${objref} is there twice`);
+  }
+
+  ofProcess(record: MetadataRecord, where: string): ProcessBuilder {
+    return this.#find(this.#byTask, record, where);
+  }
+
+  ofMemory(record: MetadataRecord, where: string): ProcessBuilder {
+    return this.#find(this.#byMemory, record, where);
   }
 
   files(record: MetadataRecord, where: string): void {
-    this.#expectTask(record, where, (task) => task.files);
-    const files = parseState(FilesRecord, decodeRecord(record), where);
-    let last = -1;
-    for (const { fd, object } of files.entries) {
-      if (fd <= last) throw badRecord(where, `descriptor ${fd} is not in ascending order`);
-      if (!this.#descriptions.has(object))
-        throw badRecord(where, `descriptor ${fd} names object ${object}, which is not there`);
-      last = fd;
+    this.#find(this.#byFiles, record, where).files(record, where, (object) => this.#descriptions.has(object));
+  }
+
+  #find(among: ReadonlyMap<number, ProcessBuilder>, { objref, type }: MetadataRecord, where: string): ProcessBuilder {
+    if (this.#processes.length === 0) throw badRecord(where, 'it comes before the TASK record');
+    const found = among.get(objref);
+    // The number of a thread is no other record's.
+    if (found === undefined || (type === RECORD.TASK_STATE && found.task.pid !== objref)) {
+      const isOfThread = type === RECORD.THREAD_STATE || type === RECORD.THREAD || type === RECORD.CPU;
+      throw badRecord(
+        where,
+        isOfThread ? `thread ${objref} belongs to no process` : 'its objref is not one that TASK names',
+      );
     }
-    this.#files = ModelBuilder.#once(this.#files, files, where);
-  }
-
-  memory(record: MetadataRecord, where: string): void {
-    this.#expectTask(record, where, (task) => task.memory);
-    this.#memory = ModelBuilder.#once(this.#memory, parseState(MemoryRecord, decodeRecord(record), where), where);
-  }
-
-  mappings(record: MetadataRecord, where: string): void {
-    this.#expectTask(record, where, (task) => task.memory);
-    for (const mapping of parseState(VmaRecord, decodeRecord(record), where).mappings) {
-      const name = `mapping 0x${mapping.start.toString(16)}`;
-      if (mapping.end <= mapping.start) throw badRecord(where, `${name} ends before it begins`);
-      if (mapping.start < (this.#mappings.at(-1)?.end ?? 0))
-        throw badRecord(where, `${name} overlaps the one before it`);
-      if (mapping.offset % PAGE !== 0) throw badRecord(where, `${name} has an offset that is not a page's`);
-      refuseStrayGuards(mapping, where);
-      this.#mappings.push(mapping);
+    if (type === RECORD.THREAD_STATE && !found.task.threads.includes(objref)) {
+      throw badRecord(where, `thread ${objref} belongs to no process`);
     }
-  }
-
-  memoryContext(record: MetadataRecord, where: string): void {
-    this.#expectTask(record, where, (task) => task.memory);
-    this.#memoryContext = ModelBuilder.#once(this.#memoryContext, Buffer.from(record.payload), where);
-  }
-
-  threadState(record: MetadataRecord, where: string): void {
-    const { objref: tid } = record;
-    if (!this.#task?.threads.includes(tid)) throw badRecord(where, `thread ${tid} belongs to no process`);
-    if (this.#threads.has(tid)) throw badRecord(where, 'it is there twice');
-    this.#threads.set(tid, {
-      state: parseState(ThreadStateRecord, decodeRecord(record), where),
-      where: `thread ${tid}`,
-    });
-  }
-
-  registers(record: MetadataRecord, where: string, part: 'thread' | 'cpu'): void {
-    const thread = this.#threads.get(record.objref);
-    if (thread === undefined) throw badRecord(where, `thread ${record.objref} is not known yet`);
-    if (thread[part] !== undefined) throw badRecord(where, 'it is there twice');
-    thread[part] = Buffer.from(record.payload);
-    if (part === 'cpu') thread.where = where;
-  }
-
-  #expectTask(record: MetadataRecord, where: string, objrefOf: (task: TaskRecord) => number): void {
-    if (this.#task === undefined) throw badRecord(where, 'it comes before the TASK record');
-    if (record.objref !== objrefOf(this.#task)) throw badRecord(where, 'its objref is not the one that TASK names');
+    return found;
   }
 
   /** Notes where a chunk's pages go. They are checked at the end, by {@link finishPages}. */
   addChunk(chunk: ChunkRecord): void {
     const { objref } = chunk;
-    const takesPages = objref === this.#task?.memory || (this.#descriptions.get(objref)?.contentBytes ?? 0) > 0;
+    const takesPages = this.#byMemory.has(objref) || (this.#descriptions.get(objref)?.contentBytes ?? 0) > 0;
     if (!takesPages) throw badRecord(recordLabel(chunk.type, chunk.offset), `object ${objref} has no pages`);
     const runs = this.#runs.get(objref) ?? [];
     for (const run of chunk.runs) runs.push(run);
@@ -205,25 +168,14 @@ export class ModelBuilder {
   /** Everything but the pages is complete. */
   finish(): ImageModel {
     const head = present(this.#head, RECORD.HEAD);
-    const task = present(this.#task, RECORD.TASK);
-    const memory = present(this.#memory, RECORD.MM);
-    if (memory.mappings !== this.#mappings.length) {
-      throw new ImageError(
-        'bad-record',
-        `The image has ${this.#mappings.length} mappings, but its MM record says ${memory.mappings}.`,
-      );
-    }
+    const processes = this.#processes.map((builder) => builder.finish());
     return {
       head,
-      task,
-      aspects: present(this.#taskState, RECORD.TASK_STATE).aspects,
-      threads: task.threads.map((tid) => completeThread(tid, this.#threads.get(tid))),
+      root: present(processes[0], RECORD.TASK),
+      processes,
+      exited: [...this.#exited.values()],
       mappedFiles: this.#mappedFiles,
       descriptions: this.#descriptions,
-      files: present(this.#files, RECORD.FILES),
-      memory,
-      mappings: this.#mappings,
-      ...(this.#memoryContext === undefined ? {} : { memoryContext: this.#memoryContext }),
     };
   }
 
@@ -232,41 +184,10 @@ export class ModelBuilder {
     for (const [objref, found] of this.#runs) {
       const runs = [...found].sort((a, b) => a.start - b.start);
       refuseRepeatedPages(runs);
-      if (objref === this.#task?.memory) this.#refusePagesOutsideMappings(runs);
+      const memory = this.#byMemory.get(objref);
+      if (memory !== undefined) memory.refusePagesOutsideMappings(runs);
       else refusePagesBehind(runs, this.#descriptions.get(objref)?.contentBytes ?? 0, objref);
     }
-  }
-
-  #refusePagesOutsideMappings(runs: readonly PageRun[]): void {
-    let index = 0;
-    for (const run of runs) {
-      const end = run.start + run.pages * PAGE;
-      for (let at = run.start; at < end; ) {
-        while ((this.#mappings[index]?.end ?? Number.POSITIVE_INFINITY) <= at) index++;
-        const mapping = this.#mappings[index];
-        if (mapping === undefined || mapping.start > at || !mapping.hasPages) {
-          throw new ImageError(
-            'bad-record',
-            `The image has a page at 0x${at.toString(16)}, where no mapping takes it.`,
-          );
-        }
-        at = mapping.end;
-      }
-    }
-  }
-}
-
-function refuseStrayGuards({ start, end, guards }: MappingState, where: string): void {
-  let last = start;
-  for (const guard of guards) {
-    const stop = guard.start + guard.pages * PAGE;
-    if (guard.start < last || stop > end) {
-      throw badRecord(
-        where,
-        `mapping 0x${start.toString(16)} has a guard page at 0x${guard.start.toString(16)}, where none can be`,
-      );
-    }
-    last = stop;
   }
 }
 
@@ -292,26 +213,15 @@ type Taker = (builder: ModelBuilder, record: MetadataRecord, where: string) => v
 const takers: ReadonlyMap<number, Taker> = new Map<number, Taker>([
   [RECORD.HEAD, (builder, record, where) => builder.head(record, where)],
   [RECORD.TASK, (builder, record, where) => builder.task(record, where)],
-  [RECORD.TASK_STATE, (builder, record, where) => builder.taskState(record, where)],
+  [RECORD.EXITED, (builder, record, where) => builder.exited(record, where)],
+  [RECORD.TASK_STATE, (builder, record, where) => builder.ofProcess(record, where).taskState(record, where)],
   [RECORD.FNAME, (builder, record, where) => builder.mappedFile(record, where)],
   [RECORD.FD_DATA, (builder, record, where) => builder.description(record, where)],
   [RECORD.FILES, (builder, record, where) => builder.files(record, where)],
-  [RECORD.MM, (builder, record, where) => builder.memory(record, where)],
-  [RECORD.VMA, (builder, record, where) => builder.mappings(record, where)],
-  [RECORD.MM_CONTEXT, (builder, record, where) => builder.memoryContext(record, where)],
-  [RECORD.THREAD_STATE, (builder, record, where) => builder.threadState(record, where)],
-  [RECORD.THREAD, (builder, record, where) => builder.registers(record, where, 'thread')],
-  [RECORD.CPU, (builder, record, where) => builder.registers(record, where, 'cpu')],
+  [RECORD.MM, (builder, record, where) => builder.ofMemory(record, where).memory(record, where)],
+  [RECORD.VMA, (builder, record, where) => builder.ofMemory(record, where).mappings(record, where)],
+  [RECORD.MM_CONTEXT, (builder, record, where) => builder.ofMemory(record, where).memoryContext(record, where)],
+  [RECORD.THREAD_STATE, (builder, record, where) => builder.ofProcess(record, where).threadState(record, where)],
+  [RECORD.THREAD, (builder, record, where) => builder.ofProcess(record, where).registers(record, where, 'thread')],
+  [RECORD.CPU, (builder, record, where) => builder.ofProcess(record, where).registers(record, where, 'cpu')],
 ]);
-
-function present<T>(value: T | undefined, type: number): T {
-  if (value === undefined) throw new ImageError('bad-record', `The image has no ${recordName(type)} record.`);
-  return value;
-}
-
-function completeThread(tid: number, thread: OpenThread | undefined): ThreadModel {
-  if (thread?.thread === undefined || thread.cpu === undefined) {
-    throw new ImageError('bad-record', `The image does not have all records of thread ${tid}.`);
-  }
-  return { tid, state: thread.state, thread: thread.thread, cpu: thread.cpu, where: thread.where };
-}

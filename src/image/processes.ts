@@ -2,7 +2,8 @@
  * The processes of an image, each with what belongs to it. Whoever looks at an image (report/, export/) asks here and nowhere
  * else how the model keeps them.
  */
-import type { ImageModel, ThreadModel } from './model.ts';
+import type { ImageModel } from './model.ts';
+import type { ProcessModel, ThreadModel } from './process-model.ts';
 import type { FilesRecord, MappingState, MemoryRecord, TaskRecord } from './tree.ts';
 
 export interface ProcessParts {
@@ -20,18 +21,21 @@ export interface ProcessParts {
 }
 
 /** The root of the tree first. */
-export function processesOf(model: ImageModel): readonly [ProcessParts, ...ProcessParts[]] {
-  const { task, aspects, threads, files, memory, mappings, memoryContext } = model;
-  return [
-    {
-      task,
-      aspects,
-      threads,
-      descriptors: files.entries,
-      memory,
-      memoryObject: task.memory,
-      mappings,
-      ...(memoryContext === undefined ? {} : { memoryContext }),
-    },
-  ];
+export function processesOf({ processes, root }: ImageModel): readonly [ProcessParts, ...ProcessParts[]] {
+  const others = processes.filter((process) => process !== root);
+  return [partsOf(root), ...others.map(partsOf)];
+}
+
+function partsOf({ task, aspects, threads, files, memory, mappings, memoryContext }: ProcessModel): ProcessParts {
+  return {
+    task,
+    ...(task.parent === undefined ? {} : { parent: task.parent }),
+    aspects,
+    threads,
+    descriptors: files.entries,
+    memory,
+    memoryObject: task.memory,
+    mappings,
+    ...(memoryContext === undefined ? {} : { memoryContext }),
+  };
 }

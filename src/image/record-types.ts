@@ -10,6 +10,7 @@ export const RECORD = {
   CPU: 103,
   TASK_STATE: 104,
   THREAD_STATE: 105,
+  EXITED: 106,
   MM: 201,
   VMA: 202,
   PGARR: 203,

@@ -34,10 +34,34 @@ const VdsoRecord = v.strictObject({
 });
 export type VdsoRecord = v.InferOutput<typeof VdsoRecord>;
 
+/** A session or process group: the number of its leader, who may have ended. 0: it is seen from no pid namespace of ours. */
+const groupId = integerBetween(0, MAX_TASK_ID);
+
+/** SIGCHLD. */
+const USUAL_EXIT_SIGNAL = 17;
+const MAX_SIGNAL = 64;
+const exitSignal = v.optional(integerBetween(0, MAX_SIGNAL), USUAL_EXIT_SIGNAL);
+
+/**
+ * Where a process stands in the tree: credentials(7). Images from before process trees have none of these: their process is
+ * the root.
+ */
+const place = {
+  /** Its parent, another process of the image; the root has none. */
+  parent: v.optional(taskId),
+  processGroup: v.optional(groupId),
+  session: v.optional(groupId),
+  /** The signal that tells its parent of its end (clone(2)); 0 for none. */
+  exitSignal,
+};
+
 /** TASK: one process, before any of its state. The record's objref is its pid. */
 export const TaskRecord = v.strictObject({
   pid: taskId,
   comm: boundedString(64),
+  ...place,
+  /** Stopped by a signal (SIGSTOP and its kin, signal(7)); `unreported`: waitpid(2) has yet to tell its parent. */
+  stopped: v.optional(v.picklist(['reported', 'unreported'])),
   threads: v.pipe(boundedArray(taskId, MAX_TASK_ID), v.minLength(1, 'must have at least one entry')),
   /** objref of the MM, VMA and PGARR records. */
   memory: objectReference,
@@ -53,6 +77,17 @@ export const TaskRecord = v.strictObject({
 });
 export type TaskRecord = v.InferOutput<typeof TaskRecord>;
 
+/** EXITED: a process that has ended and whose parent, a process of the image, has not waited for it. */
+export const ExitedRecord = v.strictObject({
+  pid: taskId,
+  comm: boundedString(64),
+  ...place,
+  parent: taskId,
+  /** In the form of waitpid(2). */
+  exitCode: integerBetween(0, 0xffff),
+});
+export type ExitedRecord = v.InferOutput<typeof ExitedRecord>;
+
 /** States by the name of the aspect that they belong to. */
 const states = v.record(boundedString(64), v.unknown());
 
@@ -61,7 +96,12 @@ export const TaskStateRecord = v.strictObject({ aspects: states });
 export type TaskStateRecord = v.InferOutput<typeof TaskStateRecord>;
 
 /** THREAD_STATE: one thread. The record's objref is its tid; its THREAD and CPU records follow. */
-export const ThreadStateRecord = v.strictObject({ signalMask: u64, aspects: states });
+export const ThreadStateRecord = v.strictObject({
+  signalMask: u64,
+  /** How long the call in flight had lasted, in nanoseconds, as far as is known. Images from before it do not say it. */
+  waitedNs: v.optional(u64, 0n),
+  aspects: states,
+});
 export type ThreadStateRecord = v.InferOutput<typeof ThreadStateRecord>;
 
 /** FNAME: a file that mappings refer to; `state` belongs to the kind. */

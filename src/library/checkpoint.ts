@@ -1,6 +1,6 @@
 /** Saving a process from code. */
 import type { Writable } from 'node:stream';
-import type { CheckpointSummary } from '../checkpoint/checkpoint.ts';
+import type { CheckpointSummary } from '../checkpoint/request.ts';
 import { type PipelineOptions, runPipeline } from './pipeline.ts';
 
 export interface CheckpointOptions extends PipelineOptions {

@@ -23,11 +23,16 @@ export const diff = (a: string, b: string): Difference => diffImages(a, b);
 /** Reads and checks all of an image in a file. Throws ImageError for what is wrong first. */
 export function verify(path: string): Intact {
   const { model, imageBytes, records, dataPages, zeroPages } = verifyImageAt(path);
-  return { pid: model.task.pid, threads: model.task.threads.length, imageBytes, records, dataPages, zeroPages };
+  const { processes, root } = model;
+  const threads = processes.reduce((sum, { task }) => sum + task.threads.length, 0);
+  return { pid: root.task.pid, processes: processes.length, threads, imageBytes, records, dataPages, zeroPages };
 }
 
 export interface Intact {
+  /** Of the root. */
   readonly pid: number;
+  readonly processes: number;
+  /** Of all processes. */
   readonly threads: number;
   readonly imageBytes: number;
   readonly records: number;

@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { finished } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
-import type { CheckpointSummary } from '../checkpoint/checkpoint.ts';
+import type { CheckpointSummary } from '../checkpoint/request.ts';
 import { makePipe } from '../kernel/calls/pipes.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { RESTARTED_STATUS } from '../support/restarted-status.ts';

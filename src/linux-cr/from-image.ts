@@ -7,6 +7,7 @@ import { encodeMemoryContext } from '../arch/x86/records.ts';
 import { encodeCpu2008, lostIn2008 } from '../arch/x86/records-2008.ts';
 import { checkedRegisters, localDescriptorsOf } from '../arch/x86/thread-registers.ts';
 import type { ImageModel } from '../image/model.ts';
+import type { ProcessModel, ThreadModel } from '../image/process-model.ts';
 import { boundedString, byteString, i64, objectReference, parseState, u32, u64, userAddress } from '../image/schema.ts';
 import type { MappingState } from '../image/tree.ts';
 import { signalName } from '../kernel/abi/signal.ts';
@@ -105,16 +106,18 @@ class Exporter {
   readonly problems: Problem[] = [];
   readonly losses: string[] = [];
   readonly #model: ImageModel;
+  readonly #process: ProcessModel;
   /** Last changes of the files that it names. */
   readonly #changes: bigint[] = [];
 
   constructor(model: ImageModel) {
     this.#model = model;
+    this.#process = model.root;
   }
 
   stream(): StreamToWrite | undefined {
     if (this.#refuseOtherPrograms()) return undefined;
-    const { task, aspects, threads } = this.#model;
+    const { task, aspects, threads } = this.#process;
     const [thread] = threads;
     if (thread === undefined) return undefined;
     this.#refuseCompany();
@@ -122,7 +125,7 @@ class Exporter {
     this.#losses(`thread ${thread.tid}`, thread.state.aspects, unsaidOfThread);
     this.#blockedSignals(thread.state.signalMask);
     const descriptors = this.#descriptors();
-    const vmas = this.#model.mappings.map((mapping) => this.#vma(mapping));
+    const vmas = this.#process.mappings.map((mapping) => this.#vma(mapping));
     const fields = parseState(memoryMapSchema, aspects['memoryMapFields'], 'TASK_STATE record: memoryMapFields');
     this.#executable(fields.executable, fields.startCode, vmas);
     const { rseq } = parseState(
@@ -151,7 +154,7 @@ class Exporter {
   #refuse(where: readonly string[], what: string, remedy = KEEP_THE_IMAGE): void {
     this.problems.push({
       code: 'no-place-in-format',
-      path: [`pid ${this.#model.task.pid}`, ...where],
+      path: [`pid ${this.#process.task.pid}`, ...where],
       message: `A stream of 2008 has no place for ${what}.`,
       remedy,
     });
@@ -159,18 +162,22 @@ class Exporter {
 
   /** True for what has so little in common with a task of 2008 that nothing else need be said. */
   #refuseOtherPrograms(): boolean {
-    const { task, head } = this.#model;
+    const { task } = this.#process;
+    const { head, processes, exited } = this.#model;
     if (head.state.parentId !== undefined) this.#refuse([], 'an image that builds on another one');
+    if (processes.length + exited.length > 1) this.#refuse([], 'more than one process');
     if (task.addressBits !== 32) this.#refuse([], 'a 64-bit program: it is of x86-32 only');
     return this.problems.length > 0;
   }
 
   #refuseCompany(): void {
-    const { task, threads, memory } = this.#model;
+    const { task, threads, memory } = this.#process;
     if (threads.length > 1) {
       this.#refuse([], `${threads.length} threads: it has one task`, 'Save the program when it has one thread.');
     }
     if (task.layoutBits !== 0) this.#refuse([], 'the memory layout that it was executed with (personality(2))');
+    if (task.stopped !== undefined)
+      this.#refuse([], 'a program that a signal has stopped', 'Let it go on: kill -CONT.');
     if (task.saver !== undefined) {
       this.#refuse([], 'a program that waits for the command by which it saves itself', 'Save it from outside.');
     }
@@ -223,8 +230,8 @@ class Exporter {
     };
   }
 
-  #registers(thread: ImageModel['threads'][number]): Pick<StreamToWrite, 'thread' | 'cpu' | 'memoryContext'> {
-    const localDescriptors = localDescriptorsOf(this.#model.memoryContext);
+  #registers(thread: ThreadModel): Pick<StreamToWrite, 'thread' | 'cpu' | 'memoryContext'> {
+    const localDescriptors = localDescriptorsOf(this.#process.memoryContext);
     const { cpu, threadAreas } = checkedRegisters(thread, localDescriptors);
     for (const lost of lostIn2008(cpu, { threadAreas, localDescriptors })) {
       this.#refuse(
@@ -263,7 +270,7 @@ class Exporter {
     if (kind === 'kernel') {
       const { name } = parseState(v.object({ name: boundedString(32) }), state, `VMA record: ${where}`);
       const flags = kernelFlags(protection);
-      const written = name === '[vdso]' ? vdsoName(this.#model.task.vdso.sha256) : name;
+      const written = name === '[vdso]' ? vdsoName(this.#process.task.vdso.sha256) : name;
       return { ...base, type: CR_VMA.FILE, flags, pageOffset: 0n, name: written, keepsZeroPages: false };
     }
     this.#mappingLosses(mapping, where);
@@ -294,7 +301,7 @@ class Exporter {
 
   #descriptors(): DescriptorToWrite[] {
     const numbers = new Map<number, number>();
-    const described = this.#model.files.entries.flatMap(({ fd, object, closeOnExec }) => {
+    const described = this.#process.files.entries.flatMap(({ fd, object, closeOnExec }) => {
       const known = numbers.get(object);
       const objref = known ?? numbers.size + 1;
       numbers.set(object, objref);

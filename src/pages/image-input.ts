@@ -34,11 +34,10 @@ export interface ImageCounts {
   readonly zeroPages: number;
 }
 
-/** Where pages go: the memory object of a process, or the files of other objects. */
+/** Where pages go: the memory of processes, or the files of other objects. */
 export interface PageTarget {
-  readonly pid: number;
-  /** objref of the process's memory. */
-  readonly memory: number;
+  /** The process whose memory this object is. */
+  readonly pidOf: (objref: number) => number | undefined;
   readonly contentTarget: (objref: number) => LocalFd | undefined;
 }
 
@@ -81,11 +80,12 @@ export function readImageFile(fd: number, sizeBytes: number, crew: PageCrew): Im
     return {
       model,
       loadPages: (target, workers) => {
-        const ofMemory = chunks.filter(({ objref }) => objref === target.memory);
-        workers.load(target.pid, image.address, ofMemory);
-        for (const chunk of chunks) {
-          if (chunk.objref !== target.memory) loadIntoFile(target, chunk, chunkPages(image.address, chunk));
-        }
+        const placed = chunks.flatMap((chunk) => {
+          const pid = target.pidOf(chunk.objref);
+          if (pid === undefined) loadIntoFile(target, chunk, chunkPages(image.address, chunk));
+          return pid === undefined ? [] : [{ ...chunk, pid }];
+        });
+        workers.load(image.address, placed);
       },
       pages: (objref) => storedPages(image.address, chunks, objref),
       checkPages: () => {
@@ -198,14 +198,15 @@ function loadIntoFile(
 
 function loadFromHeap(target: PageTarget, chunk: ChunkRecord): void {
   const pages = unpackChunk(chunk);
-  if (chunk.objref !== target.memory) {
+  const pid = target.pidOf(chunk.objref);
+  if (pid === undefined) {
     loadIntoFile(target, chunk, pages);
     return;
   }
   const copy = NativeMemory.allocate(Math.max(pages.length, 4096));
   try {
     copy.bytes.set(pages);
-    putPages(target.pid, copy.address, chunk.runs);
+    putPages(pid, copy.address, chunk.runs);
   } finally {
     copy.free();
   }

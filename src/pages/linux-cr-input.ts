@@ -30,7 +30,14 @@ export function readLinuxCrInput(opened: OpenedInput, source: ByteSource, side?:
     return {
       model,
       chunks,
-      loadPages: (target, crew) => crew.load(target.pid, image.address, chunks.map(loadChunk)),
+      loadPages: (target, crew) => {
+        const pid = target.pidOf(model.root.task.memory);
+        if (pid === undefined) throw new Error('the memory of the process is known');
+        crew.load(
+          image.address,
+          chunks.map((chunk) => ({ ...loadChunk(chunk), pid })),
+        );
+      },
       pages: (objref) => storedPages(image.address, chunks.map(loadChunk), objref),
       checkPages: () => ({
         imageBytes: stream.sizeBytes,

@@ -31,12 +31,20 @@ export interface LoadChunk {
   readonly runs: readonly PageRun[];
 }
 
-export interface LoadJob {
-  readonly kind: 'verify' | 'load';
+/** A chunk, and the process that its pages go to. */
+export interface PlacedChunk extends LoadChunk {
   readonly pid: number;
+}
+
+export type LoadJob = CommonJob &
+  (
+    | { readonly kind: 'verify'; readonly chunks: readonly LoadChunk[] }
+    | { readonly kind: 'load'; readonly chunks: readonly PlacedChunk[] }
+  );
+
+interface CommonJob {
   /** Where the image is mapped in our memory. */
   readonly image: number;
-  readonly chunks: readonly LoadChunk[];
   readonly shared: SharedArrayBuffer;
 }
 
@@ -45,11 +53,8 @@ export function runLoadJob(job: LoadJob, state: SharedState, afterChunk: () => v
   try {
     for (;;) {
       const index = state.takeChunk(job.chunks.length);
-      const chunk = index === undefined ? undefined : job.chunks[index];
-      if (chunk === undefined) break;
-      if (job.kind === 'verify') verify(job, chunk);
-      else load(job, chunk);
-      state.count('doneBytes', chunk.rawBytes);
+      if (index === undefined) break;
+      state.count('doneBytes', runOne(job, index));
       afterChunk();
     }
   } catch (error) {
@@ -59,8 +64,17 @@ export function runLoadJob(job: LoadJob, state: SharedState, afterChunk: () => v
   }
 }
 
-function verify(job: LoadJob, chunk: LoadChunk): void {
-  const payload = bytesAt(localAddress(job.image + chunk.payloadPosition), chunk.payloadBytes);
+/** Returns how many bytes of pages that were. */
+function runOne(job: LoadJob, index: number): number {
+  const chunk = job.chunks[index];
+  if (chunk === undefined) throw new RangeError(`there is no chunk ${index}`);
+  if (job.kind === 'verify') verify(job.image, chunk);
+  else load(job.image, job.chunks[index] as PlacedChunk);
+  return chunk.rawBytes;
+}
+
+function verify(image: number, chunk: LoadChunk): void {
+  const payload = bytesAt(localAddress(image + chunk.payloadPosition), chunk.payloadBytes);
   if (crc32c(payload, chunk.headerCrc) === chunk.crc) return;
   throw new ImageError(
     'damaged-image',
@@ -76,17 +90,17 @@ export function chunkPages(image: number, chunk: LoadChunk): Uint8Array {
   return decompressPages(stored, chunk.rawBytes, `PGARR record at byte ${chunk.offset}`);
 }
 
-function load(job: LoadJob, chunk: LoadChunk): void {
-  const stored = localAddress(job.image + chunk.dataPosition);
+function load(image: number, chunk: PlacedChunk): void {
+  const stored = localAddress(image + chunk.dataPosition);
   if (chunk.encoding === 'raw') {
-    putPages(job.pid, stored, chunk.runs);
+    putPages(chunk.pid, stored, chunk.runs);
     return;
   }
-  const pages = chunkPages(job.image, chunk);
+  const pages = chunkPages(image, chunk);
   const copy = NativeMemory.allocate(Math.max(pages.length, PAGE));
   try {
     copy.bytes.set(pages);
-    putPages(job.pid, copy.address, chunk.runs);
+    putPages(chunk.pid, copy.address, chunk.runs);
   } finally {
     copy.free();
   }

@@ -1,7 +1,7 @@
 /** The threads that move pages: this one, and workers beside it. */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import { type LoadChunk, type LoadJob, runLoadJob } from './load-job.ts';
+import { type LoadChunk, type LoadJob, type PlacedChunk, runLoadJob } from './load-job.ts';
 import { PAGE, pagesOf, runSaveJob, SaveBuffers, type SaveJob } from './save-job.ts';
 import { SharedState } from './shared-state.ts';
 
@@ -15,6 +15,9 @@ const ENDED_WITHIN_MS = 10_000;
 export type OnPages = (doneBytes: number, totalBytes: number) => void;
 
 export type SaveOrder = Omit<SaveJob, 'kind' | 'shared'>;
+
+/** `Omit` of each of the two. */
+type LoadOrder = LoadJob extends infer Job ? (Job extends LoadJob ? Omit<Job, 'shared'> : never) : never;
 
 export class PageCrew {
   readonly #workers: Worker[] = [];
@@ -63,14 +66,14 @@ export class PageCrew {
   }
 
   verify(image: number, chunks: readonly LoadChunk[]): void {
-    this.#load({ kind: 'verify', pid: 0, image, chunks });
+    this.#load({ kind: 'verify', image, chunks });
   }
 
-  load(pid: number, image: number, chunks: readonly LoadChunk[]): void {
-    this.#load({ kind: 'load', pid, image, chunks });
+  load(image: number, chunks: readonly PlacedChunk[]): void {
+    this.#load({ kind: 'load', image, chunks });
   }
 
-  #load(order: Omit<LoadJob, 'shared'>): void {
+  #load(order: LoadOrder): void {
     const state = SharedState.forChunks(0, 0);
     const job: LoadJob = { ...order, shared: state.buffer };
     this.#send(job);

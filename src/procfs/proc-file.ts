@@ -90,3 +90,6 @@ export function unlessMissing<T>(read: () => T, codes: readonly string[] = VANIS
     throw error;
   }
 }
+
+/** /proc/sys/kernel/pid_max, proc_sys_kernel(5): one more than the highest number of a task. */
+export const readPidMax = (): number => Number(readFileSync('/proc/sys/kernel/pid_max', 'utf8'));

@@ -89,17 +89,22 @@ function withImage<T>(path: string, use: (image: OpenedImage) => T): T {
 }
 
 function compare(a: OpenedImage, b: OpenedImage): Difference {
-  const [before] = a.inspection.processes;
-  const [after] = b.inspection.processes;
-  if (before === undefined || after === undefined) throw new Error('an image has a process');
+  const common = processesOfBoth(a.inspection, b.inspection);
+  const isTree = Math.max(a.inspection.processes.length, b.inspection.processes.length) > 1;
+  const each = (
+    compareOne: (before: ProcessInspection, after: ProcessInspection, path: string) => Change[],
+  ): Change[] => common.flatMap(([before, after]) => compareOne(before, after, isTree ? String(before.pid) : ''));
   const parts = {
     header: changes(headerOf(a.inspection), headerOf(b.inspection)),
-    processes: [...changes(processOf(before), processOf(after), String(before.pid))],
-    threads: changes(byKey(before.threads, 'tid'), byKey(after.threads, 'tid')),
-    mappings: changes(mappingsOf(before), mappingsOf(after)),
-    descriptors: changes(descriptorsOf(before), descriptorsOf(after)),
-    memory: memoryChanges(a, b, before, after),
-    content: contentChanges(a, b, before, after),
+    processes: [
+      ...changes(placesOf(a.inspection), placesOf(b.inspection)),
+      ...common.flatMap(([before, after]) => changes(processOf(before), processOf(after), String(before.pid))),
+    ],
+    threads: each((before, after) => changes(byKey(before.threads, 'tid'), byKey(after.threads, 'tid'))),
+    mappings: each((before, after, path) => changes(mappingsOf(before), mappingsOf(after), path)),
+    descriptors: each((before, after, path) => changes(descriptorsOf(before), descriptorsOf(after), path)),
+    memory: common.flatMap(([before, after]) => memoryChanges(a, b, before, after)),
+    content: common.flatMap(([before, after]) => contentChanges(a, b, before, after)),
   };
   return {
     same: Object.values(parts).every((part) => part.length === 0),
@@ -109,6 +114,23 @@ function compare(a: OpenedImage, b: OpenedImage): Difference {
   };
 }
 
+type BothProcesses = readonly [ProcessInspection, ProcessInspection];
+
+function processesOfBoth(a: Inspection, b: Inspection): BothProcesses[] {
+  const after = new Map(b.processes.map((process) => [process.pid, process]));
+  return a.processes.flatMap((before): BothProcesses[] => {
+    const other = after.get(before.pid);
+    return other === undefined ? [] : [[before, other]];
+  });
+}
+
+/** Which processes there are, and which have ended. */
+const placesOf = ({ processes, exited }: Inspection): Json =>
+  plainOf({
+    ...Object.fromEntries(processes.map(({ pid, comm }) => [String(pid), { comm }])),
+    ...Object.fromEntries(exited.map(({ pid, ...place }) => [String(pid), { exited: place }])),
+  });
+
 /** As data without types: what JSON.stringify makes of it. */
 const plainOf = (value: unknown): Json => JSON.parse(JSON.stringify(value)) as Json;
 
@@ -117,7 +139,7 @@ function headerOf({ header }: Inspection): Json {
   return plainOf(others);
 }
 
-function processOf({ threads: _t, mappings: _m, descriptors: _d, ...others }: ProcessInspection): Json {
+function processOf({ comm: _c, threads: _t, mappings: _m, descriptors: _d, ...others }: ProcessInspection): Json {
   return plainOf(others);
 }
 
@@ -241,6 +263,11 @@ class Ranges {
   }
 }
 
+function pagesOf({ input }: OpenedImage, pid: number): Iterable<StoredPage> {
+  const process = input.model.processes.find(({ task }) => task.pid === pid);
+  return process === undefined ? [] : input.pages(process.task.memory);
+}
+
 /** Pages of mappings that both images have, and that are of one kind. */
 function memoryChanges(
   a: OpenedImage,
@@ -252,7 +279,7 @@ function memoryChanges(
   const common = before.mappings.filter((mapping) => mappings.get(mapping.start)?.kind === mapping.kind);
   const found = new Map<MappingInspection, Ranges>();
   let index = 0;
-  for (const pair of pairs(a.input.pages(a.input.model.task.memory), b.input.pages(b.input.model.task.memory))) {
+  for (const pair of pairs(pagesOf(a, before.pid), pagesOf(b, after.pid))) {
     while (Number(common[index]?.end ?? Number.POSITIVE_INFINITY) <= pair.address) index++;
     const mapping = common[index];
     if (mapping === undefined || Number(mapping.start) > pair.address) continue;

@@ -3,7 +3,7 @@
 import { type CpuState, decodeCpu, decodeThread } from '../arch/x86/records.ts';
 import { type RegisterName, readRegister, registerNames } from '../arch/x86/registers.ts';
 import { componentName, usedComponents } from '../arch/x86/xstate.ts';
-import type { ThreadModel } from '../image/model.ts';
+import type { ThreadModel } from '../image/process-model.ts';
 import { type Json, textAt, toJson } from './json.ts';
 import { eflagsNames, hex, signalsIn } from './names.ts';
 import type { StackEntry } from './symbols.ts';

@@ -11,7 +11,7 @@ import type { OpenedInput } from '../image/image-source.ts';
 import { type ImageModel, ModelBuilder } from '../image/model.ts';
 import { type ProcessParts, processesOf } from '../image/processes.ts';
 import { ImageReader } from '../image/reader.ts';
-import type { DescriptionRecord, MappingState } from '../image/tree.ts';
+import type { DescriptionRecord, ExitedRecord, MappingState, TaskRecord } from '../image/tree.ts';
 import { isLinuxCr } from '../linux-cr/layout.ts';
 import type { AddressedImage } from '../pages/addressed-image.ts';
 import { readLinuxCrInput } from '../pages/linux-cr-input.ts';
@@ -31,7 +31,10 @@ export interface Inspection {
   /** Only of an image that is not in the format of quicksave. */
   readonly format?: string;
   readonly header: HeaderInspection;
+  /** The root first, every other behind its parent. */
   readonly processes: readonly ProcessInspection[];
+  /** Those that have ended and were not waited for. */
+  readonly exited: readonly ExitedInspection[];
   /** Files that mappings and the executable refer to, by object. */
   readonly files: readonly { readonly object: number; readonly path?: string; readonly state: Json }[];
   readonly sizes: SizesInspection;
@@ -55,11 +58,24 @@ export interface HeaderInspection {
   };
 }
 
-export interface ProcessInspection {
+/** Where it stands in the tree. Images from before process trees do not say it. */
+export interface PlaceInspection {
   readonly pid: number;
   /** Only where the image says it. */
   readonly parent?: number;
   readonly comm: string;
+  readonly processGroup?: number;
+  readonly session?: number;
+}
+
+export interface ExitedInspection extends PlaceInspection {
+  /** In the form of waitpid(2). */
+  readonly exitCode: number;
+}
+
+export interface ProcessInspection extends PlaceInspection {
+  /** Only if a signal has stopped it. */
+  readonly stopped?: true;
   /** Its arguments, where its pages could be looked up: not from a pipe. */
   readonly command?: readonly string[];
   readonly vdsoSha256: string;
@@ -196,6 +212,7 @@ function describe(
     ...(model.origin === undefined ? {} : { format: model.origin.format }),
     header: describeHeader(model.head),
     processes,
+    exited: model.exited.map((one) => ({ ...placeOf(one), exitCode: one.exitCode })),
     files: [...model.mappedFiles].map(([object, saved]) => {
       const state = toJson(saved);
       return { object, ...pathOf(state), state };
@@ -220,13 +237,12 @@ function describeProcess(
   tally: PageTally,
   command: string[] | undefined,
 ): ProcessInspection {
-  const { task, parent, aspects, threads, descriptors } = process;
+  const { task, aspects, threads, descriptors } = process;
   const vdsoPlace = placeInVdso(process);
   const pages = tally.perRange(process.memoryObject, process.mappings);
   return {
-    pid: task.pid,
-    ...(parent === undefined ? {} : { parent }),
-    comm: task.comm,
+    ...placeOf(task),
+    ...(task.stopped === undefined ? {} : { stopped: true }),
     ...(command === undefined ? {} : { command }),
     vdsoSha256: task.vdso.sha256,
     ...(task.vdso.image === undefined ? {} : { vdsoBytes: task.vdso.image.length }),
@@ -239,6 +255,16 @@ function describeProcess(
       describeMapping(mapping, pages[index] ?? { dataPages: 0, zeroPages: 0 }, model),
     ),
     descriptors: descriptors.map((entry) => describeDescriptor(entry, model.descriptions.get(entry.object))),
+  };
+}
+
+function placeOf({ pid, comm, parent, processGroup, session }: TaskRecord | ExitedRecord): PlaceInspection {
+  return {
+    pid,
+    comm,
+    ...(parent === undefined ? {} : { parent }),
+    ...(processGroup === undefined ? {} : { processGroup }),
+    ...(session === undefined ? {} : { session }),
   };
 }
 

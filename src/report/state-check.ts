@@ -2,6 +2,7 @@
 
 import { checkedRegisters, localDescriptorsOf } from '../arch/x86/thread-registers.ts';
 import type { ImageModel } from '../image/model.ts';
+import type { ProcessModel } from '../image/process-model.ts';
 import { parseState } from '../image/schema.ts';
 import { mappedFileSchema } from '../resources/mapped-file.ts';
 import { descriptorKinds, mappingKinds, processAspects, threadAspects } from '../resources/registry.ts';
@@ -10,24 +11,9 @@ import { ImageError } from '../support/errors.ts';
 
 /** Throws ImageError. */
 export function checkStates(model: ImageModel): void {
-  checkAspects(model.aspects, statesIn(model, model.aspects, processAspects), 'TASK_STATE record');
-  const localDescriptors = localDescriptorsOf(model.memoryContext);
-  for (const thread of model.threads) {
-    checkAspects(
-      thread.state.aspects,
-      statesIn(model, thread.state.aspects, threadAspects),
-      `THREAD_STATE record of thread ${thread.tid}`,
-    );
-    checkedRegisters(thread, localDescriptors);
-  }
+  for (const process of model.processes) checkProcess(process, model);
   for (const [object, state] of model.mappedFiles) {
     parseState(mappedFileSchema, state, `FNAME record of object ${object}`);
-  }
-  for (const { start, kind, state } of model.mappings) {
-    const where = `VMA record: mapping 0x${start.toString(16)}`;
-    const known = mappingKinds.find((candidate) => candidate.kind === kind);
-    if (known === undefined) throw bad(where, `its kind ${kind} is not known`);
-    parseState(known.schema, state, where);
   }
   for (const [object, { kind, state, contentBytes }] of model.descriptions) {
     const where = `FD_DATA record of object ${object}`;
@@ -35,6 +21,25 @@ export function checkStates(model: ImageModel): void {
     if (known === undefined) throw bad(where, `its kind ${kind} is not known`);
     const parsed = parseState(known.schema, state, where);
     if ((known.contentBytes?.(parsed) ?? 0) !== contentBytes) throw bad(where, 'its content does not fit its state');
+  }
+}
+
+function checkProcess({ aspects, memoryContext, threads, mappings }: ProcessModel, model: ImageModel): void {
+  checkAspects(aspects, statesIn(model, aspects, processAspects), 'TASK_STATE record');
+  const localDescriptors = localDescriptorsOf(memoryContext);
+  for (const thread of threads) {
+    checkAspects(
+      thread.state.aspects,
+      statesIn(model, thread.state.aspects, threadAspects),
+      `THREAD_STATE record of thread ${thread.tid}`,
+    );
+    checkedRegisters(thread, localDescriptors);
+  }
+  for (const { start, kind, state } of mappings) {
+    const where = `VMA record: mapping 0x${start.toString(16)}`;
+    const known = mappingKinds.find((candidate) => candidate.kind === kind);
+    if (known === undefined) throw bad(where, `its kind ${kind} is not known`);
+    parseState(known.schema, state, where);
   }
 }
 

@@ -36,6 +36,8 @@ import { sharedPendingSignals } from './process/shared-pending-signals.ts';
 import { signalActions } from './process/signal-actions.ts';
 import { surroundings } from './process/surroundings.ts';
 import type { DescriptorKind, MappingKind, ProcessAspect, ThreadAspect } from './resource.ts';
+import { otherSocket } from './sockets/other-socket.ts';
+import { unixSocket } from './sockets/unix-socket.ts';
 import { memoryPolicy } from './thread/memory-policy.ts';
 import { threadName } from './thread/name.ts';
 import { ownPendingSignals } from './thread/own-pending-signals.ts';
@@ -94,6 +96,8 @@ export const descriptorKinds: readonly DescriptorKind<unknown>[] = [
   signalfd,
   externalStream,
   pipe,
+  unixSocket,
+  otherSocket,
   eventfd,
   epoll,
 ].map((kind) => erase<DescriptorKind<unknown>>(kind));

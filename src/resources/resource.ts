@@ -38,6 +38,8 @@ export interface CollectedProcess extends ProcessView {
   /** Who has more to ask than fits runs it in between. */
   readonly batch: CallBatch;
   readonly leader: Tid;
+  /** Of the tree that is saved. */
+  readonly isRoot: boolean;
   /** VmFlags (proc_pid_smaps(5)) that the kernel gives to any mapping made in it now: those of ours. */
   readonly flagsOfNewMappings: readonly string[];
   readonly files: FileReferences;
@@ -118,6 +120,8 @@ export interface ProcessAspect<State> {
    */
   readonly stage: 'early' | 'memory' | 'late';
   readonly restore: (state: NoInfer<State>, process: RebuiltProcess) => void;
+  /** Called last, in every thread, for what takes rights away that all before may need. */
+  readonly finish?: (state: NoInfer<State>, thread: Pick<RebuiltThread, 'batch'>) => void;
   /** A sentence for the summary, where something comes back otherwise than it was. */
   readonly remark?: (state: NoInfer<State>, pid: Pid, host: HostView) => string | undefined;
 }
@@ -137,19 +141,25 @@ export interface ThreadAspect<State> {
   readonly remark?: (state: NoInfer<State>, host: HostView, tid: Tid) => string | undefined;
 }
 
-/** What a descriptor kind sees of one open file description. */
-export interface DescriptorView {
+/** A descriptor of a process of the tree. */
+export interface DescriptorHolder {
   readonly pid: Pid;
   readonly fd: RemoteFd;
+}
+
+/** What a descriptor kind sees of one open file description. */
+export interface DescriptorView extends DescriptorHolder {
   readonly descriptor: Descriptor;
   readonly info: Fdinfo;
   /** File type bits and device numbers, as stat(2) gives them. */
   readonly stat: DescriptorStat;
   /** All descriptor numbers of the process that share this open file description, ascending. */
   readonly numbers: readonly RemoteFd[];
-  /** All open file descriptions of the process: to find the other end of something. */
+  /** Every descriptor of the tree that shares it, that process's first. */
+  readonly holders: readonly DescriptorHolder[];
+  /** All open file descriptions of the tree: to find the other end of something. */
   readonly siblings: readonly DescriptorView[];
-  /** Of pipes and objects without a name (anon_inode): processes outside of the saved tree that have it open too. */
+  /** Of pipes, sockets and objects without a name (anon_inode): processes outside of the saved tree that have it open too. */
   readonly outsiders: readonly Holder[];
 }
 
@@ -175,6 +185,11 @@ export interface RestoredDescriptors {
   shared<T>(key: string, make: () => T): T;
   /** One of the standard streams of the restart command. */
   standardStream(number: 0 | 1 | 2): LocalFd;
+  /**
+   * The process with this number, if it is one of those that are being restarted: for objects that remember who has made
+   * them. Its descriptors are not in place yet: what is made there is taken out again (pidfd_getfd(2)) and closed.
+   */
+  process(pid: number): RebuiltProcess | undefined;
 }
 
 /** One kind of open file description. */
@@ -198,8 +213,11 @@ export interface DescriptorKind<State> {
   readonly restore: (state: NoInfer<State>, world: RestoredDescriptors) => OwnedFd;
   /** Where {@link contentBytes} go: something that can be written whatever the descriptor's own mode is. */
   readonly contentTarget?: (state: NoInfer<State>, world: RestoredDescriptors) => OwnedFd;
-  /** Called when its content is in it: what would have been in the way of that. `own` is what {@link restore} has made. */
-  readonly settle?: (state: NoInfer<State>, own: LocalFd) => void;
+  /**
+   * Called when all objects are made and content is in them: what would have been in the way of that, or needs other objects. `own` is
+   * what {@link restore} has made.
+   */
+  readonly settle?: (state: NoInfer<State>, own: LocalFd, world: RestoredDescriptors) => void;
   /**
    * Calls inside the process, once all descriptors are in place and this one at `fd`: what belongs to the process, or refers
    * to other descriptors. Who has more to ask than fits runs the batch in between.

@@ -5,7 +5,7 @@ import { SYS } from '../kernel/abi/syscall.ts';
 import { type Pid, remoteAddress } from '../support/brand.ts';
 import { type BatchRunner, CallBatch } from '../tracee/call-batch.ts';
 import { writeRemote } from '../tracee/remote-memory.ts';
-import type { PlannedMapping } from './plan.ts';
+import type { PlannedMapping } from './process-plan.ts';
 
 const PAGE = 4096;
 

@@ -13,9 +13,9 @@ import { createHash } from 'node:crypto';
 import { inSyscall, type RegisterFile, readRegister, withRegisters } from '../arch/x86/registers.ts';
 import { stopClocks } from '../arch/x86/vdso-clock.ts';
 import { type EntryForCalls, type Redirection, redirect } from '../arch/x86/vdso-redirect.ts';
-import type { ImageModel } from '../image/model.ts';
+import type { ProcessModel } from '../image/process-model.ts';
 import { PAGE_SIZE } from '../image/schema.ts';
-import type { MappingState, VdsoRecord } from '../image/tree.ts';
+import type { MappingState, TaskRecord, VdsoRecord } from '../image/tree.ts';
 import { ImageError, type Problem } from '../support/errors.ts';
 import { findHoleNear, type Span } from '../tracee/address-space.ts';
 import { isVdsoMapping } from '../tracee/vdso-data.ts';
@@ -40,7 +40,9 @@ export interface OldVdso {
 }
 
 export interface OldVdsoRequest {
-  readonly model: ImageModel;
+  readonly process: ProcessModel;
+  /** Of the kernel that the image was made on. */
+  readonly release: string;
   readonly kernelMemory: KernelMemory;
   readonly is32Bit: boolean;
   readonly registers: readonly RegisterFile[];
@@ -60,7 +62,7 @@ const REACH = 2 ** 31 - 2 ** 24;
 const MAX_SPAN = 2 ** 20;
 
 /** True if the kernel's mappings can be moved to the places that they had in the image. */
-export function isSameVdso({ vdso }: ImageModel['task'], mappings: readonly Named[], now: KernelMemory): boolean {
+export function isSameVdso({ vdso }: TaskRecord, mappings: readonly Named[], now: KernelMemory): boolean {
   return (
     vdso.sha256 === now.vdsoSha256 &&
     mappings.every(({ name, state }) => now.mappings.get(name)?.sizeBytes === state.end - state.start)
@@ -69,10 +71,10 @@ export function isSameVdso({ vdso }: ImageModel['task'], mappings: readonly Name
 
 /** Undefined if something stands in the way, which is then among the problems. */
 export function planOldVdso(request: OldVdsoRequest, mappings: readonly Named[]): OldVdso | undefined {
-  const { model, kernelMemory, is32Bit, problems } = request;
-  const { vdso } = model.task;
+  const { process, release, kernelMemory, is32Bit, problems } = request;
+  const { vdso } = process.task;
   const refuse = (reason: string): undefined => {
-    const message = `The image was made on kernel ${releaseOf(model)}, whose vDSO is not the one of this kernel${reason}.`;
+    const message = `The image was made on kernel ${release}, whose vDSO is not the one of this kernel${reason}.`;
     problems.push({
       code: 'other-vdso',
       path: ['host'],
@@ -106,11 +108,9 @@ export function planOldVdso(request: OldVdsoRequest, mappings: readonly Named[])
     places: places.kernel,
     adapted: (file, wordAt) => adaptedRegisters(file, standing, wordAt),
     adaptFrames: (stack) => adaptFrames(stack, standing, is32Bit ? WORD_32 : WORD_64),
-    remark: remarkOn(model, redirection),
+    remark: remarkOn(release, redirection),
   };
 }
-
-const releaseOf = ({ head }: ImageModel): string => head.state.kernel.release;
 
 const oldMemory = ({ name, state: { start, end } }: Named, protection: number, bytes: Buffer): OldMemory => ({
   name,
@@ -153,14 +153,14 @@ interface Places {
 function findPlaces(
   near: Span,
   mappings: readonly Named[],
-  { model, kernelMemory }: OldVdsoRequest,
+  { process, kernelMemory }: OldVdsoRequest,
 ): Places | undefined {
   const own = [...kernelMemory.mappings].filter(([name]) => isVdsoMapping(name));
   const first = Math.min(...own.map(([, { start }]) => start));
   const last = Math.max(...own.map(([, { start, sizeBytes }]) => start + sizeBytes));
   const span = spanOf(mappings);
   const copyBytes = span.end - span.start;
-  const hole = findHoleNear(model.mappings.map(asTaken), last - first + copyBytes, near.start, REACH);
+  const hole = findHoleNear(process.mappings.map(asTaken), last - first + copyBytes, near.start, REACH);
   if (hole === undefined || !kernelMemory.mappings.has(VDSO)) return undefined;
   const kernel = new Map(
     own.map(([name, { start, sizeBytes }]) => {
@@ -267,8 +267,8 @@ function adaptFrames(stack: Buffer, { base, redirection, toCopy }: Standing, wor
   return found;
 }
 
-function remarkOn(model: ImageModel, { missing }: Redirection): string {
+function remarkOn(release: string, { missing }: Redirection): string {
   const lacking =
     missing.length === 0 ? '' : `; this one lacks ${missing.join(', ')}, which make the system call or answer ENOSYS`;
-  return `calls into the vDSO of kernel ${releaseOf(model)} now lead to that of this kernel${lacking}`;
+  return `calls into the vDSO of kernel ${release} now lead to that of this kernel${lacking}`;
 }

@@ -1,69 +1,43 @@
 /**
- * Rebuild: from nothing to a process that stands still with everything in place but its registers. It dies with us at any
- * instant until it is resumed (PTRACE_O_EXITKILL), so that no half-made process is ever left behind.
+ * Rebuild: all processes of a tree are made, each by who made it or by who could have, and stand still until they are resumed.
+ * Until then they die with us.
  */
-import { stubProgram, stubProgram32 } from '../arch/x86/stub-elf.ts';
-import { FCNTL } from '../kernel/abi/fcntl.ts';
-import { MREMAP } from '../kernel/abi/mman.ts';
+
+import { existsSync } from 'node:fs';
+import type { Step } from '../image/hierarchy.ts';
+import type { ExitedRecord } from '../image/tree.ts';
+import { PR } from '../kernel/abi/prctl.ts';
 import { PTRACE } from '../kernel/abi/ptrace.ts';
-import { RLIMIT } from '../kernel/abi/resource.ts';
-import { CLONE } from '../kernel/abi/sched.ts';
-import { SIGNAL } from '../kernel/abi/signal.ts';
+import { KERNEL_SIGSET_SIZE, SIG_DFL, SIG_IGN, SIGNAL } from '../kernel/abi/signal.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
-import { executableFromBytes, tryOpenPidfd } from '../kernel/calls/descriptors.ts';
+import { WAIT } from '../kernel/abi/wait.ts';
+import { executableFromBytes } from '../kernel/calls/descriptors.ts';
 import { getRegisterFile, interruptIfAlive, trySeize } from '../kernel/calls/ptrace.ts';
 import { spawnProgram } from '../kernel/calls/spawn.ts';
 import { sendSignal } from '../kernel/calls/task-attributes.ts';
 import { waitForEnd } from '../kernel/calls/wait.ts';
 import { check } from '../kernel/errors.ts';
-import type { OwnedFd } from '../kernel/owned-fd.ts';
-import { unlessMissing } from '../procfs/proc-file.ts';
-import { readMaps } from '../procfs/smaps.ts';
+import type { NativeMemory } from '../kernel/native-memory.ts';
+import { readPidMax, unlessMissing } from '../procfs/proc-file.ts';
+import { readStat } from '../procfs/stat.ts';
 import { listTasks } from '../procfs/tasks.ts';
-import { openMappedFile } from '../resources/mapped-file.ts';
-import type { RebuiltProcess } from '../resources/resource.ts';
-import { asPid, asTid, type LocalFd, type Pid, type RemoteAddress, remoteAddress, type Tid } from '../support/brand.ts';
+import { asPid, asTid, type LocalFd, type Pid } from '../support/brand.ts';
 import { CleanupStack } from '../support/cleanup-stack.ts';
 import { QuicksaveError } from '../support/errors.ts';
-import { findHole, USER_SPACE_END_32 } from '../tracee/address-space.ts';
-import { Agent, type AgentLayout, agentSize, leaveRegisters } from '../tracee/agent.ts';
-import { CallBatch } from '../tracee/call-batch.ts';
-import { writeLocalDescriptors } from '../tracee/local-descriptors.ts';
-import { giveBackProtectionKeys, takeProtectionKeys } from '../tracee/protection-keys.ts';
-import { writeRemote } from '../tracee/remote-memory.ts';
-import { type CallSite, StoppedTask, waitForInterruptStop } from '../tracee/stopped-task.ts';
-import { ThreadCalls } from '../tracee/thread-calls.ts';
-import { handOver } from './hand-over.ts';
-import { fillMappings, finishMappings, makeMappings, sealMappings } from './make-mappings.ts';
+import { Agent } from '../tracee/agent.ts';
+import { StoppedTask, waitForInterruptStop } from '../tracee/stopped-task.ts';
+import { ALL_SIGNALS, endBy, endWith, execute, fork, type Maker, nameTask } from './births.ts';
+import { exitStatus, killedBy } from './exited.ts';
 import type { RestartPlan } from './plan.ts';
+import { ProcessRebuild, type RebuiltProcessTree } from './process-rebuild.ts';
 import { RestoredObjects } from './restored-objects.ts';
-import { lead } from './stand-in.ts';
 
-const PAGE = 4096;
-/** Room beside the agent where the kernel's own mappings wait for their place. */
-const WAITING_ROOM = 256 * PAGE;
-const TID_LIST_SIZE = 16;
-const CLONE_ARGS_SIZE = 88;
-const VSYSCALL = '[vsyscall]';
-const SHARED_BY_ALL = CLONE.CLONE_VM | CLONE.CLONE_FS | CLONE.CLONE_FILES;
-const ALL_SIGNALS = 0xffffffffffffffffn;
-/** With TRACECLONE and TRACEFORK the threads and the child that the process makes are ours before they run. */
+/** With TRACECLONE and TRACEFORK the tasks that a process makes are ours before they run. */
 const OPTIONS =
   PTRACE.PTRACE_O_EXITKILL | PTRACE.PTRACE_O_TRACESYSGOOD | PTRACE.PTRACE_O_TRACECLONE | PTRACE.PTRACE_O_TRACEFORK;
 
-export interface RebuiltTree {
-  readonly pid: Pid;
-  /** In the order of the plan's threads; all of them stand still, away. */
-  readonly tasks: readonly StoppedTask[];
-  /** Stands still before its first instruction: in the place of the command that saved the process. */
-  readonly standIn: StoppedTask | undefined;
-  /** What is ours in the process: one stretch of address space. */
-  readonly ours: { readonly start: RemoteAddress; readonly sizeBytes: number };
-  readonly agent: Agent;
-}
-
 export interface RebuildOptions {
-  /** Our own pid, or our parent's: then the process becomes its child. */
+  /** Our own pid, or our parent's: then the root becomes its child. */
   readonly parent: number;
   /** False if that parent is about to end. */
   readonly keepsParent: boolean;
@@ -73,56 +47,48 @@ export class Rebuild {
   readonly #plan: RestartPlan;
   readonly #options: RebuildOptions;
   readonly #cleanup = new CleanupStack();
-  readonly #layout: AgentLayout;
-  readonly #hole: RemoteAddress;
-  readonly #room: RemoteAddress;
-  readonly #sizeBytes: number;
-  #agent: Agent | undefined;
-  #site: CallSite | undefined;
-  #fileNumbers = new Map<number, number>();
-  readonly #restored: RestoredObjects;
+  readonly #objects: RestoredObjects;
+  readonly #processes: readonly ProcessRebuild[];
+  readonly #byPid: ReadonlyMap<number, ProcessRebuild>;
+  /** Helpers and those that are to end: tasks of a process's memory, by pid. */
+  readonly #forked = new Map<number, Maker>();
+  readonly #mirror: NativeMemory;
 
   constructor(plan: RestartPlan, options: RebuildOptions) {
     this.#plan = plan;
     this.#options = options;
-    this.#restored = new RestoredObjects(plan);
-    this.#layout = { maxCalls: 4096, maxDataBytes: 512 * 1024, blocks: plan.threads.length };
-    this.#sizeBytes = PAGE + WAITING_ROOM + agentSize(this.#layout);
-    this.#hole = findHole(
-      [...plan.mappings.map(({ state }) => state), ...plan.kernelPlaces.values()],
-      this.#sizeBytes,
-      plan.is32Bit ? USER_SPACE_END_32 : undefined,
+    this.#objects = new RestoredObjects(plan);
+    const common = { objects: this.#objects, mappedFiles: plan.mappedFiles };
+    this.#processes = plan.processes.map(
+      (one, index) => new ProcessRebuild(one, common, index > 0 || options.keepsParent),
     );
-    this.#room = remoteAddress(this.#hole + PAGE);
+    this.#byPid = new Map(this.#processes.map((one) => [one.plan.pid, one]));
+    const layouts = this.#processes.map(({ agentLayout }) => agentLayout);
+    const blocks = Math.max(...layouts.map((layout) => layout.blocks));
+    // One for all agents: each batch is run before another agent's begins.
+    this.#mirror = Agent.prepareMirror({ ...must(layouts[0]), blocks });
+    this.#cleanup.push(() => this.#mirror.free());
   }
 
-  get #live(): Agent {
-    if (this.#agent === undefined) throw new Error('the agent is not there yet');
-    return this.#agent;
+  /** All processes, their memory maps complete but for the pages. */
+  buildSkeleton(streams: readonly [number, number, number]): void {
+    this.#makeRoot();
+    for (const step of this.#plan.hierarchy.steps) this.#take(step);
+    this.#endExited();
+    this.#stopStopped();
+    for (const process of this.#processes) process.clear();
+    this.#objects.make(streams, (pid) => this.#byPid.get(pid)?.rebuilt);
+    for (const process of this.#processes) process.makeMemory();
   }
 
-  /** A process with the right pid, its memory map complete but for the pages. */
-  buildSkeleton(streams: readonly [number, number, number]): Pid {
-    this.#begin();
-    this.#takeDescriptors();
-    this.#aspects('early');
-    this.#clearAddressSpace();
-    this.#restored.make(streams);
-    this.#receiveMappedFiles();
-    takeProtectionKeys(new CallBatch(this.#live), this.#plan.protectionKeys, this.#keysOfMappings);
-    makeMappings(this.#live, this.#plan.mappings, (objref) => this.#remoteFile(objref));
-    fillMappings(this.#plan.pid, this.#plan.mappings);
-    return this.#plan.pid;
-  }
-
-  #begin(): void {
-    const { pid } = this.#plan;
-    const makeStub = this.#plan.is32Bit ? stubProgram32 : stubProgram;
-    const stub = makeStub(this.#hole, this.#options.parent);
+  #makeRoot(): void {
+    const root = must(this.#processes[0]);
+    const { pid, layoutBits } = root.plan;
+    const { parent } = this.#options;
+    const stub = root.stub(parent);
     const executable = executableFromBytes('quicksave', stub.image);
     try {
-      const asSibling = this.#options.parent !== process.pid;
-      spawnProgram(executable.number, { pid, asSibling, layoutBits: this.#plan.layoutBits });
+      spawnProgram(executable.number, { pid, asSibling: parent !== process.pid, layoutBits });
     } finally {
       executable.close();
     }
@@ -132,234 +98,187 @@ export class Rebuild {
       throw new QuicksaveError('not-permitted', `Process ${pid} could not be taken over.`);
     interruptIfAlive(tid);
     waitForInterruptStop(tid);
-    const task = new StoppedTask(tid, getRegisterFile(tid), ALL_SIGNALS);
-    const callOnce = remoteAddress(stub.callOnce);
-    // Nothing leads home from a stub: it dies with us.
-    const site = { callOnce, callI386: callOnce, callUnmapHome: callOnce, goHome: callOnce, block: this.#hole };
-    const pidfd = tryOpenPidfd(pid);
-    if (pidfd === undefined) throw new QuicksaveError('target-ended', `Process ${pid} ended while it was being made.`);
-    const code = remoteAddress(this.#room + WAITING_ROOM);
+    root.takeOver(new StoppedTask(tid, getRegisterFile(tid), ALL_SIGNALS), stub, this.#mirror);
+    // Inherited by all: who ends before all stands is gone at once, and nobody is told.
+    setChildAction(root, SIG_IGN);
+  }
+
+  #take(step: Step): void {
+    if (step.what === 'make') this.#make(step.pid, step.maker, step.asSibling);
+    else if (step.what === 'make-orphan') this.#makeOrphan(step.pid, step.maker, step.parent);
+    else if (step.what === 'make-helper')
+      this.#forked.set(step.pid, this.#fork(step.pid, step.maker, false, SIGNAL.SIGCHLD));
+    else if (step.what === 'begin-session') this.#call(step.pid, 'begin a session', SYS.setsid);
+    else if (step.what === 'begin-group') this.#call(step.pid, 'begin a process group', SYS.setpgid, 0, 0);
+    else if (step.what === 'join-group') this.#call(step.pid, `join group ${step.group}`, SYS.setpgid, 0, step.group);
+    else endWith(must(this.#forked.get(step.pid)), 0);
+  }
+
+  #make(pid: number, maker: number, asSibling: boolean): void {
+    const exited = this.#plan.exited.find((one) => one.pid === pid);
+    if (exited !== undefined) {
+      const task = this.#fork(pid, maker, asSibling, exited.exitSignal);
+      nameTask(task, exited.comm);
+      this.#forked.set(pid, task);
+      return;
+    }
+    const rebuild = must(this.#byPid.get(pid));
+    const { layoutBits, exitSignal, parent } = rebuild.plan;
+    const stub = rebuild.stub(parent ?? maker);
+    const executable = executableFromBytes('quicksave', stub.image);
     try {
-      this.#agent = Agent.bringIn({
-        pid,
-        pidfd: pidfd.number,
-        task,
-        site,
-        hole: code,
-        layout: this.#layout,
-        home: { registers: leaveRegisters(code, task.registers), signalMask: ALL_SIGNALS },
-        mirror: Agent.prepareMirror(this.#layout),
-        undo: () => {
-          // The process is killed whole.
-        },
-      });
+      const born = this.#fork(pid, maker, asSibling, exitSignal);
+      const task = execute(born, `/proc/${process.pid}/fd/${executable.number}`, layoutBits);
+      rebuild.takeOver(task, stub, this.#mirror);
     } finally {
-      pidfd.close();
-    }
-    this.#site = this.#agent.siteFor(0);
-  }
-
-  /** Leaves the process with no descriptor but the doorbell, above all that the image has. */
-  #takeDescriptors(): void {
-    const agent = this.#live;
-    const highest = Math.max(
-      this.#plan.entries.at(-1)?.fd ?? 0,
-      ...this.#plan.descriptions.map(({ kind, state }) => kind.highestNumber?.(state) ?? 0),
-    );
-    const batch = new CallBatch(agent);
-    const limit = batch.data(16);
-    batch.call('read the descriptor limit', SYS.prlimit64, 0, RLIMIT.RLIMIT_NOFILE, 0, limit.address);
-    batch.run();
-    limit.bytes.copy(limit.bytes, 0, 8, 16);
-    batch.call(
-      'raise the descriptor limit',
-      SYS.prlimit64,
-      0,
-      RLIMIT.RLIMIT_NOFILE,
-      batch.bytes(limit.bytes).address,
-      0,
-    );
-    const mapped = this.#plan.mappedFiles.size + this.#restored.mapped.length;
-    const least = Math.max(highest, this.#plan.entries.length, mapped) + 1;
-    const doorbell = [...agent.ownDescriptors].find((fd) => fd >= 0) ?? -1;
-    const moved = batch.call('move the doorbell', SYS.fcntl, doorbell, FCNTL.F_DUPFD_CLOEXEC, least);
-    batch.run();
-    agent.doorbellMoved(moved.result);
-    batch.call('close what was inherited', SYS.close_range, 0, moved.result - 1, 0);
-    batch.call('close what was inherited', SYS.close_range, moved.result + 1, 0xffffffff, 0);
-    batch.run();
-  }
-
-  #aspects(stage: 'early' | 'memory' | 'late'): void {
-    const agent = this.#live;
-    const batch = new CallBatch(agent);
-    const target = this.#target(batch);
-    for (const { aspect, state } of this.#plan.aspects) {
-      if (aspect.stage !== stage) continue;
-      aspect.restore(state, target);
-      batch.run();
+      executable.close();
     }
   }
 
-  #target(batch: CallBatch): RebuiltProcess {
-    return {
-      pid: this.#plan.pid,
-      is32Bit: this.#plan.is32Bit,
-      batch,
-      remoteFile: (objref) => this.#remoteFile(objref),
-    };
+  /** A helper makes it and ends; then the kernel looks for the nearest subreaper. */
+  #makeOrphan(pid: number, maker: number, parent: number): void {
+    const reaper = must(this.#byPid.get(parent));
+    const helper = spareNumber(new Set(numbersIn(this.#plan)));
+    setSubreaper(reaper, true);
+    this.#forked.set(helper, this.#fork(helper, maker, false, SIGNAL.SIGCHLD));
+    this.#make(pid, helper, false);
+    endWith(must(this.#forked.get(helper)), 0);
+    this.#forked.delete(helper);
+    setSubreaper(reaper, false);
+    if (readStat(asPid(pid)).ppid !== reaper.plan.pid) {
+      throw new QuicksaveError('odd-session', `Process ${pid} did not become a child of ${parent}.`);
+    }
   }
 
-  #remoteFile(objref: number): number {
-    const fd = this.#fileNumbers.get(objref);
-    if (fd === undefined) throw new QuicksaveError('bad-record', `The image has no file object ${objref}.`);
-    return fd;
+  #fork(pid: number, maker: number, asSibling: boolean, exitSignal: number): Maker {
+    this.#cleanup.push(() => killAndReap(asPid(pid)));
+    return fork(this.#maker(maker), asPid(pid), exitSignal, asSibling);
+  }
+
+  #maker(pid: number): Maker {
+    return this.#forked.get(pid) ?? must(this.#byPid.get(pid)).maker;
+  }
+
+  #call(pid: number, doing: string, number: number, ...args: number[]): void {
+    const forked = this.#forked.get(pid);
+    if (forked === undefined) must(this.#byPid.get(pid)).inside((batch) => batch.call(doing, number, ...args));
+    else check(`syscall ${number}`, forked.task.tryCall(forked.site, number, ...args), { doing, pid });
+  }
+
+  /** Their parents hear of it, but take no notice: what was pending for them is queued later. */
+  #endExited(): void {
+    const parents = new Map<number, ExitedRecord[]>();
+    for (const one of this.#plan.exited) parents.set(one.parent, [...(parents.get(one.parent) ?? []), one]);
+    for (const [pid, ended] of parents) {
+      const parent = must(this.#byPid.get(pid));
+      setChildAction(parent, SIG_DFL);
+      for (const one of ended) {
+        const task = must(this.#forked.get(one.pid));
+        const signal = killedBy(one);
+        if (signal === 0) endWith(task, exitStatus(one));
+        else endBy(task, signal);
+      }
+      forgetSignals(parent, new Set(ended.map(({ exitSignal }) => exitSignal)));
+      setChildAction(parent, SIG_IGN);
+    }
+  }
+
+  #stopStopped(): void {
+    for (const { plan, maker } of this.#processes.filter(({ plan: { stopped } }) => stopped !== undefined)) {
+      maker.task.enterGroupStop();
+      if (plan.stopped !== 'reported' || plan.parent === undefined) continue;
+      const parent = must(this.#byPid.get(plan.parent));
+      parent.inside((batch) =>
+        batch.call('hear of a stopped child', SYS.wait4, plan.pid, 0, WAIT.WUNTRACED | WAIT.WNOHANG, 0),
+      );
+    }
   }
 
   /** Our descriptor for the bytes of an object, undefined if it takes none. */
   contentTarget(objref: number): LocalFd | undefined {
-    return this.#restored.contentTarget(objref);
+    return this.#objects.contentTarget(objref);
   }
 
-  /** Unmaps what the stub began with; the kernel's own mappings go to the waiting room and from there to their places. */
-  #clearAddressSpace(): void {
-    const batch = new CallBatch(this.#live);
-    const end = this.#hole + this.#sizeBytes;
-    let waiting: number = this.#room;
-    const moves: { from: number; to: number; sizeBytes: number; name: string }[] = [];
-    for (const { start, end: stop, special = '' } of readMaps(this.#plan.pid)) {
-      // The stub's own page goes too: the executable can only be set when nothing of the old one is mapped.
-      if ((start >= this.#room && start < end) || special === VSYSCALL) continue;
-      const place = this.#plan.kernelPlaces.get(special);
-      const sizeBytes = stop - start;
-      if (place === undefined) {
-        batch.call('clear the address space', SYS.munmap, start, sizeBytes);
-        continue;
+  /** The process whose memory this object of the image is. */
+  pidOf(objref: number): Pid | undefined {
+    return this.#processes.find(({ plan }) => plan.memory === objref)?.plan.pid;
+  }
+
+  /** Everything behind the pages. */
+  complete(): RebuiltProcessTree[] {
+    this.#objects.settle();
+    const rebuilt = this.#processes.map((process) => {
+      const one = process.complete();
+      if (one.standIn !== undefined) {
+        const saver = asPid(one.standIn.tid);
+        this.#cleanup.push(() => killAndReap(saver));
       }
-      this.#move(batch, start, waiting, sizeBytes, special);
-      moves.push({ from: waiting, to: place.start, sizeBytes, name: special });
-      waiting += sizeBytes;
-    }
-    for (const { from, to, sizeBytes, name } of moves) this.#move(batch, from, to, sizeBytes, name);
-    batch.run();
-  }
-
-  #move(batch: CallBatch, from: number, to: number, sizeBytes: number, name: string): void {
-    const flags = MREMAP.MREMAP_MAYMOVE | MREMAP.MREMAP_FIXED;
-    batch.call(`move ${name}`, SYS.mremap, from, sizeBytes, sizeBytes, flags, to);
-  }
-
-  #receiveMappedFiles(): void {
-    const files = [...this.#plan.mappedFiles];
-    const objrefs = [...files.map(([objref]) => objref), ...this.#restored.mapped];
-    const opened: OwnedFd[] = [];
-    try {
-      for (const [, file] of files) opened.push(openMappedFile(file));
-      const objects = this.#restored.mapped.map((objref) => this.#restored.numberOf(objref));
-      const numbers = handOver(this.#live, [...opened.map((file) => file.number), ...objects]);
-      this.#fileNumbers = new Map(objrefs.map((objref, index) => [objref, numbers[index] ?? -1]));
-    } finally {
-      for (const file of opened) file.close();
-    }
-  }
-
-  /** Everything behind the pages: final protections, descriptors, threads, and what is set last. */
-  complete(): RebuiltTree {
-    finishMappings(this.#live, this.#plan.mappings);
-    giveBackProtectionKeys(new CallBatch(this.#live), this.#plan.protectionKeys, this.#keysOfMappings);
-    this.#aspects('memory');
-    writeLocalDescriptors(new CallBatch(this.#live), this.#plan.localDescriptors);
-    sealMappings(this.#live, this.#plan.mappings);
-    this.#closeMappedFiles();
-    this.#restored.handOver(this.#live, (batch) => this.#target(batch));
-    const agent = this.#live;
-    agent.pause();
-    const others = this.#plan.threads.slice(1).map(({ tid }, index) => this.#makeThread(tid, index + 1));
-    const tasks = [agent.task, ...others];
-    const standIn = this.#makeStandIn();
-    if (others.length > 0 || standIn !== undefined) agent.task.standStill(false);
-    this.#restoreThreads(tasks);
-    this.#aspects('late');
-    agent.pause();
-    return {
-      pid: this.#plan.pid,
-      tasks,
-      standIn,
-      ours: { start: this.#hole, sizeBytes: this.#sizeBytes },
-      agent,
-    };
-  }
-
-  get #keysOfMappings(): number[] {
-    return this.#plan.mappings.map(({ state }) => state.protectionKey);
-  }
-
-  #closeMappedFiles(): void {
-    const batch = new CallBatch(this.#live);
-    for (const fd of this.#fileNumbers.values()) batch.call('close a mapped file', SYS.close, fd);
-    batch.run();
-    this.#fileNumbers.clear();
-  }
-
-  /** One more thread, with its tid, stopped before its first instruction. */
-  #makeThread(tid: Tid, blockIndex: number): StoppedTask {
-    const agent = this.#live;
-    const task = this.#clone(tid, SHARED_BY_ALL | CLONE.CLONE_SIGHAND | CLONE.CLONE_THREAD | CLONE.CLONE_SYSVSEM, 0);
-    agent.fillBlock(blockIndex, { registers: leaveRegisters(agent.code, task.registers), signalMask: ALL_SIGNALS });
-    return task;
-  }
-
-  #makeStandIn(): StoppedTask | undefined {
-    const { saver } = this.#plan;
-    if (saver === undefined) return undefined;
-    const task = this.#clone(saver.tid, SHARED_BY_ALL, SIGNAL.SIGCHLD);
-    this.#cleanup.push(() => killAndReap(asPid(saver.tid)));
-    lead(task, saver.leads, must(this.#site));
-    return task;
-  }
-
-  #clone(tid: Tid, flags: number, exitSignal: number): StoppedTask {
-    const agent = this.#live;
-    // The list of one tid, then struct clone_args of clone3(2).
-    const bytes = Buffer.alloc(TID_LIST_SIZE + CLONE_ARGS_SIZE);
-    bytes.writeInt32LE(tid, 0);
-    bytes.writeBigUInt64LE(BigInt(flags), TID_LIST_SIZE);
-    bytes.writeBigUInt64LE(BigInt(exitSignal), TID_LIST_SIZE + 32);
-    bytes.writeBigUInt64LE(BigInt(agent.dataAddress), TID_LIST_SIZE + 64);
-    bytes.writeBigUInt64LE(1n, TID_LIST_SIZE + 72);
-    writeRemote(this.#plan.pid, agent.dataAddress, bytes);
-    const args = agent.dataAddress + TID_LIST_SIZE;
-    const made = agent.task.tryCall(must(this.#site), SYS.clone3, args, CLONE_ARGS_SIZE);
-    const what = exitSignal === 0 ? 'thread' : 'child';
-    check('clone3', made, { doing: `make ${what} ${tid}`, pid: this.#plan.pid });
-    waitForInterruptStop(tid);
-    return new StoppedTask(tid, getRegisterFile(tid), ALL_SIGNALS);
-  }
-
-  #restoreThreads(tasks: readonly StoppedTask[]): void {
-    const agent = this.#live;
-    const { pid, is32Bit } = this.#plan;
-    this.#plan.threads.forEach((thread, index) => {
-      const task = must(tasks[index]);
-      const batch = new CallBatch(index === 0 ? agent : new ThreadCalls(agent, task, index));
-      for (const { aspect, state } of thread.aspects)
-        aspect.restore(state, { pid, is32Bit, tid: thread.tid, batch, keepsParent: this.#options.keepsParent });
-      batch.run();
-      if (index === 0) agent.pause();
+      return one;
     });
+    this.#objects.close();
+    return rebuilt;
   }
 
   /** Ends whatever has been made. Nothing is left afterwards. */
   abandon(): void {
-    this.#agent?.forget();
-    this.#restored.close();
+    for (const process of this.#processes) process.forget();
+    this.#objects.close();
     this.#cleanup.run();
   }
 
-  /** The process stands by itself now. */
+  /** The processes stand by themselves now. */
   release(): void {
     this.#cleanup.release();
+    this.#mirror.free();
   }
+}
+
+const KERNEL_SIGACTION_SIZE = 32;
+
+/** What a process does on SIGCHLD: SIG_IGN or SIG_DFL. */
+function setChildAction(process: ProcessRebuild, handler: number): void {
+  process.inside((batch) => {
+    const action = batch.data(KERNEL_SIGACTION_SIZE);
+    action.bytes.writeBigUInt64LE(BigInt(handler), 0);
+    batch.call('set the action of SIGCHLD', SYS.rt_sigaction, SIGNAL.SIGCHLD, action.address, 0, KERNEL_SIGSET_SIZE);
+  });
+}
+
+/** While it is one, it gets the orphans among its descendants (prctl(2), PR_SET_CHILD_SUBREAPER). */
+function setSubreaper(process: ProcessRebuild, is: boolean): void {
+  process.inside((batch) => batch.call('be a subreaper for a while', SYS.prctl, PR.PR_SET_CHILD_SUBREAPER, is ? 1 : 0));
+}
+
+/** Every number that the tree will need. */
+const numbersIn = ({ processes, exited, hierarchy }: RestartPlan): number[] => [
+  ...processes.flatMap(({ threads, saver }) => [
+    ...threads.map(({ tid }) => tid),
+    ...(saver === undefined ? [] : [saver.tid]),
+  ]),
+  ...exited.map(({ pid }) => pid),
+  ...hierarchy.helpers,
+];
+
+/** A number that nobody has, for a moment: the kernel gives the highest ones last. */
+function spareNumber(taken: ReadonlySet<number>): number {
+  for (let number = readPidMax() - 1; number > 1; number--) {
+    if (!taken.has(number) && !existsSync(`/proc/${number}`)) return number;
+  }
+  throw new QuicksaveError('no-room', 'There is no free process id.', { remedy: 'End some processes first.' });
+}
+
+/** Takes these signals out of its queue. */
+function forgetSignals(process: ProcessRebuild, signals: ReadonlySet<number>): void {
+  const mask = [...signals].reduce((sum, signal) => (signal === 0 ? sum : sum | (1n << BigInt(signal - 1))), 0n);
+  if (mask === 0n) return;
+  process.inside((batch) => {
+    const set = batch.data(8);
+    set.bytes.writeBigUInt64LE(mask);
+    const noTime = batch.data(16);
+    for (let index = 0; index < signals.size; index++) {
+      batch.tryCall('forget a signal', SYS.rt_sigtimedwait, set.address, 0, noTime.address, KERNEL_SIGSET_SIZE);
+    }
+  });
 }
 
 function must<T>(value: T | undefined): T {

@@ -30,7 +30,10 @@ export interface RestartRequest {
 }
 
 export interface RestartSummary {
+  /** Of the root. */
   readonly pid: Pid;
+  readonly processes: number;
+  /** Of all processes. */
   readonly threads: number;
   readonly totalMs: number;
   readonly remarks: readonly string[];
@@ -45,7 +48,7 @@ export function restart(request: RestartRequest): RestartSummary {
   try {
     const host = lookAtHost(request);
     input = readImage(opened, crew, () => sideOf(host));
-    awaitReaping(numbersOf(input.model.task));
+    awaitReaping(numbersOf(input.model));
     const plan = planRestart(input.model, host);
     // A stream that is standard input is used up by the image: the program gets nothing from it.
     const streams = request.source === '-' ? withoutInput(request.streams) : undefined;
@@ -57,7 +60,8 @@ export function restart(request: RestartRequest): RestartSummary {
     }
     return {
       pid: plan.pid,
-      threads: plan.threads.length,
+      processes: plan.processes.length,
+      threads: plan.processes.reduce((sum, { threads }) => sum + threads.length, 0),
       totalMs: performance.now() - started,
       remarks: plan.remarks,
     };
@@ -73,15 +77,16 @@ function rebuildAndResume(
   plan: RestartPlan,
   input: ImageInput,
   crew: PageCrew,
-  layout: Parameters<typeof resumeTree>[2],
+  layout: Parameters<typeof resumeTree>[1],
 ): void {
   const rebuild = new Rebuild(plan, request);
   try {
-    const pid = rebuild.buildSkeleton(request.streams);
-    input.loadPages({ pid, memory: plan.memory, contentTarget: (objref) => rebuild.contentTarget(objref) }, crew);
+    rebuild.buildSkeleton(request.streams);
+    const pidOf = (objref: number): Pid | undefined => rebuild.pidOf(objref);
+    input.loadPages({ pidOf, contentTarget: (objref) => rebuild.contentTarget(objref) }, crew);
     const tree = rebuild.complete();
-    request.onRebuilt?.(pid);
-    resumeTree(plan, tree, layout);
+    request.onRebuilt?.(plan.pid);
+    resumeTree(tree, layout);
     rebuild.release();
   } catch (error) {
     rebuild.abandon();

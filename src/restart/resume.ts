@@ -13,6 +13,7 @@ import { SYS_I386 } from '../kernel/abi/syscall-i386.ts';
 import {
   detachIfAlive,
   pokeUser,
+  setOptions,
   setRegisterFile,
   setSignalMask,
   setThreadArea,
@@ -23,43 +24,48 @@ import { type RemoteAddress, remoteAddress } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { readRemote, writeRemote } from '../tracee/remote-memory.ts';
 import type { CallSite } from '../tracee/stopped-task.ts';
-import type { PlannedThread, RestartPlan } from './plan.ts';
-import type { RebuiltTree } from './rebuild.ts';
+import type { PlannedThread, ProcessPlan } from './process-plan.ts';
+import type { RebuiltProcessTree } from './process-rebuild.ts';
 import { letEnd, prepareToEnd } from './stand-in.ts';
+import { beginTimedCalls } from './timed-calls.ts';
 
-export function resumeTree(plan: RestartPlan, tree: RebuiltTree, layout: XstateLayout): void {
-  const site = vdsoSite(plan, tree);
-  adaptFrames(plan);
-  leaveAddressSpace(plan, tree, site);
-  plan.threads.forEach((thread, index) => {
-    const task = tree.tasks[index];
-    if (task === undefined) throw new Error('a thread of the plan was not made');
-    setRegisters(thread, registersOf(thread, plan), layout);
-  });
-  const { standIn } = tree;
-  if (standIn !== undefined) prepareToEnd(standIn, site, plan.is32Bit);
-  // The leader last: the others wait for nothing that it has to do for us.
-  for (const task of [...tree.tasks].reverse()) {
-    if (!detachIfAlive(task.tid)) {
-      throw new QuicksaveError('target-ended', `Thread ${task.tid} ended while it was being resumed.`);
-    }
-  }
-  if (standIn !== undefined) letEnd(standIn, plan.pid, plan.threads);
+export function resumeTree(tree: readonly RebuiltProcessTree[], layout: XstateLayout): void {
+  for (const process of tree) prepare(process, layout);
+  const tasks = tree.flatMap((process) => process.tasks);
+  // The point of no return: they do not die with us any more. Who is gone by now is missed.
+  for (const { tid } of tasks) setOptions(tid, 0);
+  // The leaders last: the others wait for nothing that they have to do for us. Once a parent runs it may end its children.
+  for (const task of tasks.reverse()) detachIfAlive(task.tid);
+  for (const { standIn, plan } of tree) if (standIn !== undefined) letEnd(standIn, plan.pid, plan.threads);
 }
 
-function leaveAddressSpace(plan: RestartPlan, tree: RebuiltTree, site: CallSite): void {
-  const leader = tree.agent.task;
+/** Nothing of ours is left in the process, and every thread has its registers. */
+function prepare(process: RebuiltProcessTree, layout: XstateLayout): void {
+  const { plan, tasks, standIn } = process;
+  const site = vdsoSite(process);
+  adaptFrames(plan);
+  const begun = beginTimedCalls(process, site, (thread) => registersOf(thread, plan));
+  leaveAddressSpace(process, site);
+  plan.threads.forEach((thread, index) => {
+    if (tasks[index] === undefined) throw new Error('a thread of the plan was not made');
+    setRegisters(thread, begun.get(thread.tid) ?? resolvedAnew(registersOf(thread, plan)), layout);
+  });
+  if (standIn !== undefined) prepareToEnd(standIn, site, plan.is32Bit);
+}
+
+function leaveAddressSpace({ plan, agent, ours }: RebuiltProcessTree, site: CallSite): void {
+  const leader = agent.task;
   const { close, munmap } = plan.is32Bit ? SYS_I386 : SYS;
   const call = (doing: string, number: number, ...args: number[]): void => {
     const result = plan.is32Bit ? leader.tryI386Call(site, number, ...args) : leader.tryCall(site, number, ...args);
-    check(`syscall ${number}`, result, { doing, pid: tree.pid });
+    check(`syscall ${number}`, result, { doing, pid: plan.pid });
   };
-  for (const fd of tree.agent.ownDescriptors) {
+  for (const fd of agent.ownDescriptors) {
     if (fd >= 0) call('close the doorbell', close, fd);
   }
-  call('take the agent out', munmap, tree.ours.start, tree.ours.sizeBytes);
+  call('take the agent out', munmap, ours.start, ours.sizeBytes);
   leader.standStill(false);
-  tree.agent.forget();
+  agent.forget();
 }
 
 const SYSCALL_INSTRUCTION = Buffer.from('0f05', 'hex');
@@ -67,10 +73,10 @@ const SYSCALL_INSTRUCTION = Buffer.from('0f05', 'hex');
 const INT_80_INSTRUCTION = Buffer.from('cd80', 'hex');
 
 /** A system call instruction in the vDSO: the only code that is left when ours is gone. */
-function vdsoSite(plan: RestartPlan, tree: RebuiltTree): CallSite {
+function vdsoSite({ plan }: RebuiltProcessTree): CallSite {
   const vdso = plan.kernelPlaces.get('[vdso]');
   if (vdso === undefined) throw new QuicksaveError('no-vdso', 'The image has no vDSO.');
-  const image = readRemote(tree.pid, remoteAddress(vdso.start), vdso.end - vdso.start);
+  const image = readRemote(plan.pid, remoteAddress(vdso.start), vdso.end - vdso.start);
   const offset = image.indexOf(plan.is32Bit ? INT_80_INSTRUCTION : SYSCALL_INSTRUCTION);
   if (offset < 0) throw new QuicksaveError('no-foothold', 'The vDSO has no system call instruction.');
   const callOnce: RemoteAddress = remoteAddress(vdso.start + offset);
@@ -82,7 +88,7 @@ const MAX_STACK_BYTES = 1 << 20;
 const WRITABLE = 3;
 
 /** Frames of signal handlers that lead back to where code of another kernel's vDSO was changed. */
-function adaptFrames({ pid, threads, mappings, oldVdso }: RestartPlan): void {
+function adaptFrames({ pid, threads, mappings, oldVdso }: ProcessPlan): void {
   if (oldVdso === undefined) return;
   for (const { cpu } of threads) {
     const rsp = Number(readRegister(cpu.registers, 'rsp') & ~7n);
@@ -96,7 +102,7 @@ function adaptFrames({ pid, threads, mappings, oldVdso }: RestartPlan): void {
 }
 
 /** Those of the image, but for a thread that stands where code was changed. */
-function registersOf({ cpu }: PlannedThread, { pid, oldVdso }: RestartPlan): RegisterFile {
+function registersOf({ cpu }: PlannedThread, { pid, oldVdso }: ProcessPlan): RegisterFile {
   const wordAt = (address: number): number => readRemote(pid, remoteAddress(address), 4).readUInt32LE(0);
   return oldVdso?.adapted(cpu.registers, wordAt) ?? cpu.registers;
 }
@@ -110,7 +116,7 @@ function setRegisters(
   setXstate(tid, relocated(cpu.xstate, cpu.layout, layout));
   setSignalMask(tid, signalMask);
   for (const { bytes } of userDescriptors(threadAreas, FIRST_TLS_ENTRY)) setThreadArea(tid, bytes);
-  setRegisterFile(tid, resolvedAnew(registers));
+  setRegisterFile(tid, registers);
   setDebugRegisters(tid, cpu.debugRegisters);
 }
 

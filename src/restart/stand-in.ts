@@ -15,7 +15,7 @@ import { readTaskStat } from '../procfs/stat.ts';
 import type { Pid, Tid } from '../support/brand.ts';
 import { RESTARTED_STATUS } from '../support/restarted-status.ts';
 import type { CallSite, StoppedTask } from '../tracee/stopped-task.ts';
-import type { PlannedSaver, PlannedThread } from './plan.ts';
+import type { PlannedSaver, PlannedThread } from './process-plan.ts';
 
 /** Its process group or session, as the command's was. */
 export function lead(task: StoppedTask, leads: PlannedSaver['leads'], site: CallSite): void {

@@ -98,7 +98,10 @@ export class Agent implements BatchRunner {
     return this.layout.maxDataBytes;
   }
 
-  /** Memory for {@link bringIn}, to be had before the target stands still. */
+  /**
+   * Memory for {@link bringIn}, to be had before the target stands still, and to be freed by who asked for it. Many agents may
+   * have the same one, as long as each batch is run before another agent's begins.
+   */
   static prepareMirror(layout: AgentLayout): NativeMemory {
     return NativeMemory.allocate(mailboxSize(layout), { populate: true });
   }
@@ -370,7 +373,6 @@ export class Agent implements BatchRunner {
   forget(): void {
     this.#doorbell?.close();
     this.#doorbell = undefined;
-    this.#mirror.free();
   }
 }
 

@@ -52,13 +52,13 @@ export class Snapshot {
 }
 
 /**
- * Makes one of the agent's process, whose tasks must all stand still. Afterwards the agent is paused.
+ * Makes one of the agent's process, whose tasks must all stand still. Afterwards the agent is paused. Neither the process nor
+ * a traced ancestor of it may be a subreaper.
  *
  * At every instant of it, all processes come to a good end if we die: the one between ends by itself and is reaped by the
  * target, and the snapshot ends unless it is ours.
  */
 export function takeSnapshot(agent: Agent): Snapshot | NoSnapshot {
-  if (isSubreaper(agent)) return { reason: 'it is a subreaper, and would become the parent of a snapshot' };
   agent.pause();
   const { tid } = agent.task;
   const born: Tid[] = [];
@@ -88,8 +88,8 @@ export function takeSnapshot(agent: Agent): Snapshot | NoSnapshot {
   }
 }
 
-/** Asked inside: where it is one, the orphaned snapshot would be its child. */
-function isSubreaper(agent: Agent): boolean {
+/** Asked inside: an orphaned snapshot of its own or of a descendant would be its child. */
+export function isSubreaper(agent: Agent): boolean {
   const batch = new CallBatch(agent);
   const answer = batch.data(8);
   batch.call('ask whether it is a subreaper', SYS.prctl, PR.PR_GET_CHILD_SUBREAPER, answer.address);

@@ -1,7 +1,7 @@
 /** Fills the state blocks that the machine code in a task works with. */
 import { homeBlock, homeBlockSize, stateBlock, stateBlockSize } from '../arch/x86/machine-code.ts';
 import type { RegisterFile } from '../arch/x86/registers.ts';
-import { register } from '../arch/x86/registers.ts';
+import { NO_SYSCALL, register, withRegisters } from '../arch/x86/registers.ts';
 import type { RemoteAddress } from '../support/brand.ts';
 
 export interface WayHome {
@@ -45,4 +45,16 @@ function encodeWayHome({ registers, signalMask }: WayHome, sizeBytes: number): B
   }
   block.writeBigUInt64LE(signalMask, stateBlock.signalMask);
   return block;
+}
+
+/** What {@link encodeStateBlock} or {@link encodeHomeBlock} has put there. Registers that no block has are those of `current`. */
+export function decodeWayHome(block: Buffer, current: RegisterFile): WayHome {
+  const registers = withRegisters(current, { orig_rax: NO_SYSCALL });
+  for (let index = register.r15; index <= register.rdi; index++) {
+    registers[index] = block.readBigUInt64LE(stateBlock.registers + index * 8);
+  }
+  for (let index = register.rip; index <= register.ss; index++) {
+    registers[index] = block.readBigUInt64LE(stateBlock.iretFrame + (index - register.rip) * 8);
+  }
+  return { registers, signalMask: block.readBigUInt64LE(stateBlock.signalMask) };
 }

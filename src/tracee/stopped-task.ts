@@ -7,7 +7,7 @@
  * leaves the trap flag set, and the next trap kills the task. PTRACE_SYSCALL stops vanish with the tracer.
  */
 
-import { type CallAbi, usualCallAbi } from '../arch/x86/call-abi.ts';
+import { type CallAbi, callsOf64, usualCallAbi } from '../arch/x86/call-abi.ts';
 import { callResult, NO_SYSCALL, type RegisterFile, readRegister, withRegisters } from '../arch/x86/registers.ts';
 import { USER64_CS } from '../arch/x86/segments.ts';
 import { EVENT, PTRACE_SYSGOOD_SIGNAL } from '../kernel/abi/ptrace.ts';
@@ -20,9 +20,10 @@ import {
   setRegisterFile,
   setSignalMask,
 } from '../kernel/calls/ptrace.ts';
+import { sendSignal } from '../kernel/calls/task-attributes.ts';
 import { type TaskEvent, tryWaitForTask, waitForTask, waitForTaskSoon } from '../kernel/calls/wait.ts';
 import { type CallContext, check } from '../kernel/errors.ts';
-import type { RemoteAddress, Tid } from '../support/brand.ts';
+import { asPid, type RemoteAddress, type Tid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 
 /** TF and NT of eflags. */
@@ -81,6 +82,8 @@ export class StoppedTask {
   readonly signalMask: bigint;
   /** Of the call that it is in, if any. */
   readonly callAbi: CallAbi;
+  /** How long that call has lasted, as far as is known. */
+  waitedNs = 0n;
   /** A stop signal that arrived while it worked for us: it is sent again when the task is let go. */
   heldStopSignal = 0;
   #away = false;
@@ -148,10 +151,24 @@ export class StoppedTask {
     return callResult(getRegisterFile(this.tid));
   }
 
+  /**
+   * Begins a call in which it would sleep, and stops it before it does: the task stands still as if it had been stopped in that call.
+   * Returns what the kernel left in rax; that of a call which does not sleep is its result.
+   */
+  tryBegin(site: CallSite, abi: CallAbi, number: number, args: readonly bigint[]): number {
+    const is64 = abi === callsOf64;
+    const passed = Object.fromEntries(abi.arguments.map((name, index) => [name, args[index] ?? 0n]));
+    const registers = { rax: number, ...(is64 ? {} : { r15: site.block }), ...passed };
+    setRegisterFile(this.tid, withRegisters(this.#routed(is64 ? site.callOnce : site.callI386, site.block), registers));
+    this.#runToSyscallStop();
+    this.standStill(false);
+    return callResult(getRegisterFile(this.tid));
+  }
+
   /** What the task does first when it is let go; it is not expected to come back from it. */
-  prepareCall(site: CallSite, number: number, argument: number): void {
+  prepareCall(site: CallSite, number: number, first: number, second = 0): void {
     const routed = this.#routed(site.callOnce, site.block);
-    setRegisterFile(this.tid, withRegisters(routed, { rax: number, rdi: argument }));
+    setRegisterFile(this.tid, withRegisters(routed, { rax: number, rdi: first, rsi: second }));
   }
 
   /** The same by a call of i386. */
@@ -190,6 +207,22 @@ export class StoppedTask {
       if (event.kind === 'stopped' && event.event === EVENT.PTRACE_EVENT_STOP) return;
       this.noteStop(event);
       resume(this.tid);
+    }
+  }
+
+  /**
+   * Brings the whole process, of which this is the only task, into a group stop (signal(7)). It stands in a
+   * PTRACE_EVENT_STOP before and after it, works for us as before, and stops again when it is let go.
+   */
+  enterGroupStop(): void {
+    sendSignal(asPid(this.tid), SIGNAL.SIGSTOP);
+    for (let signal = 0; ; ) {
+      resume(this.tid, signal);
+      const event = waitForTaskSoon(this.tid);
+      if (event.kind === 'exited' || event.kind === 'killed') throw new TaskGoneError(this.tid, event);
+      if (event.kind !== 'stopped') continue;
+      if (event.event === EVENT.PTRACE_EVENT_STOP && STOP_SIGNALS.has(event.signal)) return;
+      signal = event.event === 0 && event.signal === SIGNAL.SIGSTOP ? SIGNAL.SIGSTOP : 0;
     }
   }
 

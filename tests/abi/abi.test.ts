@@ -1,6 +1,7 @@
 /** Every constant, size and offset of src/kernel/abi against the headers of this system. */
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { capabilityAbi } from '../../src/kernel/abi/capability.ts';
 import type { AbiModule } from '../../src/kernel/abi/define-abi.ts';
 import { elfAbi } from '../../src/kernel/abi/elf.ts';
 import { errnoAbi } from '../../src/kernel/abi/errno.ts';
@@ -11,6 +12,7 @@ import { ioctlAbi } from '../../src/kernel/abi/ioctl.ts';
 import { itimerAbi } from '../../src/kernel/abi/itimer.ts';
 import { membarrierAbi } from '../../src/kernel/abi/membarrier.ts';
 import { mmanAbi } from '../../src/kernel/abi/mman.ts';
+import { netlinkAbi } from '../../src/kernel/abi/netlink.ts';
 import { personalityAbi } from '../../src/kernel/abi/personality.ts';
 import { pollAbi } from '../../src/kernel/abi/poll.ts';
 import { prctlAbi } from '../../src/kernel/abi/prctl.ts';
@@ -29,6 +31,7 @@ import { waitAbi } from '../../src/kernel/abi/wait.ts';
 import { expectedFacts, factsOfHeaders, hasCompiler } from './c-program.ts';
 
 const MODULES: Record<string, AbiModule> = {
+  'capability.ts': capabilityAbi,
   'elf.ts': elfAbi,
   'errno.ts': errnoAbi,
   'fcntl.ts': fcntlAbi,
@@ -38,6 +41,7 @@ const MODULES: Record<string, AbiModule> = {
   'itimer.ts': itimerAbi,
   'membarrier.ts': membarrierAbi,
   'mman.ts': mmanAbi,
+  'netlink.ts': netlinkAbi,
   'personality.ts': personalityAbi,
   'poll.ts': pollAbi,
   'prctl.ts': prctlAbi,

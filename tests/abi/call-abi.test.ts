@@ -17,6 +17,7 @@ describe('the calls of x86-64', () => {
       clockNanosleep: [clock_nanosleep],
       futex: [futex],
       poll: [poll],
+      epollWait: [SYS.epoll_wait, SYS.epoll_pwait],
     });
     const { semop, rt_sigtimedwait, io_getevents, semtimedop, epoll_wait, epoll_pwait, io_pgetevents, epoll_pwait2 } =
       SYS;
@@ -30,7 +31,11 @@ describe('the calls of x86-64', () => {
       io_pgetevents,
       epoll_pwait2,
     ];
-    expect(interruptedBy(callsOf64)).toEqual(ascending(calls));
+    const ofSockets = [
+      ...([SYS.read, SYS.write, SYS.readv, SYS.writev, SYS.connect, SYS.accept, SYS.accept4] as const),
+      ...([SYS.sendto, SYS.recvfrom, SYS.sendmsg, SYS.recvmsg, SYS.recvmmsg, SYS.sendmmsg] as const),
+    ];
+    expect(interruptedBy(callsOf64)).toEqual(ascending([...calls, ...ofSockets]));
   });
 });
 
@@ -43,6 +48,7 @@ describe('the calls of i386', () => {
       clockNanosleep: [clock_nanosleep, clock_nanosleep_time64],
       futex: [futex, futex_time64],
       poll: [poll],
+      epollWait: [SYS_I386.epoll_wait, SYS_I386.epoll_pwait],
     });
     const names = [
       ...([
@@ -53,6 +59,8 @@ describe('the calls of i386', () => {
         'io_pgetevents_time64',
       ] as const),
       ...(['epoll_wait', 'epoll_pwait', 'epoll_pwait2', 'semtimedop_time64'] as const),
+      ...(['read', 'write', 'readv', 'writev', 'socketcall', 'connect', 'accept4', 'sendto', 'recvfrom'] as const),
+      ...(['sendmsg', 'recvmsg', 'recvmmsg', 'recvmmsg_time64', 'sendmmsg'] as const),
     ];
     expect(interruptedBy(callsOfI386)).toEqual(ascending(names.map((name) => SYS_I386[name])));
     expect(callsOfI386.isInterruptedByStop(SYS_I386.ipc, 4)).toBe(true);

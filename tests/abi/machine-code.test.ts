@@ -29,6 +29,42 @@ const cloneAndExecute = `
         syscall
 out:    ret`;
 
+const cloneAndCall = `
+        mov     r9, rdx
+        mov     r8, rcx
+        xor     edx, edx
+        xor     r10d, r10d
+        mov     eax, ${SYS.clone}
+        syscall
+        test    rax, rax
+        jnz     out
+        mov     r12, r9
+        mov     r13, r8
+        mov     eax, ${SYS.setsid}
+        syscall
+next:   test    r13, r13
+        jz      done
+        mov     rax, [r12]
+        mov     rdi, [r12 + 8]
+        mov     rsi, [r12 + 16]
+        mov     rdx, [r12 + 24]
+        mov     r10, [r12 + 32]
+        mov     r8, [r12 + 40]
+        mov     r9, [r12 + 48]
+        syscall
+        mov     [r12 + 56], rax
+        cmp     qword ptr [r12 + 64], 0
+        je      on
+        cmp     rax, -4096
+        ja      done
+on:     add     r12, 72
+        dec     r13
+        jmp     next
+done:   xor     edi, edi
+        mov     eax, ${SYS.exit_group}
+        syscall
+out:    ret`;
+
 const syscallThunk = `
         mov     rax, rdi
         mov     rdi, rsi
@@ -110,6 +146,7 @@ leave:  mov     ebx, 1
 
 const thunks: [file: string, name: string, source: string][] = [
   ['kernel/calls/spawn.ts', 'cloneAndExecute', cloneAndExecute],
+  ['kernel/calls/surviving-calls.ts', 'cloneAndCall', cloneAndCall],
   ['kernel/ffi.ts', 'syscallThunk', syscallThunk],
   ['kernel/cpu.ts', 'cpuidCode', cpuidCode],
   ['kernel/interrupt-flag.ts', 'code', noteSignal],
@@ -125,6 +162,7 @@ const hexConstants: Record<string, number> = {
   // What stands in for functions of a vDSO, which vdso-redirect.test.ts assembles and runs, and forms that are looked for.
   'arch/x86/vdso-redirect.ts': 9,
   'kernel/calls/spawn.ts': 1,
+  'kernel/calls/surviving-calls.ts': 1,
   'kernel/cpu.ts': 1,
   'kernel/ffi.ts': 1,
   'kernel/interrupt-flag.ts': 1,

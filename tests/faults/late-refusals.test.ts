@@ -13,7 +13,7 @@ const socketsOf = (pid: number): string[] =>
     }
   });
 
-test('a save that is refused before its first batch of calls leaves no descriptor behind', async () => {
+test('a save that is refused before its first batch of calls leaves no descriptor behind, and no call interrupted', async () => {
   const folder = newFolder();
   const target = start(folder, compiled('flickering-descriptor'));
   await said(target.output, 'ready');
@@ -25,6 +25,7 @@ test('a save that is refused before its first batch of calls leaves no descripto
   expect(readIfThere(`/proc/${target.pid}/maps`)).toBeDefined();
   writeFileSync(join(folder, 'go'), '');
   await said(target.output, 'ok');
+  expect(readIfThere(target.output)).not.toContain('not ok');
 });
 
 test('a program without a free descriptor, or without room, is refused with what to do', async () => {

@@ -33,7 +33,10 @@ async function expectRefusal(pid: number | string, sentence: RegExp): Promise<vo
 
 test('a pid that nobody has is refused', () => expectRefusal(4194303, /There is no process 4194303/));
 
-test('a kernel thread is refused', () => expectRefusal(2, /kernel thread/));
+test('a kernel thread is refused', async (context) => {
+  if (readIfThere('/proc/2/comm') !== 'kthreadd\n') context.skip('kernel threads cannot be seen in this pid namespace');
+  await expectRefusal(2, /kernel thread/);
+});
 
 test('words that are no pid are wrong usage', async () => {
   const result = await save('seven', newFolder());
@@ -60,26 +63,16 @@ test('a thread id is refused with the process named', async () => {
   await expectRefusal(Number(thread), new RegExp(`is a thread of process ${target.pid}`));
 });
 
-test('a stopped process is refused and stays stopped', async () => {
-  const folder = newFolder();
-  const target = start(folder, compiled('busy-threads'));
-  await said(target.output, 'ready');
-  process.kill(target.pid, 'SIGSTOP');
-  await expectRefusal(target.pid, /stopped by a signal/);
-  process.kill(target.pid, 'SIGCONT');
-  writeFileSync(join(folder, 'go'), '');
-  await said(target.output, 'ok');
-});
-
 test('all reasons are given at once', async () => {
   const folder = newFolder();
-  const script = 'import socket,time,os\na=socket.socket();b=os.pidfd_open(os.getpid())\n';
+  const script =
+    'import socket,time,os\na=socket.socket(socket.AF_NETLINK,socket.SOCK_RAW,0);b=os.pidfd_open(os.getpid())\n';
   writeFileSync(join(folder, 'program.py'), `${script}print("ready",flush=True)\ntime.sleep(600)\n`);
   const target = start(folder, 'python3', ['program.py']);
   await said(target.output, 'ready');
   const result = await save(target.pid, folder);
   expect(result.status).toBe(1);
-  expect(result.stderr).toMatch(/socket:\[/);
+  expect(result.stderr).toMatch(/netlink socket/);
   expect(result.stderr).toMatch(/pidfd/);
   expect(isAlive(target.pid)).toBe(true);
 });
@@ -235,8 +228,9 @@ import os, select, subprocess, sys, time
 counter = os.eventfd(1)
 interest = select.epoll()
 os.set_inheritable(interest.fileno(), True)
-other = subprocess.Popen(['sleep', '600'], pass_fds=[counter, interest.fileno()], start_new_session=True)
-print('ready', other.pid, flush=True)
+orphan = ['sh', '-c', 'sleep 600 > /dev/null & echo $!']
+other = int(subprocess.run(orphan, pass_fds=[counter, interest.fileno()], stdout=subprocess.PIPE).stdout)
+print('ready', other, flush=True)
 time.sleep(600)
 `;
   writeFileSync(join(folder, 'program.py'), script);

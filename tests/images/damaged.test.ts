@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { decodeCbor, encodeCbor } from '../../src/image/cbor.ts';
 import { RECORD } from '../../src/image/record-types.ts';
-import { compiled, full, isLeft, newFolder, run, said, saveAndEnd, start } from '../support/harness.ts';
+import { compiled, full, gone, isLeft, newFolder, run, said, saveAndEnd, start } from '../support/harness.ts';
 import { type Piece, putTogether, takeApart } from '../support/image-surgery.ts';
 
 interface Sample {
@@ -23,6 +23,8 @@ beforeEach(async () => {
 });
 
 const rounds = full ? 100 : 12;
+/** Enough for an image of this size; less than a length that lies would take. */
+const MEMORY_MIB = 400;
 /** A number below `limit`, the same in every run. */
 let seed = 1;
 function choose(limit: number): number {
@@ -34,7 +36,7 @@ async function expectRefusal(image: Buffer, what: string, through: 'file' | 'str
   const path = join(sample.folder, 'damaged');
   writeFileSync(path, image);
   const args = ['restart', through === 'file' ? path : '-', '--detach'];
-  const result = await run(args, through === 'stream' ? { stdin: image } : {}).done;
+  const result = await run(args, { memoryMiB: MEMORY_MIB, ...(through === 'stream' ? { stdin: image } : {}) }).done;
   expect(result.status, `${what} (${through}): ${result.stderr}`).toBe(1);
   expect(result.stderr, what).toMatch(/^quicksave: [A-Z].*\.\n/);
   expect(result.stderr, what).not.toContain('inside quicksave');
@@ -69,6 +71,35 @@ test('an image with a record repeated is refused although all checksums are righ
     const image = putTogether([...pieces.slice(0, at), piece, ...pieces.slice(at)]);
     await expectRefusal(image, `record ${index} (type ${piece.type}) again at ${at}`, through(round));
   }
+});
+
+test('an image with two records swapped is refused, or means the same', { timeout: limit }, async () => {
+  const pieces = takeApart(sample.image);
+  const path = join(sample.folder, 'swapped');
+  // The program that comes back checks itself, and ends.
+  writeFileSync(join(sample.folder, 'go'), '');
+  const outcomes = { refused: 0, same: 0 };
+  for (let round = 0; round < rounds; round++) {
+    const one = choose(pieces.length);
+    const other = (one + 1 + choose(pieces.length - 1)) % pieces.length;
+    const swapped = pieces.map((piece, index) => pieces[index === one ? other : index === other ? one : index] ?? piece);
+    const image = putTogether(swapped);
+    writeFileSync(path, image);
+    const isStream = through(round) === 'stream';
+    const args = ['restart', isStream ? '-' : path, '--files', 'accept-changed'];
+    const what = `records ${one} (type ${pieces[one]?.type}) and ${other} (type ${pieces[other]?.type}) swapped`;
+    const { status, stderr } = await run(args, isStream ? { stdin: image } : {}).done;
+    expect(stderr, what).not.toContain('inside quicksave');
+    if (status === 0) {
+      expect(stderr, what).toContain('restarted process');
+      outcomes.same++;
+    } else {
+      expect(stderr, what).toMatch(/^quicksave: [A-Z].*\.\n/);
+      outcomes.refused++;
+    }
+    await gone(sample.pid);
+  }
+  expect(outcomes.refused).toBeGreaterThan(0);
 });
 
 test('an image with a record left out is refused although all checksums are right', { timeout: limit }, async () => {

@@ -8,11 +8,16 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/ipc.h>
+#include <sys/msg.h>
 #include <sys/select.h>
+#include <sys/sem.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 
-static int quiet[2], full_pipe[2];
+static int quiet[2], full_pipe[2], interest, holder, semaphores, queue;
 static atomic_int futex_word, may_return, inside;
 static struct timespec begun;
 
@@ -153,10 +158,88 @@ static void *in_sigwaitinfo(void *unused) {
   return NULL;
 }
 
-enum { THREADS = 13 };
+static void *in_epoll_wait(void *unused) {
+  (void)unused;
+  struct epoll_event event;
+  inside++;
+  int result = epoll_wait(interest, &event, 1, -1);
+  returned("epoll_wait");
+  CHECK(result == 1 && event.events == EPOLLIN, "epoll_wait returned %d, errno %d", result, errno);
+  return NULL;
+}
+
+static void *in_flock(void *unused) {
+  (void)unused;
+  int other = open("locked", O_RDWR);
+  CHECK(other >= 0, "open: errno %d", errno);
+  inside++;
+  int result = flock(other, LOCK_EX);
+  returned("flock");
+  CHECK(result == 0, "flock returned %d, errno %d", result, errno);
+  close(other);
+  return NULL;
+}
+
+static void *in_record_lock(void *unused) {
+  (void)unused;
+  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  int other = open("locked", O_RDWR);
+  CHECK(other >= 0, "open: errno %d", errno);
+  inside++;
+  int result = fcntl(other, F_OFD_SETLKW, &whole);
+  returned("F_OFD_SETLKW");
+  CHECK(result == 0, "F_OFD_SETLKW returned %d, errno %d", result, errno);
+  close(other);
+  return NULL;
+}
+
+static void *in_semop(void *unused) {
+  (void)unused;
+  struct sembuf down = {0, -1, 0};
+  inside++;
+  int result = semop(semaphores, &down, 1);
+  returned("semop");
+  CHECK(result == 0, "semop returned %d, errno %d", result, errno);
+  return NULL;
+}
+
+struct message {
+  long kind;
+  char text[8];
+};
+
+static void *in_msgrcv(void *unused) {
+  (void)unused;
+  struct message got;
+  inside++;
+  ssize_t result = msgrcv(queue, &got, sizeof got.text, 0, 0);
+  returned("msgrcv");
+  CHECK(result == 3 && got.kind == 7 && memcmp(got.text, "abc", 3) == 0, "msgrcv returned %zd, errno %d", result, errno);
+  return NULL;
+}
+
+enum { THREADS = 18 };
 static struct timespec far_away;
 static void *(*const bodies[THREADS])(void *) = {in_read,  in_write, in_futex,  in_futex,  in_nanosleep,  in_short_sleep, in_absolute_sleep,
-                                                 in_pause, in_poll,  in_ppoll,  in_select, in_sigsuspend, in_sigwaitinfo};
+                                                 in_pause, in_poll,  in_ppoll,  in_select, in_sigsuspend, in_sigwaitinfo, in_epoll_wait, in_flock, in_record_lock,
+                                                 in_semop, in_msgrcv};
+
+static void make_what_they_wait_for(void) {
+  struct epoll_event watched = {.events = EPOLLIN};
+  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  CHECK((interest = epoll_create1(0)) >= 0 && epoll_ctl(interest, EPOLL_CTL_ADD, quiet[0], &watched) == 0, "epoll: errno %d", errno);
+  CHECK((holder = open("locked", O_RDWR | O_CREAT, 0600)) >= 0 && flock(holder, LOCK_EX) == 0, "flock: errno %d", errno);
+  CHECK(fcntl(holder, F_OFD_SETLK, &whole) == 0, "F_OFD_SETLK: errno %d", errno);
+  CHECK((semaphores = semget(IPC_PRIVATE, 1, 0600)) >= 0 && (queue = msgget(IPC_PRIVATE, 0600)) >= 0, "System V: errno %d", errno);
+}
+
+static void give_what_they_wait_for(void) {
+  struct sembuf up = {0, 1, 0};
+  struct message sent = {7, "abc"};
+  CHECK(semop(semaphores, &up, 1) == 0, "semop: errno %d", errno);
+  CHECK(msgsnd(queue, &sent, 3, 0) == 0, "msgsnd: errno %d", errno);
+  close(holder);
+}
 
 int main(void) {
   pthread_t threads[THREADS];
@@ -165,6 +248,7 @@ int main(void) {
   fcntl(full_pipe[1], F_SETFL, O_NONBLOCK);
   for (char block[4096]; write(full_pipe[1], block, sizeof block) > 0;) continue;
   fcntl(full_pipe[1], F_SETFL, 0);
+  make_what_they_wait_for();
   clock_gettime(CLOCK_MONOTONIC, &far_away);
   begun = far_away;
   far_away.tv_sec += 1000;
@@ -185,7 +269,10 @@ int main(void) {
   pthread_kill(threads[12], SIGUSR1);
   /* The pollers only look: the reader takes the byte last. */
   CHECK(write(quiet[1], "rrrr", 4) == 4, "write");
+  give_what_they_wait_for();
   for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+  semctl(semaphores, 0, IPC_RMID);
+  msgctl(queue, IPC_RMID, NULL);
   say("ok\n");
   return 0;
 }

@@ -15,7 +15,7 @@
 #define PR_SET_MEMORY_MERGE 67
 #define PR_GET_MEMORY_MERGE 68
 #endif
-enum { REFUSE_EXEC_GAIN = 1, EARLY = PR_MCE_KILL_EARLY };
+enum { REFUSE_EXEC_GAIN = 1, EARLY = PR_MCE_KILL_EARLY, NODE_WORDS = 1024 / (8 * sizeof(long)) };
 
 static pthread_barrier_t started;
 static int merges, denies, has_policy;
@@ -40,7 +40,7 @@ static void *special(void *nothing) {
   int can_choose = speculation() > 0 && (speculation() & PR_SPEC_PRCTL) && !(speculation() & PR_SPEC_FORCE_DISABLE);
   if (can_choose)
     CHECK(prctl(PR_SET_SPECULATION_CTRL, PR_SPEC_STORE_BYPASS, PR_SPEC_DISABLE, 0, 0) == 0, "PR_SET_SPECULATION_CTRL");
-  unsigned long nodes[16] = {1};
+  unsigned long nodes[NODE_WORDS] = {1};
   has_policy = syscall(SYS_set_mempolicy, MPOL_INTERLEAVE, nodes, 1024UL) == 0;
   pthread_barrier_wait(&started);
   wait_for_go();
@@ -71,7 +71,7 @@ static void flags_of(void *address, char *flags, size_t size) {
 /* The policy of the page at this address, and whether it has node 0. */
 static int policy_of(void *page, int *has_node) {
   int mode = -1;
-  unsigned long nodes[16] = {0};
+  unsigned long nodes[NODE_WORDS] = {0};
   CHECK(syscall(SYS_get_mempolicy, &mode, nodes, 1024UL, page, MPOL_F_ADDR) == 0, "MPOL_F_ADDR: errno %d", errno);
   *has_node = (int)nodes[0];
   return mode;
@@ -88,7 +88,7 @@ int main(void) {
   denies = prctl(PR_SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0) == 0;
   CHECK(mlockall(MCL_FUTURE | MCL_ONFAULT) == 0, "mlockall: errno %d", errno);
   char *pages = mmap(NULL, 5 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  unsigned long first_node[16] = {1};
+  unsigned long first_node[NODE_WORDS] = {1};
   memset(pages, 1, 5 * 4096);
   int binds = syscall(SYS_mbind, pages + 4096, 4096UL, MPOL_BIND, first_node, 1024UL, 0) == 0 &&
               syscall(SYS_mbind, pages + 3 * 4096, 4096UL, MPOL_INTERLEAVE | MPOL_F_STATIC_NODES, first_node, 1024UL, 0) == 0;
@@ -100,7 +100,7 @@ int main(void) {
   CHECK(!denies || prctl(PR_GET_MDWE, 0, 0, 0, 0) == REFUSE_EXEC_GAIN, "memory-deny-write-execute");
   CHECK(time_stamp_counter() == PR_TSC_ENABLE, "the time stamp counter may not be read");
   CHECK(prctl(PR_MCE_KILL_GET, 0, 0, 0, 0) == PR_MCE_KILL_DEFAULT, "the memory error policy of the first thread");
-  unsigned long nodes[16] = {0};
+  unsigned long nodes[NODE_WORDS] = {0};
   CHECK(!has_policy || policy(nodes) == MPOL_DEFAULT, "the memory policy of the first thread");
   for (int i = 0; binds && i < 5; i++) {
     int node, mode = policy_of(pages + i * 4096, &node);

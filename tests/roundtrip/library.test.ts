@@ -62,6 +62,24 @@ test('an abort leaves the process running and no image', async () => {
   expect(await target.ended).toEqual({ status: 0, signal: null });
 });
 
+test('an abort of a restart leaves no process, and the image can be restarted', async () => {
+  const folder = newFolder();
+  const target = start(folder, compiled('memory-kinds'));
+  await said(target.output, 'ready');
+  const image = join(folder, 'image');
+  await checkpoint(target.pid, image, { kill: true });
+  await gone(target.pid);
+  const abort = new AbortController();
+  const options = { signal: abort.signal, onProgress: () => abort.abort() };
+  await expect(restart(image, options)).rejects.toMatchObject({ code: 'interrupted' });
+  expect(stateOf(target.pid)).toBeUndefined();
+  await expect(restart(image, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'interrupted' });
+  const back = await restart(image);
+  remember(back.pid);
+  writeFileSync(join(folder, 'go'), '');
+  expect(await back.exited()).toEqual({ status: 0 });
+});
+
 test('a refusal lists every reason', async () => {
   const folder = newFolder();
   const target = start(folder, 'python3', [

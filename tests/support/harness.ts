@@ -225,9 +225,13 @@ export interface RunningCommand {
 
 export function run(
   args: readonly string[],
-  options: { stdin?: Buffer; cwd?: string; stalled?: boolean } = {},
+  options: { stdin?: Buffer; cwd?: string; stalled?: boolean; memoryMiB?: number } = {},
 ): RunningCommand {
-  const child = spawn(command, args, {
+  const { memoryMiB } = options;
+  // RLIMIT_DATA counts what a process can write to.
+  const bounded = ['-c', `ulimit -d ${(memoryMiB ?? 0) * 1024}; exec "$0" "$@"`, command, ...args];
+  const [program, words] = memoryMiB === undefined ? [command, args] : ['bash', bounded];
+  const child = spawn(program, words, {
     stdio: [options.stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     cwd: options.cwd ?? root,
   });

@@ -20,10 +20,18 @@ export interface CallAbi {
   readonly clockNanosleep: readonly number[];
   readonly futex: readonly number[];
   readonly poll: readonly number[];
+  /** Calls whose fourth argument is a number of milliseconds. */
+  readonly epollWait: readonly number[];
 }
 
-/** semop, rt_sigtimedwait, io_getevents, semtimedop, epoll_wait, epoll_pwait, io_pgetevents, epoll_pwait2. */
-const interrupted: ReadonlySet<number> = new Set([65, 128, 208, 220, 232, 281, 333, 441]);
+/**
+ * semop, rt_sigtimedwait, io_getevents, semtimedop, epoll_wait, epoll_pwait, io_pgetevents, epoll_pwait2; and with SO_RCVTIMEO or
+ * SO_SNDTIMEO read, write, readv, writev, connect, accept, sendto, recvfrom, sendmsg, recvmsg, accept4, recvmmsg, sendmmsg, none of
+ * which has moved anything then.
+ */
+const interrupted: ReadonlySet<number> = new Set([
+  65, 128, 208, 220, 232, 281, 333, 441, 0, 1, 19, 20, 42, 43, 44, 45, 46, 47, 288, 299, 307,
+]);
 
 export const callsOf64: CallAbi = {
   arguments: ['rdi', 'rsi', 'rdx', 'r10', 'r8', 'r9'],
@@ -33,10 +41,16 @@ export const callsOf64: CallAbi = {
   clockNanosleep: [230],
   futex: [202],
   poll: [7],
+  epollWait: [232, 281],
 };
 
-/** rt_sigtimedwait, io_getevents, epoll_wait, epoll_pwait, io_pgetevents; and with times of 64 bits the later ones. */
-const interruptedI386: ReadonlySet<number> = new Set([177, 247, 256, 319, 385, 416, 420, 421, 441]);
+/**
+ * rt_sigtimedwait, io_getevents, epoll_wait, epoll_pwait, io_pgetevents; and with times of 64 bits the later ones. Of sockets read, write,
+ * readv, writev, socketcall, recvmmsg, sendmmsg, connect, accept4, sendto, sendmsg, recvfrom, recvmsg, recvmmsg_time64.
+ */
+const interruptedI386: ReadonlySet<number> = new Set([
+  177, 247, 256, 319, 385, 416, 420, 421, 441, 3, 4, 145, 146, 102, 337, 345, 362, 364, 369, 370, 371, 372, 417,
+]);
 /** ipc(2), which has semop and semtimedop as its numbers 1 and 4; a version stands above 16 bits. */
 const IPC = 117;
 const SEMAPHORE_WAITS: readonly number[] = [1, 4];
@@ -51,6 +65,7 @@ export const callsOfI386: CallAbi = {
   clockNanosleep: [267, 407],
   futex: [240, 422],
   poll: [168],
+  epollWait: [256, 319],
 };
 
 /**

@@ -8,6 +8,10 @@ const NEWER_SOCKET = {
   SO_PASSPIDFD: 76,
   /** Linux 6.5, asm-generic/socket.h */
   SO_PEERPIDFD: 77,
+  /** Linux 6.14, asm-generic/socket.h */
+  SO_RCVPRIORITY: 82,
+  /** Linux 6.16, asm-generic/socket.h */
+  SO_PASSRIGHTS: 83,
 } as const;
 
 export const SOCKET = {
@@ -88,6 +92,32 @@ export const SOCKET = {
   SO_NETNS_COOKIE: 71,
   SO_BUF_LOCK: 72,
   SO_RESERVE_MEM: 73,
+  SO_TXREHASH: 74,
+  SO_RCVMARK: 75,
+  SO_TIMESTAMP_NEW: 63,
+  SO_TIMESTAMPNS_NEW: 64,
+  SO_TIMESTAMPING_NEW: 65,
+  SO_ATTACH_REUSEPORT_CBPF: 51,
+  SOCK_RDM: 4,
+  AF_KEY: 15,
+  AF_BLUETOOTH: 31,
+  AF_CAN: 29,
+  AF_TIPC: 30,
+  AF_XDP: 44,
+  AF_RDS: 21,
+  AF_QIPCRTR: 42,
+  AF_SMC: 43,
+  IPPROTO_IP: 0,
+  IPPROTO_ICMP: 1,
+  IPPROTO_TCP: 6,
+  IPPROTO_UDP: 17,
+  IPPROTO_DCCP: 33,
+  IPPROTO_IPV6: 41,
+  IPPROTO_ICMPV6: 58,
+  IPPROTO_SCTP: 132,
+  IPPROTO_UDPLITE: 136,
+  IPPROTO_RAW: 255,
+  IPPROTO_MPTCP: 262,
   MSG_OOB: 1,
   MSG_PEEK: 2,
   MSG_DONTROUTE: 4,
@@ -107,7 +137,7 @@ export const SOCKET = {
 } as const;
 
 export const socketAbi = defineAbi({
-  headers: ['sys/types.h', 'sys/socket.h', 'sys/un.h', 'linux/sockios.h', 'sys/ioctl.h'],
+  headers: ['sys/types.h', 'sys/socket.h', 'netinet/in.h', 'sys/un.h', 'linux/sockios.h', 'sys/ioctl.h'],
   constants: { ...SOCKET },
   unlisted: { ...NEWER_SOCKET },
   structs: {
@@ -124,9 +154,9 @@ export const socketAbi = defineAbi({
         msg_name: [0, 'addr'],
         msg_namelen: [8, 'u32'],
         msg_iov: [16, 'addr'],
-        msg_iovlen: [24, 'u64'],
+        msg_iovlen: [24, 'addr'],
         msg_control: [32, 'addr'],
-        msg_controllen: [40, 'u64'],
+        msg_controllen: [40, 'addr'],
         msg_flags: [48, 'i32'],
       },
     },
@@ -134,7 +164,7 @@ export const socketAbi = defineAbi({
     cmsghdr: {
       size: 16,
       fields: {
-        cmsg_len: [0, 'u64'],
+        cmsg_len: [0, 'addr'],
         cmsg_level: [8, 'i32'],
         cmsg_type: [12, 'i32'],
       },

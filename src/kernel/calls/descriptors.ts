@@ -116,8 +116,11 @@ export function compareTasks(a: Tid, b: Tid, type: number): boolean {
   return check('kcmp', result, { doing: 'compare two threads', pid: a }) === 0;
 }
 
-/** {@link compareTasks} of tasks that we may not be allowed to look into, or that are gone: then false. */
-export const tryCompareTasks = (a: Tid, b: Tid, type: number): boolean => rawSyscall(SYS.kcmp, a, b, type, 0, 0) === 0;
+/** The kernel's order of what two tasks have (kcmp(2)); undefined where we may not look into one, or one is gone. */
+export function tryOrderTasks(a: Tid, b: Tid, type: number): 'same' | 'before' | 'behind' | undefined {
+  const result = rawSyscall(SYS.kcmp, a, b, type, 0, 0);
+  return (['same', 'before', 'behind'] as const)[result];
+}
 
 /** Bytes that can be read at once from a pipe, terminal or socket (ioctl FIONREAD). */
 export function bytesQueued(fd: LocalFd, FIONREAD: number): number {

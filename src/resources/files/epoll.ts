@@ -24,7 +24,7 @@ import { check } from '../../kernel/errors.ts';
 import { type Fdinfo, fdinfoLines, readFdinfo } from '../../procfs/fdinfo.ts';
 import { unlessMissing } from '../../procfs/proc-file.ts';
 import { malformed } from '../../procfs/proc-text.ts';
-import { type RemoteFd, remoteFd } from '../../support/brand.ts';
+import { type Pid, type RemoteFd, remoteFd } from '../../support/brand.ts';
 import { type Problem, QuicksaveError } from '../../support/errors.ts';
 import type { CallBatch, PendingCall } from '../../tracee/call-batch.ts';
 import { heldOutside } from '../held-outside.ts';
@@ -123,9 +123,16 @@ function parseEntries(info: Fdinfo): EntryLine[] {
   });
 }
 
+/** Those of one process. */
+const numbersIn = (pid: Pid, { holders }: DescriptorView): RemoteFd[] =>
+  holders.filter((holder) => holder.pid === pid).map((holder) => holder.fd);
+
 /** A number that stands for what the entry watches; its own first. */
 function watchedBy(view: DescriptorView, { fd, offset }: EntryLine): RemoteFd | undefined {
-  const numbers = view.siblings.map((sibling) => sibling.numbers.find((number) => number === fd) ?? sibling.fd);
+  const numbers = view.siblings.flatMap((sibling) => {
+    const own = numbersIn(view.pid, sibling);
+    return own.find((number) => number === fd) ?? own.slice(0, 1);
+  });
   return [fd, ...numbers].find((number) => isWatchedBy(view.pid, number, view.fd, fd, offset));
 }
 
@@ -158,7 +165,7 @@ function describeEntry(view: DescriptorView, line: EntryLine): Entry {
 
 /** True if what is watched has something to report, and will have it again: nobody knows that of a stream to the outside. */
 function isReady(view: DescriptorView, watched: RemoteFd): boolean {
-  const target = view.siblings.find(({ numbers }) => numbers.includes(watched));
+  const target = view.siblings.find((sibling) => numbersIn(view.pid, sibling).includes(watched));
   const isOutside = (target?.outsiders.length ?? 0) > 0 || ((target?.stat.mode ?? 0) & STAT.S_IFMT) === STAT.S_IFCHR;
   const pidfd = isOutside ? undefined : tryOpenPidfd(view.pid);
   if (pidfd === undefined) return false;

@@ -11,6 +11,7 @@ import { fcntl, newMemoryFile, openFile, setFileSize, trySeek } from '../../kern
 import type { LocalFd } from '../../support/brand.ts';
 import type { Problem } from '../../support/errors.ts';
 import { lockObstacles, locks, locksOf, takeDescriptionLocks, takeProcessLocks } from '../file-locks.ts';
+import { isFirstOfFile } from '../first-of.ts';
 import type { DescriptorKind, DescriptorView } from '../resource.ts';
 
 /** F_SEAL_* of linux/fcntl.h, up to F_SEAL_EXEC (Linux 6.3). */
@@ -47,7 +48,7 @@ export const memfd: DescriptorKind<Memfd> = {
     (info.flags & OPEN.O_PATH) === 0 &&
     stat.links === 0n,
   obstacles,
-  collect: ({ descriptor, stat, info, fd, siblings, own }) => ({
+  collect: ({ descriptor, stat, info, own, ...view }) => ({
     name: descriptor.name.slice(PREFIX.length),
     inode: stat.inode,
     flags: (info.flags & ~OPENING_FLAGS) >>> 0,
@@ -56,7 +57,7 @@ export const memfd: DescriptorKind<Memfd> = {
     seals: fcntl(own, FCNTL.F_GET_SEALS, 0, 'read the seals of a file in memory'),
     position: BigInt(info.position),
     sizeBytes: Number(stat.sizeBytes),
-    carries: siblings.find((other) => other.stat.inode === stat.inode && other.stat.device === stat.device)?.fd === fd,
+    carries: isFirstOfFile({ descriptor, stat, info, ...view }),
     locks: locksOf(info.locks),
   }),
   contentBytes: (state) => (state.carries ? state.sizeBytes : 0),

@@ -9,6 +9,7 @@ import { FCNTL, OPEN } from '../../kernel/abi/fcntl.ts';
 import { duplicate, fcntl, openFile } from '../../kernel/calls/descriptors.ts';
 import { fillPipe, makePipe, pipeContent } from '../../kernel/calls/pipes.ts';
 import type { Problem } from '../../support/errors.ts';
+import { isFirstOf } from '../first-of.ts';
 import type { DescriptorKind, DescriptorView, OpenDescriptor } from '../resource.ts';
 import { STATUS_FLAGS } from '../status-flags.ts';
 
@@ -33,9 +34,9 @@ export const pipe: DescriptorKind<PipeEnd> = {
   collect: (open) => ({
     pipe: open.stat.inode,
     flags: (open.info.flags & ~OPEN.O_CLOEXEC) >>> 0,
-    original: isOriginal(open) && firstOf(open, isOriginal),
+    original: isOriginal(open) && isFirstOf(open, isSuchEnd(open, isOriginal)),
     capacityBytes: fcntl(open.own, FCNTL.F_GETPIPE_SZ, 0, 'ask for the capacity of a pipe'),
-    content: isReader(open) && firstOf(open, isReader) ? pipeContent(open.own) : Buffer.alloc(0),
+    content: isReader(open) && isFirstOf(open, isSuchEnd(open, isReader)) ? pipeContent(open.own) : Buffer.alloc(0),
   }),
   restore: (state, world) => {
     const both = world.shared(`pipe ${state.pipe}`, makePipe);
@@ -55,13 +56,11 @@ const isReader = (view: DescriptorView): boolean => (view.info.flags & OPEN.O_AC
 
 const isOriginal = (view: DescriptorView): boolean => (view.info.flags & OPEN.O_LARGEFILE) === 0;
 
-/** Of all ends of its pipe that are so, and have its access mode. */
-function firstOf(open: OpenDescriptor, isSo: (view: DescriptorView) => boolean): boolean {
-  const first = open.siblings.find(
-    (other) => other.descriptor.target === open.descriptor.target && isReader(other) === isReader(open) && isSo(other),
-  );
-  return first?.fd === open.fd;
-}
+/** Any end of its pipe that is so, and has its access mode. */
+const isSuchEnd =
+  (open: OpenDescriptor, isSo: (view: DescriptorView) => boolean) =>
+  (other: DescriptorView): boolean =>
+    other.descriptor.target === open.descriptor.target && isReader(other) === isReader(open) && isSo(other);
 
 function obstacles(view: DescriptorView): Problem[] {
   const path = [`pid ${view.pid}`, `fd ${view.fd}`, view.descriptor.target];

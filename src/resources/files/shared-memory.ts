@@ -9,6 +9,7 @@ import { STAT } from '../../kernel/abi/stat.ts';
 import { openFile } from '../../kernel/calls/descriptors.ts';
 import { NativeMemory } from '../../kernel/native-memory.ts';
 import type { OwnedFd } from '../../kernel/owned-fd.ts';
+import { isFirstOfFile } from '../first-of.ts';
 import { mapLink } from '../mapped-file.ts';
 import type { DescriptorKind, RestoredDescriptors } from '../resource.ts';
 
@@ -26,10 +27,10 @@ export const sharedMemory: DescriptorKind<SharedMemory> = {
   schema,
   recognise: ({ fd, descriptor, stat }) =>
     fd < 0 && descriptor.name === '/dev/zero' && descriptor.deleted && (stat.mode & STAT.S_IFMT) === STAT.S_IFREG,
-  collect: ({ stat, fd, siblings }) => ({
-    inode: stat.inode,
-    sizeBytes: Number(stat.sizeBytes),
-    carries: siblings.find((other) => other.stat.inode === stat.inode && other.stat.device === stat.device)?.fd === fd,
+  collect: (view) => ({
+    inode: view.stat.inode,
+    sizeBytes: Number(view.stat.sizeBytes),
+    carries: isFirstOfFile(view),
   }),
   contentBytes: (state) => (state.carries ? state.sizeBytes : 0),
   restore: (state, world) => openFile(`/proc/self/fd/${memoryOf(state, world).number}`, OPEN.O_RDWR),

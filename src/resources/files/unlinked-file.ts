@@ -19,6 +19,7 @@ import type { RemoteFd } from '../../support/brand.ts';
 import type { Problem } from '../../support/errors.ts';
 import { tryStat } from '../../support/try-stat.ts';
 import { lockObstacles, locks, locksOf, takeDescriptionLocks, takeProcessLocks } from '../file-locks.ts';
+import { isFirstOfFile } from '../first-of.ts';
 import { canBeMadeAgain } from '../memory-objects.ts';
 import type { DescriptorKind, DescriptorView, RebuiltProcess } from '../resource.ts';
 
@@ -57,7 +58,7 @@ export const unlinkedFile: DescriptorKind<UnlinkedFile> = {
     canBeMadeAgain(descriptor.name) &&
     !isOfMemory(descriptor.name),
   obstacles,
-  collect: ({ descriptor, stat, info, fd, siblings }) => ({
+  collect: ({ descriptor, stat, info, ...view }) => ({
     path: descriptor.name,
     inode: stat.inode,
     device: BigInt(stat.device),
@@ -66,7 +67,7 @@ export const unlinkedFile: DescriptorKind<UnlinkedFile> = {
     owner: { uid: stat.uid, gid: stat.gid },
     position: BigInt(info.position),
     sizeBytes: Number(stat.sizeBytes),
-    carries: siblings.find((other) => other.stat.inode === stat.inode && other.stat.device === stat.device)?.fd === fd,
+    carries: isFirstOfFile({ descriptor, stat, info, ...view }),
     locks: locksOf(info.locks),
   }),
   contentBytes: (state) => (state.carries ? state.sizeBytes : 0),

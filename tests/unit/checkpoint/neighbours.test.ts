@@ -23,7 +23,7 @@ async function withSleeper(stdio: (number | 'ignore')[], use: (pid: number) => v
 
 it('is nothing for a process that shares nothing and traces nobody', () =>
   withSleeper(['ignore', 'ignore', 'ignore'], (pid) => {
-    expect(neighbourObstacles({ pid: asPid(pid), tids: [asTid(pid)] })).toEqual([]);
+    expect(neighbourObstacles([{ pid: asPid(pid), tids: [asTid(pid)] }])).toEqual([]);
   }));
 
 it('is a shared description that is named, but not a file that each has opened for itself', async () => {
@@ -46,11 +46,11 @@ it('is looked for among files once, before the process stands still', async () =
   await withSleeper(['ignore', fd, 'ignore'], (pid) => {
     const none: ReadonlySet<string> = new Set();
     const files = new Set([path]);
-    expect(new OutsiderSearch(asPid(1)).of(none, files)(path)).toMatchObject([{ pid, fd: 1 }]);
-    const search = new OutsiderSearch(asPid(1));
-    search.of(none, none);
-    expect(search.of(none, files)(path)).toEqual([]);
-    expect(search.of(files, none)(path)).toMatchObject([{ pid, fd: 1 }]);
+    expect(new OutsiderSearch().of([], none, files)(path)).toMatchObject([{ pid, fd: 1 }]);
+    const search = new OutsiderSearch();
+    search.of([], none, none);
+    expect(search.of([], none, files)(path)).toEqual([]);
+    expect(search.of([], files, none)(path)).toMatchObject([{ pid, fd: 1 }]);
   });
   closeSync(fd);
 });

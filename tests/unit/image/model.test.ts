@@ -32,13 +32,15 @@ const mapping = (others: object): object => ({
   ...others,
 });
 
-/** What the builder makes of an image with these mappings. */
-function take(...mappings: object[]): void {
+/** A record: its type, its objref and what it says. */
+type Said = readonly [type: number, objref: number, value: object];
+
+/** What the builder makes of an image with these records. */
+function takeAll(records: readonly Said[]): void {
   const sink = new MemorySink();
   const writer = new ImageWriter(sink);
   writer.head(sampleHead);
-  writer.record(RECORD.TASK, 42, task);
-  writer.record(RECORD.VMA, 1, { mappings });
+  for (const [type, objref, value] of records) writer.record(type, objref, value);
   writer.end();
   const builder = new ModelBuilder();
   const reader = new ImageReader(new MemorySource(sink.bytes));
@@ -46,6 +48,28 @@ function take(...mappings: object[]): void {
     if (record.kind === 'metadata' && record.type !== RECORD.HEAD) builder.add(record);
   }
 }
+
+/** What it makes of an image with these mappings. */
+const take = (...mappings: object[]): void =>
+  takeAll([
+    [RECORD.TASK, 42, task],
+    [RECORD.VMA, 1, { mappings }],
+  ]);
+
+const ROOT: Said = [RECORD.TASK, 42, task];
+
+/** A process with numbers of its own, whose objects are those behind 10 times its pid. */
+const process = (pid: number, parent: number | undefined, others: object = {}): Said => [
+  RECORD.TASK,
+  pid,
+  { ...task, pid, threads: [pid], memory: pid * 10 + 1, files: pid * 10 + 2, ...(parent && { parent }), ...others },
+];
+
+const exited = (pid: number, parent: number, objref = pid): Said => [
+  RECORD.EXITED,
+  objref,
+  { pid, parent, comm: 'gone', session: 42, processGroup: 42, exitSignal: 17, exitCode: 0 },
+];
 
 const page = (number: number, pages = 1): object => ({ start: START + number * 4096, pages });
 
@@ -68,5 +92,82 @@ describe('mappings', () => {
     expect(() =>
       take(mapping({ guards: [page(0), page(1, 3), page(15)] }), mapping({ start: END, end: END + 4096 })),
     ).not.toThrow();
+  });
+});
+
+describe('processes', () => {
+  it('may have children, threads and savers, and some that have ended', () => {
+    expect(() =>
+      takeAll([
+        ROOT,
+        process(43, 42, { threads: [43, 44] }),
+        process(45, 43, { saver: { pid: 46, leads: 'nothing' } }),
+        process(47, 42),
+        exited(48, 45),
+        exited(49, 42),
+      ]),
+    ).not.toThrow();
+  });
+
+  it.each<[string, Said[], RegExp]>([
+    ['with a parent that comes later', [ROOT, process(44, 43), process(43, 42)], /its parent 43 is not there/],
+    ['with a parent that is nowhere', [ROOT, process(43, 99)], /its parent 99 is not there/],
+    ['that are their own parent', [ROOT, process(43, 43)], /its parent 43 is not there/],
+    [
+      'whose parent is a thread that leads no process',
+      [ROOT, process(43, 42, { threads: [43, 44] }), process(45, 44)],
+      /its parent 44 is not there/,
+    ],
+    ['whose parent has ended', [ROOT, exited(43, 42), process(44, 43)], /its parent 43 is not there/],
+    ['of which two are roots', [ROOT, process(43, undefined)], /it is there twice/],
+    ['of which none is the root', [process(43, 42)], /the first process has a parent/],
+    ['of which one is there twice', [ROOT, process(43, 42), process(43, 42)], /task 43 is there twice/],
+    ['with the thread of another', [ROOT, process(43, 42, { threads: [43, 42] })], /task 42 is there twice/],
+    [
+      'whose saver is a thread of another',
+      [ROOT, process(43, 42, { saver: { pid: 42, leads: 'nothing' } })],
+      /task 42 is there twice/,
+    ],
+    [
+      'with the memory of another',
+      [ROOT, process(43, 42, { memory: 1 })],
+      /memory or its descriptor table is something/,
+    ],
+    [
+      'with the descriptors of another',
+      [ROOT, process(43, 42, { files: 2 })],
+      /memory or its descriptor table is some/,
+    ],
+    ['with the descriptors of another as memory', [ROOT, process(43, 42, { memory: 2 })], /memory or its descriptor/],
+    [
+      'with one object for both',
+      [ROOT, process(43, 42, { files: 431 })],
+      /memory or its descriptor table is something/,
+    ],
+  ])('%s are refused', (_, records, sentence) => {
+    expect(errorOf(() => takeAll(records)).message).toMatch(sentence);
+  });
+
+  it.each<[string, Said[], RegExp]>([
+    ['with a parent that is nowhere', [ROOT, exited(43, 99)], /its parent 99 is not there/],
+    ['whose parent has ended', [ROOT, exited(43, 42), exited(44, 43)], /its parent 43 is not there/],
+    ['before the root', [exited(43, 42), ROOT], /the first process has a parent/],
+    ['that are there twice', [ROOT, exited(43, 42), exited(43, 42)], /task 43 is there twice/],
+    ['with the number of a living one', [ROOT, process(43, 42), exited(43, 42)], /task 43 is there twice/],
+    ['whose number a later one has', [ROOT, exited(43, 42), process(43, 42)], /task 43 is there twice/],
+    ['with the number of a thread', [ROOT, process(43, 42, { threads: [43, 44] }), exited(44, 42)], /task 44 is there/],
+    ['under another number', [ROOT, exited(43, 42, 44)], /its objref is not its pid/],
+  ])('that have ended, %s, are refused', (_, records, sentence) => {
+    expect(errorOf(() => takeAll(records)).message).toMatch(sentence);
+  });
+
+  it('have their records told apart by their objrefs', () => {
+    const mappings = [mapping({})];
+    const both: Said[] = [ROOT, process(43, 42), [RECORD.VMA, 1, { mappings }], [RECORD.VMA, 431, { mappings }]];
+    expect(() => takeAll(both)).not.toThrow();
+    expect(errorOf(() => takeAll([...both, [RECORD.VMA, 431, { mappings }]])).message).toMatch(
+      /overlaps the one before/,
+    );
+    expect(errorOf(() => takeAll([ROOT, [RECORD.VMA, 431, { mappings }]])).message).toMatch(/not one that TASK names/);
   });
 });

@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import type { ImageModel } from '../../../src/image/model.ts';
+import type { ProcessModel, ThreadModel } from '../../../src/image/process-model.ts';
 import type { MappingState } from '../../../src/image/tree.ts';
 import { planExport, type StreamToWrite } from '../../../src/linux-cr/from-image.ts';
 import { CR_VMA, PAGE } from '../../../src/linux-cr/layout.ts';
 import { statesAfterExecve, unsaidOfProcess, unsaidOfThread } from '../../../src/linux-cr/unsaid.ts';
 import type { Problem } from '../../../src/support/errors.ts';
 import { smallLayout, stateOf } from '../arch/x86/samples.ts';
-import { mapping, modelWith, threadModel } from '../restart/models.ts';
+import { type ModelChanges, mapping, modelWith, threadModel } from '../restart/models.ts';
 
 const PROGRAM = 3;
 const LIBRARY = 4;
@@ -56,7 +57,7 @@ const descriptions: ImageModel['descriptions'] = new Map([
   [FOLDER, { kind: 'directory', state: { path: '/srv', flags: 0o200000, position: 3n }, contentBytes: 0 }],
 ]);
 
-function image(changes: Partial<ImageModel> = {}): ImageModel {
+function image(changes: ModelChanges = {}): ImageModel {
   const model = modelWith({
     aspects: processStates,
     threads: [aThread],
@@ -77,7 +78,8 @@ function image(changes: Partial<ImageModel> = {}): ImageModel {
     ...changes,
   });
   const head = { ...model.head, state: { ...model.head.state, createdAt: SAVED } };
-  return { ...model, head, task: { ...model.task, addressBits: 32, ...changes.task } };
+  const root: ProcessModel = { ...model.root, task: { ...model.root.task, addressBits: 32, ...changes.task } };
+  return { ...model, head, root, processes: [root] };
 }
 
 function streamOf(model: ImageModel): StreamToWrite {
@@ -89,7 +91,7 @@ function streamOf(model: ImageModel): StreamToWrite {
 const withProcess = (changes: Readonly<Record<string, unknown>>): ImageModel =>
   image({ aspects: { ...processStates, ...changes } });
 const withThread = (changes: Readonly<Record<string, unknown>>): ImageModel =>
-  image({ threads: [{ ...aThread, state: { signalMask: 0n, aspects: { ...threadStates, ...changes } } }] });
+  image({ threads: [{ ...aThread, state: { ...aThread.state, aspects: { ...threadStates, ...changes } } }] });
 const withMapping = (...more: MappingState[]): ImageModel => image({ mappings: [...mappings, ...more] });
 const withDescription = (kind: string, state: unknown): ImageModel =>
   image({ descriptions: new Map([...descriptions, [LOG, { kind, state, contentBytes: 0 }]]) });
@@ -205,7 +207,7 @@ describe('an export to 2008', () => {
     expect(losses.join('\n')).toContain(says);
   });
 
-  const { task, memory } = modelWith();
+  const { task, memory } = modelWith().root;
   const refused: readonly { what: string; model: ImageModel; says: string }[] = [
     { what: 'a 64-bit program', model: modelWith(), says: '64-bit program' },
     { what: 'two threads', model: image({ threads: [aThread, aThread] }), says: '2 threads' },
@@ -213,6 +215,11 @@ describe('an export to 2008', () => {
       what: 'another memory layout',
       model: image({ task: { ...task, addressBits: 32, layoutBits: 0x200000 } }),
       says: 'memory layout',
+    },
+    {
+      what: 'a stopped program',
+      model: image({ task: { ...task, addressBits: 32, stopped: 'reported' } }),
+      says: 'has stopped',
     },
     {
       what: 'a saver',
@@ -318,14 +325,14 @@ describe('an export to 2008', () => {
     },
   ];
 
-  function withUsedAvx(): ImageModel['threads'][number] {
+  function withUsedAvx(): ThreadModel {
     const xstate = stateOf(smallLayout, [2]);
     const avx = smallLayout.components.find(({ index }) => index === 2);
     xstate.writeUInt8(1, avx?.offset ?? 0);
     const used = threadModel({ registers, states: threadStates, xstate });
     return { ...used, state: aThread.state };
   }
-  function withBase(): ImageModel['threads'][number] {
+  function withBase(): ThreadModel {
     const based = threadModel({
       registers: { ...registers, fs_base: 0x1000n },
       states: threadStates,

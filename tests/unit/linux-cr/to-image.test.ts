@@ -28,10 +28,10 @@ const changedStream = (changes: Partial<StreamToWrite>): Buffer => bytesOf({ ...
 describe('a stream of 2008 as an image', () => {
   it('is a 32-bit program of one thread with the mappings of the stream', () => {
     const { model } = translate(bytesOf(), side);
-    expect(model.task).toMatchObject({ pid: PID, comm: 'wörker', threads: [PID], addressBits: 32, layoutBits: 0 });
-    expect(model.task.vdso.sha256).toBe(DIGEST);
+    expect(model.root.task).toMatchObject({ pid: PID, comm: 'wörker', threads: [PID], addressBits: 32, layoutBits: 0 });
+    expect(model.root.task.vdso.sha256).toBe(DIGEST);
     expect(
-      model.mappings.map(({ start, kind, protection, offset, flags, hasPages }) => [
+      model.root.mappings.map(({ start, kind, protection, offset, flags, hasPages }) => [
         start,
         kind,
         protection,
@@ -46,12 +46,12 @@ describe('a stream of 2008 as an image', () => {
       [0xf7fb_a000, 'kernel', 1, 0, [], false],
       [0xf7fc_0000, 'kernel', 5, 0, [], false],
     ]);
-    expect(model.mappings.slice(3).map(({ state }) => state)).toEqual([{ name: '[vvar]' }, { name: '[vdso]' }]);
+    expect(model.root.mappings.slice(3).map(({ state }) => state)).toEqual([{ name: '[vvar]' }, { name: '[vdso]' }]);
   });
 
   it('has its descriptions once each, and devices as devices', () => {
     const { model } = translate(bytesOf(), side);
-    const kinds = model.files.entries.map(({ fd, object, closeOnExec }) => [
+    const kinds = model.root.files.entries.map(({ fd, object, closeOnExec }) => [
       fd,
       model.descriptions.get(object)?.kind,
       closeOnExec,
@@ -62,8 +62,8 @@ describe('a stream of 2008 as an image', () => {
       [7, 'regular-file', true],
       [9, 'directory', false],
     ]);
-    expect(model.files.entries[1]?.object).toBe(model.files.entries[2]?.object);
-    expect(model.descriptions.get(model.files.entries[1]?.object ?? 0)?.state).toMatchObject({
+    expect(model.root.files.entries[1]?.object).toBe(model.root.files.entries[2]?.object);
+    expect(model.descriptions.get(model.root.files.entries[1]?.object ?? 0)?.state).toMatchObject({
       file: { path: '/srv/log', inode: 4n, sizeBytes: 5n },
       position: 6n,
       flags: 2,
@@ -72,7 +72,7 @@ describe('a stream of 2008 as an image', () => {
 
   it('has the registers of the stream, and the bases of its segments', () => {
     const { model } = translate(bytesOf(), side);
-    const cpu = decodeCpu(model.threads[0]?.cpu ?? Buffer.alloc(0), 'CPU');
+    const cpu = decodeCpu(model.root.threads[0]?.cpu ?? Buffer.alloc(0), 'CPU');
     expect(readRegister(cpu.registers, 'rip')).toBe(0x0804_8100n);
     expect(readRegister(cpu.registers, 'gs_base')).toBe(0xf7fb_95c0n);
     expect(readRegister(cpu.registers, 'fs_base')).toBe(0n);
@@ -81,10 +81,10 @@ describe('a stream of 2008 as an image', () => {
   });
 
   it('has what the command adds only where there is one', () => {
-    expect(translate(bytesOf(), side).model.aspects['credentials']).toBe('of the command');
+    expect(translate(bytesOf(), side).model.root.aspects['credentials']).toBe('of the command');
     const looked = translate(bytesOf()).model;
-    expect(Object.keys(looked.aspects)).not.toContain('credentials');
-    expect(looked.aspects).toMatchObject({ signalActions: [], memoryMapFields: { startCode: CODE } });
+    expect(Object.keys(looked.root.aspects)).not.toContain('credentials');
+    expect(looked.root.aspects).toMatchObject({ signalActions: [], memoryMapFields: { startCode: CODE } });
     // What is there is of the form that its kind has.
     expect(() => checkStates(looked)).not.toThrow();
   });
@@ -120,7 +120,7 @@ describe('a stream of 2008 as an image', () => {
 
   it('can be looked at without a vDSO, but not restarted', () => {
     const vmas = sample.vmas.slice(0, -1);
-    expect(translate(changedStream({ vmas })).model.task.vdso.sha256).toBe('');
+    expect(translate(changedStream({ vmas })).model.root.task.vdso.sha256).toBe('');
     expect(() => translate(changedStream({ vmas }), side)).toThrow('a kernel of 2008');
   });
 
@@ -170,7 +170,7 @@ describe('a stream of 2008 as an image', () => {
     const cpu = Buffer.from(sample.cpu);
     cpu.writeUInt16LE(0, 266);
     const { model } = translate(changedStream({ cpu }), side);
-    expect(decodeCpu(model.threads[0]?.cpu ?? Buffer.alloc(0), 'CPU').xstate.readBigUInt64LE(512)).toBe(0n);
+    expect(decodeCpu(model.root.threads[0]?.cpu ?? Buffer.alloc(0), 'CPU').xstate.readBigUInt64LE(512)).toBe(0n);
   });
 
   it('has no more than the types of the records that it came from', () => {

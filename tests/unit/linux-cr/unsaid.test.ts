@@ -39,10 +39,14 @@ describe.each(sides)('what a stream of 2008 does not say of $whose', ({ aspects,
 describe('an export', () => {
   it('knows every field of the records that it takes apart: a new one needs a place in it, or a refusal', () => {
     expect(Object.keys(TaskRecord.entries).sort()).toEqual(
-      ['addressBits', 'comm', 'files', 'layoutBits', 'memory', 'pid', 'saver', 'threads', 'vdso'].sort(),
+      [
+        ...['addressBits', 'comm', 'files', 'layoutBits', 'memory', 'pid', 'saver', 'threads', 'vdso'],
+        // Of a tree, of which a stream has one process: it begins in the session of the command, and runs.
+        ...['exitSignal', 'parent', 'processGroup', 'session', 'stopped'],
+      ].sort(),
     );
     expect(Object.keys(MemoryRecord.entries).sort()).toEqual(['allocatedKeys', 'executeOnlyKey', 'mappings', 'pages']);
-    expect(Object.keys(ThreadStateRecord.entries).sort()).toEqual(['aspects', 'signalMask']);
+    expect(Object.keys(ThreadStateRecord.entries).sort()).toEqual(['aspects', 'signalMask', 'waitedNs']);
     expect(Object.keys(MappingState.entries).sort()).toEqual(
       ['end', 'flags', 'guards', 'hasPages', 'kind', 'offset', 'protection', 'protectionKey', 'start', 'state'].sort(),
     );

@@ -2,6 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { parseState } from '../../../src/image/schema.ts';
 import { itimerAbi } from '../../../src/kernel/abi/itimer.ts';
 import { PR, prctlAbi } from '../../../src/kernel/abi/prctl.ts';
 import { RLIMIT } from '../../../src/kernel/abi/resource.ts';
@@ -241,27 +242,50 @@ describe('credentials', () => {
     expect(credentials.plan?.(same, host(), PID)).toEqual([]);
   });
 
+  /** Of a command that has few rights. */
+  const SETPCAP = 1n << 8n;
+  const poor = { capInheritable: 0n, capPermitted: 2n, capEffective: 2n, capBounding: 0xffn, capAmbient: 0n };
+  const samePoor = { ...same, ...poor };
   const others: [string, Partial<typeof same>][] = [
     ['uid', { uid: { ...uid, effective: uid.effective + 1 } }],
     ['uid', { uid: { ...uid, filesystem: uid.filesystem + 1 } }],
     ['gid', { gid: { ...gid, saved: gid.saved + 1 } }],
     ['groups', { groups: [...groups, 4_000_000_000] }],
-    ['capInheritable', { capInheritable: capInheritable ^ 1n }],
-    ['capPermitted', { capPermitted: capPermitted ^ 1n }],
-    ['capEffective', { capEffective: capEffective ^ 1n }],
-    ['capBounding', { capBounding: capBounding ^ (1n << 40n) }],
-    ['capAmbient', { capAmbient: capAmbient ^ 1n }],
+    ['capPermitted', { capPermitted: 6n }],
+    ['capBounding', { capBounding: 0x1ffn }],
+    ['capInheritable', { capInheritable: 0x100n }],
+    ['right to set securebits', { securebits: 4 }],
+    ['right to set securebits', { capBounding: 0x7fn }],
   ];
-  it.each(others)('with other %s are refused by name (%#)', (name, change) => {
-    expect(credentials.plan?.({ ...same, ...change }, host(), PID)).toMatchObject([
-      { code: 'other-credentials', message: expect.stringContaining(`this command's ${name} differ`) },
-    ]);
+  it.each(others)('with other %s are refused by name where the command may not give them (%#)', (name, change) => {
+    const problems = credentials.plan?.({ ...samePoor, ...change }, host(poor), PID);
+    expect(problems).toMatchObject([{ code: 'other-credentials', message: expect.stringContaining(name) }]);
   });
 
   it('that differ in several things are one problem that names them all', () => {
-    const change = { capAmbient: capAmbient ^ 1n, capInheritable: capInheritable ^ 1n };
-    const problems = credentials.plan?.({ ...same, ...change }, host(), PID);
-    expect(problems).toMatchObject([{ message: expect.stringContaining('capInheritable, capAmbient differ') }]);
+    const change = { capPermitted: 6n, uid: { ...uid, real: 7 } };
+    const problems = credentials.plan?.({ ...samePoor, ...change }, host(poor), PID);
+    expect(problems).toMatchObject([{ message: expect.stringContaining("this command's uid, capPermitted differ") }]);
+  });
+
+  it('that are fewer than those of the command are given by it', () => {
+    const rich = {
+      ...poor,
+      capPermitted: 0xffn | SETPCAP,
+      capEffective: 0xffn | SETPCAP,
+      capBounding: 0xffn | SETPCAP,
+    };
+    const fewer = { ...samePoor, uid: { real: 1, effective: 2, saved: 3, filesystem: 4 }, groups: [9], securebits: 4 };
+    expect(credentials.plan?.(fewer, host(rich), PID)).toEqual([]);
+  });
+
+  it.each([
+    ['effective', { capPermitted: 2n, capEffective: 6n }],
+    ['ambient', { capAmbient: 2n }],
+  ])('whose %s capabilities nobody could have are no state', (_, change) => {
+    expect(() => parseState(credentials.schema, { ...samePoor, ...change }, 'here')).toThrow(
+      /capabilities that are permitted/,
+    );
   });
 });
 

@@ -37,14 +37,14 @@ export const processStates = {
     uid: ids(1000),
     gid: ids(100),
     groups: [100, 27, 0xffff_fffe],
-    capInheritable: 1n,
-    capPermitted: 2n ** 40n,
+    capInheritable: 5n,
+    capPermitted: 2n ** 40n + 7n,
     capEffective: 3n,
     capBounding: 0x1ff_ffff_ffffn,
     capAmbient: 4n,
     securebits: -1,
   },
-  session: { leadsSession: true, leadsGroup: false, controllingTerminal: 0x8801 },
+  session: { leadsSession: true, leadsGroup: false, controllingTerminal: 0x8801, inTree: true, isRoot: true },
   fileSystemContext: { workingDirectory: '/tmp', umask: 0o777 },
   procFiles: { oomScoreAdjustment: -1000, coredumpFilter: 0x33 },
   memoryMapFields: {
@@ -133,7 +133,31 @@ export const threadStates = {
   },
 } satisfies States;
 
+const unixName = { name: Buffer.from('/run/served'), place: [] };
+const unixPlace = { directory: '/srv', file: 'of-another', mode: 0o777, uid: 0xffff_ffff, gid: 7 };
+const ucred = { pid: 2 ** 31 - 1, uid: 0xffff_ffff, gid: 0 };
+
 export const descriptorStates = {
+  'unix-socket': {
+    socket: 0xffff_ffff,
+    peer: 7,
+    type: 5,
+    flags: OPEN.O_RDWR | OPEN.O_NONBLOCK,
+    role: 'pair',
+    own: { ...unixName, place: [unixPlace] },
+    other: { name: Buffer.from('\0abstract'), place: [] },
+    accepted: 'own',
+    credentials: [ucred],
+    otherCredentials: [],
+    keepsCredentials: false,
+    backlog: 4096,
+    shutdown: 3,
+    reset: true,
+    queue: [{ bytes: Buffer.from('waits'), sender: Buffer.alloc(108, 'x'), credentials: [ucred] }],
+    buffers: { receiveBytes: 212_992, sendBytes: 0xffff_ffff, locked: 3 },
+    options: [{ level: 1, option: 13, value: Buffer.from([1, 0, 0, 0, 9, 0, 0, 0]) }],
+  },
+  'other-socket': { domain: 16, type: 3, protocol: 0 },
   'regular-file': {
     file: identity,
     endsChecksum: 0x1234_5678,

@@ -97,6 +97,8 @@ describe('the state of', () => {
     ['descriptor unlinked-file: owner', undefined],
     ['descriptor regular-file: endsChecksum', undefined],
     ['thread settings: ioFlusher', false],
+    ['process session: inTree', false],
+    ['process session: isRoot', true],
     ['thread settings: cpuidFaults', false],
     ['thread settings: coreScheduled', false],
     ['thread threadPointers: compatRobustList', 0],

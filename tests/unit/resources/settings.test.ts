@@ -297,7 +297,7 @@ describe('policies of single mappings', () => {
 });
 
 describe('a session', () => {
-  const state = { leadsSession: false, leadsGroup: false, controllingTerminal: 0 };
+  const state = { leadsSession: false, leadsGroup: false, controllingTerminal: 0, inTree: false, isRoot: true };
   const callsFor = (changes: Partial<typeof state>): unknown[] =>
     restored((process) => session.restore({ ...state, ...changes }, process)).calls.map(({ name }) => name);
 
@@ -310,8 +310,14 @@ describe('a session', () => {
     expect(callsFor({})).toEqual(['setpgid']);
   });
 
+  it('is made with the tree, where the image has one', () => {
+    expect(callsFor({ leadsSession: true, leadsGroup: true, inTree: true })).toEqual([]);
+    expect(callsFor({ leadsGroup: true, inTree: true })).toEqual([]);
+  });
+
   it('is told to have changed only where it has', () => {
     const host = {} as HostView;
+    expect(session.remark?.({ ...state, isRoot: false }, PID, host)).toBeUndefined();
     expect(session.remark?.({ ...state, leadsSession: true, leadsGroup: true }, PID, host)).toBeUndefined();
     expect(session.remark?.({ ...state, leadsSession: true, controllingTerminal: 5 }, PID, host)).toMatch(/terminal/);
     expect(session.remark?.(state, PID, host)).toMatch(/session of the restart command, and .* process group/);

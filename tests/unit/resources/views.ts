@@ -56,6 +56,7 @@ export function descriptorView(looks: Looks): DescriptorView {
       links,
     },
     numbers: (looks.numbers ?? [fd]).map(remoteFd),
+    holders: (looks.numbers ?? [fd]).map((number) => ({ pid: PID, fd: remoteFd(number) })),
     siblings: looks.siblings ?? [],
     outsiders: looks.outsiders ?? [],
   };

@@ -1,11 +1,14 @@
 /** An image of a small process, put together as data, and a host on which it can be restarted. */
 import { encodeCpu, encodeThread } from '../../../src/arch/x86/records.ts';
 import { type RegisterName, withRegisters } from '../../../src/arch/x86/registers.ts';
-import type { ImageModel, ThreadModel } from '../../../src/image/model.ts';
+import type { ImageModel } from '../../../src/image/model.ts';
+import type { ProcessModel, ThreadModel } from '../../../src/image/process-model.ts';
 import type { MappingState } from '../../../src/image/tree.ts';
 import { readStatus } from '../../../src/procfs/status.ts';
 import { collectMappedFile } from '../../../src/resources/mapped-file.ts';
 import type { KernelMemory, RestartHost } from '../../../src/restart/host.ts';
+import { planRestart, type RestartPlan } from '../../../src/restart/plan.ts';
+import type { ProcessPlan } from '../../../src/restart/process-plan.ts';
 import { asPid } from '../../../src/support/brand.ts';
 import { running, smallLayout, stateOf } from '../arch/x86/samples.ts';
 import { sampleHead } from '../image/streams.ts';
@@ -20,7 +23,13 @@ export const ROOT = 5;
 const VDSO_SIZE = 8192;
 
 const ownPid = asPid(process.pid);
-const status = { ...readStatus(ownPid), capEffective: 2n ** 41n - 1n, cpusAllowed: 3n };
+const allCapabilities = 2n ** 41n - 1n;
+const status = {
+  ...readStatus(ownPid),
+  capEffective: allCapabilities,
+  capPermitted: allCapabilities,
+  cpusAllowed: 3n,
+};
 
 const kernelMemory = (vdsoSha256: string): KernelMemory => ({
   vdsoSha256,
@@ -72,7 +81,7 @@ export function threadModel({
 }> = {}): ThreadModel {
   return {
     tid,
-    state: { signalMask: 0x1000n, aspects: states },
+    state: { signalMask: 0x1000n, waitedNs: 0n, aspects: states },
     thread: encodeThread(areas),
     cpu: encodeCpu({ registers: withRegisters(running, registers), debugRegisters, xstate, layout }),
     where: `thread ${tid}`,
@@ -101,35 +110,57 @@ export const mappings: readonly MappingState[] = [
   mapping('kernel', 0x7fff_0000_0000, { name: '[vdso]' }, { end: 0x7fff_0000_0000 + VDSO_SIZE, protection: 5 }),
 ];
 
+/** Of an image with one process: its own parts, and those of the image. */
+export type ModelChanges = Partial<ProcessModel & Omit<ImageModel, 'root' | 'processes'>>;
+
 /** A model without fault, with some parts exchanged. */
-export function modelWith(changes: Partial<ImageModel> = {}): ImageModel {
+export function modelWith(changes: ModelChanges = {}): ImageModel {
+  const { head, exited, mappedFiles, descriptions, origin, ...own } = changes;
+  const root: ProcessModel = { ...process1, ...own };
   return {
-    head: { formatVersion: 1, state: { ...sampleHead, cpu: { ...sampleHead.cpu, features: ['fpu', 'avx2'] } } },
-    task: {
-      pid: PID,
-      comm: 'worker',
-      threads: [PID],
-      memory: MEMORY,
-      files: FILES,
-      vdso: { sha256: 'cafe', data: [] },
-      addressBits: 64,
-      layoutBits: 0,
-    },
-    aspects,
-    threads: [threadModel()],
-    mappedFiles: new Map([[EXECUTABLE, collectMappedFile(process.execPath, process.execPath, false)]]),
-    descriptions: new Map([
-      [NULL, { kind: 'memory-device', state: descriptorStates['memory-device'], contentBytes: 0 }],
-      [ROOT, { kind: 'directory', state: descriptorStates.directory, contentBytes: 0 }],
-    ]),
-    files: {
-      entries: [
-        { fd: 0, object: NULL, closeOnExec: false },
-        { fd: 9, object: ROOT, closeOnExec: true },
-      ],
-    },
-    memory: { mappings: mappings.length, pages: 0, allocatedKeys: 0, executeOnlyKey: 0 },
-    mappings,
-    ...changes,
+    head: head ?? { formatVersion: 1, state: { ...sampleHead, cpu: { ...sampleHead.cpu, features: ['fpu', 'avx2'] } } },
+    root,
+    processes: [root],
+    exited: exited ?? [],
+    mappedFiles: mappedFiles ?? new Map([[EXECUTABLE, collectMappedFile(process.execPath, process.execPath, false)]]),
+    descriptions:
+      descriptions ??
+      new Map([
+        [NULL, { kind: 'memory-device', state: descriptorStates['memory-device'], contentBytes: 0 }],
+        [ROOT, { kind: 'directory', state: descriptorStates.directory, contentBytes: 0 }],
+      ]),
+    ...(origin === undefined ? {} : { origin }),
   };
+}
+
+const process1: ProcessModel = {
+  task: {
+    pid: PID,
+    comm: 'worker',
+    exitSignal: 17,
+    threads: [PID],
+    memory: MEMORY,
+    files: FILES,
+    vdso: { sha256: 'cafe', data: [] },
+    addressBits: 64,
+    layoutBits: 0,
+  },
+  aspects,
+  threads: [threadModel()],
+  files: {
+    entries: [
+      { fd: 0, object: NULL, closeOnExec: false },
+      { fd: 9, object: ROOT, closeOnExec: true },
+    ],
+  },
+  memory: { mappings: mappings.length, pages: 0, allocatedKeys: 0, executeOnlyKey: 0 },
+  mappings,
+};
+
+/** The plan of an image with one process, with the parts of that. */
+export function planOfOne(model: ImageModel, host: RestartHost): RestartPlan & ProcessPlan {
+  const plan = planRestart(model, host);
+  const [only] = plan.processes;
+  if (only === undefined) throw new Error('a plan has a process');
+  return { ...only, ...plan };
 }

@@ -1,11 +1,9 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { readRegister } from '../../../src/arch/x86/registers.ts';
-import type { ImageModel } from '../../../src/image/model.ts';
 import type { MappingState, VdsoRecord } from '../../../src/image/tree.ts';
 import { readMaps } from '../../../src/procfs/smaps.ts';
 import type { KernelMemory } from '../../../src/restart/host.ts';
-import { planRestart, type RestartPlan } from '../../../src/restart/plan.ts';
 import { asPid } from '../../../src/support/brand.ts';
 import { endOfSectionHeaders } from '../../../src/support/elf-extent.ts';
 import { dynamicFunctions } from '../../../src/support/elf-symbols.ts';
@@ -13,7 +11,7 @@ import { RefusedError } from '../../../src/support/errors.ts';
 import { readRemote } from '../../../src/tracee/remote-memory.ts';
 import { isVdsoMapping } from '../../../src/tracee/vdso-data.ts';
 import { errorOf } from '../image/streams.ts';
-import { goodHost, mapping, mappings, modelWith, threadModel } from './models.ts';
+import { goodHost, type ModelChanges, mapping, mappings, modelWith, planOfOne, threadModel } from './models.ts';
 
 const own = asPid(process.pid);
 const special = readMaps(own).filter((entry) => isVdsoMapping(entry.special));
@@ -52,20 +50,20 @@ clock.writeUInt32LE(8, 0);
 clock.writeInt32LE(1, 4);
 clock.writeBigUInt64LE(99n, 8);
 
-function changesOf(vdso: Partial<VdsoRecord> = {}, changes: Partial<ImageModel> = {}): Partial<ImageModel> {
-  const { task } = modelWith();
+function changesOf(vdso: Partial<VdsoRecord> = {}, changes: ModelChanges = {}): ModelChanges {
+  const { task } = modelWith().root;
   const saved = { sha256: sha256(vdso.image ?? other), image: other, data: [{ address: VVAR, bytes: clock }], ...vdso };
   return { task: { ...task, vdso: saved }, mappings: oldMappings, ...changes };
 }
 
-const planOf = (vdso?: Partial<VdsoRecord>, changes?: Partial<ImageModel>): RestartPlan =>
-  planRestart(modelWith(changesOf(vdso, changes)), host);
+const planOf = (vdso?: Partial<VdsoRecord>, changes?: ModelChanges): ReturnType<typeof planOfOne> =>
+  planOfOne(modelWith(changesOf(vdso, changes)), host);
 
 const offsetOf = (wanted: string): number =>
   dynamicFunctions(image)?.find(({ name }) => name === wanted)?.offset ?? Number.NaN;
 const GETTIME = offsetOf('__vdso_clock_gettime');
 
-const bytesAt = (plan: RestartPlan, start: number): Buffer | undefined =>
+const bytesAt = (plan: ReturnType<typeof planOfOne>, start: number): Buffer | undefined =>
   plan.mappings.find(({ state }) => state.start === start)?.bytes;
 
 describe('the vDSO of another kernel', () => {
@@ -154,7 +152,7 @@ describe('frames of signal handlers', () => {
 });
 
 describe('the vDSO of another kernel is refused', () => {
-  const problemOf = (vdso: Partial<VdsoRecord>, changes?: Partial<ImageModel>): string => {
+  const problemOf = (vdso: Partial<VdsoRecord>, changes?: ModelChanges): string => {
     const error = errorOf(() => planOf(vdso, changes));
     if (!(error instanceof RefusedError)) throw error;
     expect(error.problems.map(({ code }) => code)).toEqual(['other-vdso']);
@@ -163,9 +161,9 @@ describe('the vDSO of another kernel is refused', () => {
   const standing = { threads: [threadModel({ registers: { rip: BigInt(VDSO + GETTIME + 40) } })] };
 
   it('if the image does not have it', () => {
-    const { task } = modelWith();
+    const { task } = modelWith().root;
     const vdso = { sha256: sha256(other), data: [] };
-    const error = errorOf(() => planRestart(modelWith({ task: { ...task, vdso }, mappings: oldMappings }), host));
+    const error = errorOf(() => planOfOne(modelWith({ task: { ...task, vdso }, mappings: oldMappings }), host));
     expect((error as RefusedError).problems[0]?.message).toMatch(/the image does not have it/);
   });
 
@@ -186,7 +184,7 @@ describe('the vDSO of another kernel is refused', () => {
     expect(planOf({ data: [] }).oldVdso).toBeDefined();
   });
 
-  const lies: [string, Partial<VdsoRecord>, Partial<ImageModel>, RegExp][] = [
+  const lies: [string, Partial<VdsoRecord>, ModelChanges, RegExp][] = [
     ['whose digest is another', { sha256: 'beef' }, {}, /SHA-256/],
     ['that is larger than its mapping', { image: Buffer.alloc(0x1_0000) }, {}, /larger than its mapping/],
     ['with data where it has none', { data: [{ address: VDSO, bytes: clock }] }, {}, /data outside/],

@@ -1,31 +1,41 @@
 import { describe, expect, it } from 'vitest';
 import { encodeMemoryContext } from '../../../src/arch/x86/records.ts';
-import type { ImageModel } from '../../../src/image/model.ts';
 import { MADV, MAP } from '../../../src/kernel/abi/mman.ts';
 import { processAspects, threadAspects } from '../../../src/resources/registry.ts';
 import type { RestartHost } from '../../../src/restart/host.ts';
-import { planRestart } from '../../../src/restart/plan.ts';
 import { type Problem, QuicksaveError, RefusedError } from '../../../src/support/errors.ts';
 import { codeAt, dataAt, largeLayout, layoutOf, smallLayout, stateOf, tableOf } from '../arch/x86/samples.ts';
 import { errorOf } from '../image/streams.ts';
 import { newFile } from '../resources/folder.ts';
 import { descriptorStates, EXECUTABLE, processStates, threadStates } from '../resources/samples.ts';
-import { aspects, goodHost, mapping, mappings, modelWith, NULL, PID, ROOT, threadModel } from './models.ts';
+import {
+  aspects,
+  goodHost,
+  type ModelChanges,
+  mapping,
+  mappings,
+  modelWith,
+  NULL,
+  PID,
+  planOfOne,
+  ROOT,
+  threadModel,
+} from './models.ts';
 
-const planOf = (changes: Partial<ImageModel>, host: Partial<RestartHost> = {}) =>
-  planRestart(modelWith(changes), { ...goodHost, ...host });
+const planOf = (changes: ModelChanges, host: Partial<RestartHost> = {}) =>
+  planOfOne(modelWith(changes), { ...goodHost, ...host });
 
 /** What stands in the way on this host; fails if nothing does. */
-function problemsOf(changes: Partial<ImageModel>, host: Partial<RestartHost> = {}): readonly Problem[] {
+function problemsOf(changes: ModelChanges, host: Partial<RestartHost> = {}): readonly Problem[] {
   const error = errorOf(() => planOf(changes, host));
   if (!(error instanceof RefusedError)) throw error;
   return error.problems;
 }
 
 /** The error for an image that no save makes. */
-const faultOf = (changes: Partial<ImageModel>): QuicksaveError => errorOf(() => planOf(changes));
+const faultOf = (changes: ModelChanges): QuicksaveError => errorOf(() => planOf(changes));
 
-const task = modelWith().task;
+const task = modelWith().root.task;
 const { head } = modelWith();
 
 describe('the plan of an image without fault', () => {
@@ -79,7 +89,7 @@ describe('the plan of an image without fault', () => {
       [NULL, 'memory-device'],
       [ROOT, 'directory'],
     ]);
-    expect(plan.entries).toEqual(modelWith().files.entries);
+    expect(plan.entries).toEqual(modelWith().root.files.entries);
   });
 
   it('tells what comes back otherwise than it was, by the number of its descriptor', () => {
@@ -99,7 +109,7 @@ describe('the plan of an image without fault', () => {
 const mappings32 = mappings.map((state) =>
   state.start < 2 ** 32 ? state : { ...state, start: 0xf7f0_0000, end: 0xf7f0_2000 },
 );
-const task32: ImageModel['task'] = { ...task, addressBits: 32, vdso: { sha256: 'face', data: [] } };
+const task32: typeof task = { ...task, addressBits: 32, vdso: { sha256: 'face', data: [] } };
 
 describe('the plan of a 32-bit program', () => {
   it('goes by what the kernel maps into such programs', () => {
@@ -115,12 +125,12 @@ describe('the plan of a 32-bit program', () => {
   });
 });
 
-const vma = (kind: string, state: unknown, others = {}): Partial<ImageModel> => ({
+const vma = (kind: string, state: unknown, others = {}): ModelChanges => ({
   mappings: [...mappings.slice(0, 2), mapping(kind, 0x60_0000, state, others), ...mappings.slice(2)],
 });
 
 describe('a host', () => {
-  const cases: [string, Partial<ImageModel>, Partial<RestartHost>, Partial<Problem>][] = [
+  const cases: [string, ModelChanges, Partial<RestartHost>, Partial<Problem>][] = [
     ['that does not let us choose pids', {}, { mayChoosePids: false }, { code: 'not-enough-rights', path: ['host'] }],
     [
       'with another vDSO',
@@ -205,7 +215,7 @@ describe('a host', () => {
     [
       'that runs us with other rights',
       { aspects: { ...aspects, credentials: processStates.credentials } },
-      {},
+      { status: { ...goodHost.status, capEffective: goodHost.status.capEffective & ~(1n << 7n) } },
       { code: 'other-credentials', path: [`pid ${PID}`, 'credentials'] },
     ],
     [
@@ -271,17 +281,17 @@ describe('a host', () => {
 });
 
 describe('an image that no save makes is refused:', () => {
-  const thread = (changes: Parameters<typeof threadModel>[0]): Partial<ImageModel> => ({
+  const thread = (changes: Parameters<typeof threadModel>[0]): ModelChanges => ({
     threads: [threadModel(changes)],
   });
-  const description = (kind: string, state: unknown, contentBytes = 0): Partial<ImageModel> => ({
+  const description = (kind: string, state: unknown, contentBytes = 0): ModelChanges => ({
     descriptions: new Map([[ROOT, { kind, state, contentBytes }]]),
     files: { entries: [] },
   });
   const without = (states: Readonly<Record<string, unknown>>, name: string) =>
     Object.fromEntries(Object.entries(states).filter(([key]) => key !== name));
 
-  const lies: [string, Partial<ImageModel>, RegExp][] = [
+  const lies: [string, ModelChanges, RegExp][] = [
     [
       'a state of the process that nobody knows',
       { aspects: { ...aspects, magic: 1 } },
@@ -382,7 +392,7 @@ describe('an image that no save makes is refused:', () => {
   });
 
   // Each of these passes the plan and is noticed, if at all, when the process has been made.
-  const unnoticed: [string, Partial<ImageModel>][] = [
+  const unnoticed: [string, ModelChanges][] = [
     [
       'an executable that is no file of the image',
       { aspects: { ...aspects, memoryMapFields: { ...processStates.memoryMapFields, executable: 99 } } },

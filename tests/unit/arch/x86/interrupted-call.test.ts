@@ -143,6 +143,20 @@ describe('an EINTR that only our stop has caused', () => {
     'epoll_pwait',
     'io_pgetevents',
     'epoll_pwait2',
+    // With a timeout of the socket.
+    'read',
+    'write',
+    'readv',
+    'writev',
+    'connect',
+    'accept',
+    'accept4',
+    'sendto',
+    'recvfrom',
+    'sendmsg',
+    'recvmsg',
+    'recvmmsg',
+    'sendmmsg',
   ] as const;
   const quiet = (): boolean => false;
 
@@ -160,7 +174,7 @@ describe('an EINTR that only our stop has caused', () => {
   });
 
   it('is left alone in every other call', () => {
-    const others = [SYS.read, SYS.poll, SYS.select, SYS.nanosleep, SYS.pause, SYS.futex, SYS.wait4];
+    const others = [SYS.close, SYS.poll, SYS.select, SYS.nanosleep, SYS.pause, SYS.futex, SYS.wait4];
     for (const number of others) {
       const file = inCall(number, -ERRNO.EINTR);
       expect(withoutStopInterruption(file, quiet)).toBe(file);
@@ -186,7 +200,7 @@ describe('an EINTR that only our stop has caused', () => {
       });
       return times;
     };
-    expect([asked(inCall(SYS.epoll_wait, -4)), asked(inCall(SYS.read, -4)), asked(running)]).toEqual([1, 0, 0]);
+    expect([asked(inCall(SYS.epoll_wait, -4)), asked(inCall(SYS.close, -4)), asked(running)]).toEqual([1, 0, 0]);
   });
 });
 
@@ -282,6 +296,9 @@ describe('a call of i386', () => {
     ['semtimedop_time64', 0],
     ['ipc', 1],
     ['ipc', 0x1_0004],
+    ['socketcall', 10],
+    ['recvfrom', 3],
+    ['recvmmsg_time64', 3],
   ] as const)('%s (%d) waits on after a stop', (name, rbx) => {
     const file = inCall32(name, -ERRNO.EINTR, { rbx });
     expect(

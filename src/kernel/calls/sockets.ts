@@ -1,0 +1,140 @@
+/** Sockets of our own, and duplicates of a target's: socket(2), bind(2), getsockopt(2). */
+import type { LocalFd } from '../../support/brand.ts';
+import { POLL } from '../abi/poll.ts';
+import { SOCKET } from '../abi/socket.ts';
+import { SYS } from '../abi/syscall.ts';
+import { check, isFailure } from '../errors.ts';
+import { rawSyscall } from '../ffi.ts';
+import { OwnedFd } from '../owned-fd.ts';
+import { newCall, scratch } from '../scratch.ts';
+
+export interface SocketPair {
+  readonly first: OwnedFd;
+  readonly second: OwnedFd;
+}
+
+export const makeSocket = (family: number, type: number, protocol: number): OwnedFd =>
+  new OwnedFd(
+    check('socket', rawSyscall(SYS.socket, family, type | SOCKET.SOCK_CLOEXEC, protocol), { doing: 'make a socket' }),
+  );
+
+/** Of AF_UNIX. */
+export function makeSocketPair(type: number): SocketPair {
+  newCall();
+  const pair = scratch(8);
+  const made = rawSyscall(SYS.socketpair, SOCKET.AF_UNIX, type | SOCKET.SOCK_CLOEXEC, 0, pair.address);
+  check('socketpair', made, { doing: 'make a pair of sockets' });
+  return { first: new OwnedFd(pair.view.getInt32(0, true)), second: new OwnedFd(pair.view.getInt32(4, true)) };
+}
+
+/** `address` is a whole sockaddr. The result is 0 or a negative errno. */
+export function tryBind(socket: LocalFd, address: Uint8Array): number {
+  newCall();
+  const name = scratch(address.length);
+  name.bytes.set(address);
+  return rawSyscall(SYS.bind, socket, name.address, address.length);
+}
+
+export function bindSocket(socket: LocalFd, address: Uint8Array, doing: string): void {
+  check('bind', tryBind(socket, address), { doing });
+}
+
+/** 0 or a negative errno. */
+export function tryConnect(socket: LocalFd, address: Uint8Array): number {
+  newCall();
+  const name = scratch(address.length);
+  name.bytes.set(address);
+  return rawSyscall(SYS.connect, socket, name.address, address.length);
+}
+
+export function connectSocket(socket: LocalFd, address: Uint8Array, doing: string): void {
+  check('connect', tryConnect(socket, address), { doing });
+}
+
+export function listenOn(socket: LocalFd, backlog: number): void {
+  check('listen', rawSyscall(SYS.listen, socket, backlog), { doing: 'listen on a socket' });
+}
+
+export function acceptFrom(socket: LocalFd): OwnedFd {
+  const accepted = rawSyscall(SYS.accept4, socket, 0, 0, SOCKET.SOCK_CLOEXEC);
+  return new OwnedFd(check('accept4', accepted, { doing: 'accept a connection of our own' }));
+}
+
+export function shutDown(socket: LocalFd, how: number): void {
+  check('shutdown', rawSyscall(SYS.shutdown, socket, how), { doing: 'shut a connection down' });
+}
+
+const MAX_ADDRESS = 128;
+
+/** getsockname(2): a whole sockaddr, the family only where it has no name. */
+export const nameOfSocket = (socket: LocalFd): Buffer => nameBy(SYS.getsockname, socket) ?? Buffer.alloc(0);
+
+/** getpeername(2); undefined where it is not connected. */
+export const tryPeerNameOf = (socket: LocalFd): Buffer | undefined => nameBy(SYS.getpeername, socket);
+
+function nameBy(call: number, socket: LocalFd): Buffer | undefined {
+  newCall();
+  const name = scratch(MAX_ADDRESS);
+  const length = scratch(4);
+  length.view.setUint32(0, MAX_ADDRESS, true);
+  if (isFailure(rawSyscall(call, socket, name.address, length.address))) return undefined;
+  return Buffer.from(name.bytes.subarray(0, length.view.getUint32(0, true)));
+}
+
+/** getsockopt(2): the bytes of the answer, at most `sizeBytes`; undefined where this kind of socket does not have it. */
+export function trySocketOption(socket: LocalFd, level: number, option: number, sizeBytes: number): Buffer | undefined {
+  newCall();
+  const value = scratch(sizeBytes);
+  const length = scratch(4);
+  length.view.setUint32(0, sizeBytes, true);
+  const result = rawSyscall(SYS.getsockopt, socket, level, option, value.address, length.address);
+  if (isFailure(result)) return undefined;
+  return Buffer.from(value.bytes.subarray(0, length.view.getUint32(0, true)));
+}
+
+/** An option that is one int. */
+export function socketNumber(socket: LocalFd, level: number, option: number, what: string): number {
+  newCall();
+  const value = scratch(4);
+  const length = scratch(4);
+  length.view.setUint32(0, 4, true);
+  const result = rawSyscall(SYS.getsockopt, socket, level, option, value.address, length.address);
+  check('getsockopt', result, { doing: `ask for ${what} of a socket` });
+  return value.view.getInt32(0, true);
+}
+
+/** 0 or a negative errno. */
+export function trySetSocketOption(socket: LocalFd, level: number, option: number, bytes: Uint8Array): number {
+  newCall();
+  const value = scratch(bytes.length);
+  value.bytes.set(bytes);
+  return rawSyscall(SYS.setsockopt, socket, level, option, value.address, bytes.length);
+}
+
+export function setSocketOption(socket: LocalFd, level: number, option: number, bytes: Uint8Array): void {
+  const doing = `set option ${option} of level ${level} of a socket`;
+  check('setsockopt', trySetSocketOption(socket, level, option, bytes), { doing });
+}
+
+export function setSocketNumber(socket: LocalFd, level: number, option: number, value: number): void {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32LE(value | 0);
+  setSocketOption(socket, level, option, bytes);
+}
+
+/** An error waits for the next call (sk_err). SO_ERROR would take it away. */
+export function hasPendingError(socket: LocalFd): boolean {
+  newCall();
+  const entry = scratch(8);
+  entry.view.setInt32(0, socket, true);
+  const result = rawSyscall(SYS.poll, entry.address, 1, 0);
+  return !isFailure(result) && (entry.view.getInt16(6, true) & POLL.POLLERR) !== 0;
+}
+
+/** An out-of-band byte is there to be read, which stays there. */
+export function hasUrgentByte(socket: LocalFd): boolean {
+  newCall();
+  const byte = scratch(8);
+  const flags = SOCKET.MSG_OOB | SOCKET.MSG_PEEK | SOCKET.MSG_DONTWAIT;
+  return rawSyscall(SYS.recvfrom, socket, byte.address, 1, flags, 0, 0) === 1;
+}

@@ -1,0 +1,12 @@
+/** Of several open file descriptions of one object, one carries what belongs to the object: the first of the tree. */
+import type { DescriptorView } from './resource.ts';
+
+/** True if no description before this one satisfies `isSo`, and this one does. */
+export function isFirstOf(view: DescriptorView, isSo: (other: DescriptorView) => boolean): boolean {
+  const first = view.siblings.find(isSo);
+  return first?.pid === view.pid && first.fd === view.fd;
+}
+
+/** The first description of its file. */
+export const isFirstOfFile = (view: DescriptorView): boolean =>
+  isFirstOf(view, ({ stat }) => stat.inode === view.stat.inode && stat.device === view.stat.device);

@@ -1,0 +1,66 @@
+/** What kind of socket a descriptor stands for, seen from outside: asked through a short-lived duplicate (pidfd_getfd(2)). */
+import { SOCKET } from '../../kernel/abi/socket.ts';
+import { duplicateFrom, tryOpenPidfd } from '../../kernel/calls/descriptors.ts';
+import { socketNumber, trySocketOption } from '../../kernel/calls/sockets.ts';
+import { KernelError } from '../../kernel/errors.ts';
+import type { LocalFd } from '../../support/brand.ts';
+import type { DescriptorView } from '../resource.ts';
+
+export interface SocketFacts {
+  /** AF_UNIX, AF_INET, … */
+  readonly domain: number;
+  readonly type: number;
+  readonly protocol: number;
+  readonly listens: boolean;
+  /** It has a filter (SO_ATTACH_FILTER, SO_ATTACH_BPF). */
+  readonly filtered: boolean;
+}
+
+const known = new WeakMap<DescriptorView, SocketFacts | 'none'>();
+
+/** Undefined for what is no socket, is gone, or may not be looked at. */
+export function socketFacts(view: DescriptorView): SocketFacts | undefined {
+  if (view.descriptor.kind !== 'socket') return undefined;
+  let found = known.get(view);
+  if (found === undefined) {
+    found = lookThrough(view, factsOf) ?? 'none';
+    known.set(view, found);
+  }
+  return found === 'none' ? undefined : found;
+}
+
+/** Undefined if the process or the descriptor is gone, or may not be duplicated. */
+export function lookThrough<T>({ pid, fd }: DescriptorView, look: (own: LocalFd) => T): T | undefined {
+  const pidfd = tryOpenPidfd(pid);
+  if (pidfd === undefined) return undefined;
+  try {
+    const own = duplicateFrom(pidfd.number, fd, pid);
+    try {
+      return look(own.number);
+    } finally {
+      own.close();
+    }
+  } catch (error) {
+    if (error instanceof KernelError) return undefined;
+    throw error;
+  } finally {
+    pidfd.close();
+  }
+}
+
+function factsOf(own: LocalFd): SocketFacts {
+  const ask = (option: number, what: string): number => socketNumber(own, SOCKET.SOL_SOCKET, option, what);
+  return {
+    domain: ask(SOCKET.SO_DOMAIN, 'the family'),
+    type: ask(SOCKET.SO_TYPE, 'the type'),
+    protocol: ask(SOCKET.SO_PROTOCOL, 'the protocol'),
+    listens: ask(SOCKET.SO_ACCEPTCONN, 'the state') !== 0,
+    filtered: hasFilter(own),
+  };
+}
+
+/** A classic filter is copied whole or refused for want of room; one of eBPF is refused as such. No filter: 0 bytes. */
+function hasFilter(own: LocalFd): boolean {
+  const answer = trySocketOption(own, SOCKET.SOL_SOCKET, SOCKET.SO_GET_FILTER, 0);
+  return answer === undefined || answer.length > 0;
+}

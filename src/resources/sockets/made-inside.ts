@@ -1,0 +1,84 @@
+/**
+ * UNIX sockets that a process of what is restarted makes itself, through its agent: whose credentials the other end is told (SO_PEERCRED,
+ * unix(7)) is settled by who calls socketpair(2), connect(2) or listen(2).
+ */
+import { SOCKET } from '../../kernel/abi/socket.ts';
+import { SYS } from '../../kernel/abi/syscall.ts';
+import { duplicateFrom, tryOpenPidfd } from '../../kernel/calls/descriptors.ts';
+import { connectSocket, listenOn, makeSocket, makeSocketPair, type SocketPair } from '../../kernel/calls/sockets.ts';
+import type { OwnedFd } from '../../kernel/owned-fd.ts';
+import { remoteFd } from '../../support/brand.ts';
+import { QuicksaveError } from '../../support/errors.ts';
+import type { RebuiltProcess, RestoredDescriptors } from '../resource.ts';
+
+/** A socket of ours that a process has under a number of its own, until {@link leave}. Without a process all is our own doing. */
+export class SocketInside {
+  readonly own: OwnedFd;
+  readonly #process: RebuiltProcess | undefined;
+  readonly #number: number;
+
+  constructor(process: RebuiltProcess | undefined, type: number) {
+    this.#process = process;
+    if (process === undefined) {
+      this.#number = -1;
+      this.own = makeSocket(SOCKET.AF_UNIX, type, 0);
+      return;
+    }
+    const made = process.batch.call('make a socket', SYS.socket, SOCKET.AF_UNIX, type | SOCKET.SOCK_CLOEXEC, 0);
+    process.batch.run();
+    this.#number = made.result;
+    this.own = takeOut(process, made.result);
+  }
+
+  connect(address: Uint8Array): void {
+    if (this.#process === undefined) {
+      connectSocket(this.own.number, address, 'connect two sockets');
+      return;
+    }
+    const { batch } = this.#process;
+    batch.call('connect two sockets', SYS.connect, this.#number, batch.bytes(address).address, address.length);
+    batch.run();
+  }
+
+  listen(backlog: number): void {
+    if (this.#process === undefined) {
+      listenOn(this.own.number, backlog);
+      return;
+    }
+    this.#process.batch.call('listen on a socket', SYS.listen, this.#number, backlog);
+    this.#process.batch.run();
+  }
+
+  /** The process has it no more; we do. */
+  leave(): void {
+    if (this.#process === undefined) return;
+    this.#process.batch.call('close a socket that was taken out', SYS.close, this.#number);
+    this.#process.batch.run();
+  }
+}
+
+/** Both ends have the credentials of process `pid`, or ours if that is not being restarted. */
+export function socketPairBy(world: RestoredDescriptors, pid: number, type: number): SocketPair {
+  const process = world.process(pid);
+  if (process === undefined) return makeSocketPair(type);
+  const { batch } = process;
+  const pair = batch.data(8);
+  const flags = type | SOCKET.SOCK_CLOEXEC;
+  batch.call('make a pair of sockets', SYS.socketpair, SOCKET.AF_UNIX, flags, 0, pair.address);
+  batch.run();
+  const numbers = [pair.bytes.readInt32LE(0), pair.bytes.readInt32LE(4)] as const;
+  const made = { first: takeOut(process, numbers[0]), second: takeOut(process, numbers[1]) };
+  for (const fd of numbers) batch.call('close a socket that was taken out', SYS.close, fd);
+  batch.run();
+  return made;
+}
+
+function takeOut({ pid }: RebuiltProcess, number: number): OwnedFd {
+  const pidfd = tryOpenPidfd(pid);
+  if (pidfd === undefined) throw new QuicksaveError('target-ended', `Process ${pid} ended while it was being made.`);
+  try {
+    return duplicateFrom(pidfd.number, remoteFd(number), pid);
+  } finally {
+    pidfd.close();
+  }
+}

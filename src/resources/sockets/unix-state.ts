@@ -1,0 +1,52 @@
+/** A UNIX socket as the image has it. */
+import * as v from 'valibot';
+import { boundedArray, byteString, integerBetween, u32 } from '../../image/schema.ts';
+import { SOCKET } from '../../kernel/abi/socket.ts';
+import { buffersSchema, generalOptions, optionsSchema } from '../socket-options.ts';
+import { isPath, MAX_NAME, placeSchema } from './unix-names.ts';
+import { credentialsList, queueSchema } from './unix-queue.ts';
+
+export const UNIX_TYPES: readonly number[] = [SOCKET.SOCK_STREAM, SOCKET.SOCK_DGRAM, SOCKET.SOCK_SEQPACKET];
+
+const shutdownBits = integerBetween(0, 3);
+
+/** A socket's name, and where the file of a path is. Empty: it has none. */
+const namedSchema = v.pipe(
+  v.strictObject({ name: byteString(MAX_NAME), place: boundedArray(placeSchema, 1) }),
+  v.check(({ name, place }) => isPath(name) === (place.length === 1), 'must say where its path is'),
+);
+export type Named = v.InferOutput<typeof namedSchema>;
+
+export const unixSchema = v.strictObject({
+  /** Inodes when it was saved, of this one and of the other end: 0 where there is none. */
+  socket: u32,
+  peer: u32,
+  type: v.pipe(
+    u32,
+    v.check((type) => UNIX_TYPES.includes(type), 'must be a type of UNIX sockets'),
+  ),
+  flags: u32,
+  /**
+   * `alone`: not connected. `pair`: both ends are in the image. `one-way`: of datagrams, to a socket that is not connected to this one.
+   * `orphan`: the other end has been closed. `waiting`: to be accepted by a listener that is in the image.
+   */
+  role: v.picklist(['alone', 'pair', 'one-way', 'orphan', 'waiting', 'listening']),
+  own: namedSchema,
+  other: namedSchema,
+  /** Which of the two ends came out of accept(2), with the name of a listener. */
+  accepted: v.picklist(['neither', 'own', 'other']),
+  /** What SO_PEERCRED says here, and at the other end. */
+  credentials: credentialsList,
+  otherCredentials: credentialsList,
+  /** They name processes that are in the image. */
+  keepsCredentials: v.boolean(),
+  backlog: u32,
+  /** RCV_SHUTDOWN 1, SEND_SHUTDOWN 2. */
+  shutdown: shutdownBits,
+  /** The other end was closed with bytes in it that nobody had read: ECONNRESET waits. */
+  reset: v.boolean(),
+  queue: queueSchema,
+  buffers: buffersSchema,
+  options: optionsSchema(generalOptions),
+});
+export type UnixSocket = v.InferOutput<typeof unixSchema>;

@@ -1,0 +1,322 @@
+/** Plan, the part of one process: its threads, mappings and aspects, as this host would make them again. */
+import type { CpuState } from '../arch/x86/records.ts';
+import { checkedRegisters, localDescriptorsOf } from '../arch/x86/thread-registers.ts';
+import { componentName, missingComponents } from '../arch/x86/xstate.ts';
+import type { ImageModel } from '../image/model.ts';
+import type { ProcessModel, ThreadModel } from '../image/process-model.ts';
+import { parseState } from '../image/schema.ts';
+import type { MappingState } from '../image/tree.ts';
+import { MAP } from '../kernel/abi/mman.ts';
+import { PERSONALITY } from '../kernel/abi/personality.ts';
+import { descriptorKinds, mappingKinds, processAspects, threadAspects } from '../resources/registry.ts';
+import type { MappingPlan, ProcessAspect, StateSchema, ThreadAspect } from '../resources/resource.ts';
+import { adviceOf, isSealed, type Locking, lockingOf, mmapFlagsOf, refusedWords } from '../resources/vm-flags.ts';
+import { asPid, asTid, type Pid, type Tid } from '../support/brand.ts';
+import { ImageError, type Problem } from '../support/errors.ts';
+import type { Span } from '../tracee/address-space.ts';
+import type { ProtectionKeys } from '../tracee/protection-keys.ts';
+import type { KernelMemory, MemoryFeature, RestartHost } from './host.ts';
+import { isSameVdso, type OldMemory, type OldVdso, type OldVdsoRequest, planOldVdso } from './old-vdso.ts';
+
+export interface PlannedMapping {
+  readonly state: MappingState;
+  /** Undefined: made by the kernel, to be moved to its place. */
+  readonly made: (MappingPlan & { readonly flags: number }) | undefined;
+  readonly specialName: string;
+  /** What is in it, where the image has that not as pages. */
+  readonly bytes?: Buffer;
+  readonly advice: readonly number[];
+  readonly locking: Locking;
+  readonly sealed: boolean;
+}
+
+export interface PlannedThread {
+  readonly tid: Tid;
+  readonly signalMask: bigint;
+  /** How long its call in flight had lasted, as far as is known. */
+  readonly waitedNs: bigint;
+  readonly cpu: CpuState;
+  /** Descriptors of its three slots in the GDT. */
+  readonly threadAreas: Uint8Array;
+  readonly aspects: readonly { aspect: ThreadAspect<unknown>; state: unknown }[];
+}
+
+/** The command that the process ran to save itself. */
+export interface PlannedSaver {
+  readonly tid: Tid;
+  readonly leads: 'nothing' | 'group' | 'session';
+}
+
+/** One process of the tree. */
+export interface ProcessPlan {
+  readonly pid: Pid;
+  /** Undefined for the root. */
+  readonly parent: number | undefined;
+  /** The signal that tells its parent of its end, 0 for none. */
+  readonly exitSignal: number;
+  readonly is32Bit: boolean;
+  /** Of personality(2), for execve(2). */
+  readonly layoutBits: number;
+  /** objref of the memory. */
+  readonly memory: number;
+  readonly aspects: readonly { aspect: ProcessAspect<unknown>; state: unknown }[];
+  readonly threads: readonly PlannedThread[];
+  /** Undefined if it was saved from outside. */
+  readonly saver: PlannedSaver | undefined;
+  /** A signal has stopped it; `unreported`: its parent has not been told by waitpid(2) yet. */
+  readonly stopped: 'reported' | 'unreported' | undefined;
+  /** File objects that its mappings and aspects refer to. */
+  readonly files: readonly number[];
+  readonly mappings: readonly PlannedMapping[];
+  /** Where the kernel's own mappings go, by name. */
+  readonly kernelPlaces: ReadonlyMap<string, Span>;
+  /** Undefined if the vDSO of the image is this kernel's. */
+  readonly oldVdso: OldVdso | undefined;
+  readonly protectionKeys: ProtectionKeys;
+  /** The LDT. */
+  readonly localDescriptors: Uint8Array;
+  readonly entries: ProcessModel['files']['entries'];
+  /** The sentence about the vDSO, and what its aspects tell. */
+  readonly remarks: readonly string[];
+}
+
+/** IA32_PAGE_OFFSET of asm/page_64_types.h. */
+const ADDRESS_END_32 = 0xffff_e000;
+
+/** What a plan is made from, and where what stands in the way is noted. */
+export interface PlanRequest {
+  readonly model: ImageModel;
+  readonly host: RestartHost;
+  readonly problems: Problem[];
+}
+
+/** Throws ImageError for what no save makes. */
+export function planProcess(process: ProcessModel, request: PlanRequest): ProcessPlan {
+  const { model, host, problems } = request;
+  const { task, memory } = process;
+  const is32Bit = task.addressBits === 32;
+  const kernelMemory = is32Bit ? host.kernelMemory32() : host.kernelMemory;
+  if (kernelMemory === undefined) problems.push(no32BitPrograms);
+  const pid = asPid(task.pid);
+  const localDescriptors = localDescriptorsOf(process.memoryContext);
+  const threads = process.threads.map((thread) => planThread(thread, localDescriptors, host, problems));
+  const mappings = process.mappings.map((state) => planMapping(state, is32Bit, request));
+  refuseOddKernelMappings(mappings);
+  const registers = threads.map(({ cpu }) => cpu.registers);
+  const { release } = model.head.state.kernel;
+  const vdso = planVdso({ process, release, kernelMemory, is32Bit, registers, problems }, mappings);
+  const aspects = planAspects(process, host, problems);
+  const files = new Set([
+    ...mappings.flatMap(({ made }) => (made === undefined || made.file === 0 || made.nameless ? [] : [made.file])),
+    ...aspects.flatMap(({ aspect, state }) => aspect.filesOf?.(state) ?? []),
+  ]);
+  const missing = [...files].find((objref) => !model.mappedFiles.has(objref));
+  if (missing !== undefined) {
+    throw new ImageError('bad-record', `TASK_STATE record: it names the file object ${missing}, which is not there.`);
+  }
+  const plan = {
+    pid,
+    parent: task.parent,
+    exitSignal: task.exitSignal,
+    is32Bit,
+    layoutBits: task.layoutBits & (PERSONALITY.ADDR_COMPAT_LAYOUT | PERSONALITY.ADDR_LIMIT_3GB),
+    memory: task.memory,
+    stopped: task.stopped,
+    aspects,
+    threads,
+    saver: task.saver === undefined ? undefined : { tid: asTid(task.saver.pid), leads: task.saver.leads },
+    files: [...files],
+    ...vdso,
+    protectionKeys: { allocated: memory.allocatedKeys, executeOnly: memory.executeOnlyKey },
+    localDescriptors,
+    entries: process.files.entries,
+  };
+  return { ...plan, remarks: remarksOf(plan, host) };
+}
+
+const no32BitPrograms: Problem = {
+  code: 'no-32-bit-programs',
+  path: ['host'],
+  message: 'It is a 32-bit program, and this kernel runs none.',
+  remedy: 'Restart it on a kernel with CONFIG_IA32_EMULATION, not switched off by ia32_emulation=0.',
+};
+
+function remarksOf(plan: Omit<ProcessPlan, 'remarks'>, host: RestartHost): string[] {
+  return [
+    plan.oldVdso?.remark,
+    ...plan.aspects.map(({ aspect, state }) => aspect.remark?.(state, plan.pid, host)),
+    ...plan.threads.flatMap(({ tid, aspects }) =>
+      aspects.map(({ aspect, state }) => aspect.remark?.(state, host, tid)),
+    ),
+  ].filter((remark) => remark !== undefined);
+}
+
+/** What every process has, once. */
+function refuseOddKernelMappings(mappings: readonly PlannedMapping[]): void {
+  const special = mappings.filter(({ made }) => made === undefined).map(({ specialName }) => specialName);
+  if (!special.includes('[vdso]')) throw new ImageError('bad-record', 'The image has no mapping [vdso].');
+  if (new Set(special).size !== special.length) {
+    throw new ImageError('bad-record', 'The image has two mappings of the kernel with one name.');
+  }
+}
+
+export function parse<State>(schema: StateSchema<State>, state: unknown, where: string): State {
+  return parseState(schema, state, where) as State;
+}
+
+function planAspects(process: ProcessModel, host: RestartHost, problems: Problem[]): ProcessPlan['aspects'] {
+  refuseUnknown(Object.keys(process.aspects), processAspects, 'process');
+  const pid = asPid(process.task.pid);
+  return processAspects.map((aspect) => {
+    const state = parse(aspect.schema, process.aspects[aspect.name], `TASK_STATE record: ${aspect.name}`);
+    problems.push(...(aspect.plan?.(state, host, pid) ?? []));
+    return { aspect, state };
+  });
+}
+
+function refuseUnknown(names: readonly string[], known: readonly { name: string }[], what: string): void {
+  const unknown = names.find((name) => !known.some((one) => one.name === name));
+  if (unknown === undefined) return;
+  throw new ImageError(
+    'bad-record',
+    `The image has a state of the ${what} that this quicksave does not know: ${unknown.slice(0, 64)}.`,
+  );
+}
+
+function planThread(
+  thread: ThreadModel,
+  localDescriptors: Uint8Array,
+  host: RestartHost,
+  problems: Problem[],
+): PlannedThread {
+  const tid = asTid(thread.tid);
+  refuseUnknown(Object.keys(thread.state.aspects), threadAspects, 'thread');
+  const { cpu, threadAreas } = checkedRegisters(thread, localDescriptors);
+  for (const index of missingComponents(cpu.xstate, cpu.layout, host.layout)) {
+    problems.push({
+      code: 'missing-cpu-feature',
+      path: [`thread ${tid}`, 'registers'],
+      message: `It uses ${componentName(index)}, which this processor does not have, or not in that size.`,
+      remedy: 'Restart it on a host whose processor has it.',
+    });
+  }
+  const aspects = threadAspects.map((aspect) => {
+    const state = parse(
+      aspect.schema,
+      thread.state.aspects[aspect.name],
+      `THREAD_STATE record of thread ${tid}: ${aspect.name}`,
+    );
+    problems.push(...(aspect.plan?.(state, host, tid) ?? []));
+    return { aspect, state };
+  });
+  const { signalMask, waitedNs } = thread.state;
+  return { tid, signalMask, waitedNs, cpu, threadAreas, aspects };
+}
+
+function planMapping(state: MappingState, is32Bit: boolean, { model, host, problems }: PlanRequest): PlannedMapping {
+  const where = `VMA record: mapping 0x${state.start.toString(16)}`;
+  const kind = mappingKinds.find((candidate) => candidate.kind === state.kind);
+  if (kind === undefined) throw new ImageError('bad-record', `${where}: its kind ${state.kind} is not known.`);
+  if (is32Bit && state.end > ADDRESS_END_32) {
+    throw new ImageError('bad-record', `${where}: it lies where no 32-bit program has memory.`);
+  }
+  const own = parse(kind.schema, state.state, where);
+  const made = kind.mapping(own);
+  const [refused] = made === undefined ? [] : refusedWords(state.flags);
+  if (refused !== undefined) throw new ImageError('bad-record', `${where}: it has ${refused}.`);
+  if (made !== undefined && made.file !== 0 && !hasFile(model, made)) {
+    throw new ImageError('bad-record', `${where}: its file is object ${made.file}, which is not there.`);
+  }
+  const specialName = made === undefined ? (own as { name: string }).name : '';
+  if (made !== undefined && made.name !== '' && !host.mayNameMemory) {
+    problems.push({
+      code: 'no-memory-names',
+      path: [`mapping 0x${state.start.toString(16)}`],
+      message: `It is called "${made.name}", and this kernel has no names for memory (CONFIG_ANON_VMA_NAME).`,
+      remedy: 'Restart it on a kernel that has them.',
+    });
+  }
+  if (made !== undefined) problems.push(...missingFeatures(state, host));
+  const flags = made === undefined ? 0 : made.flags | mmapFlagsOf(state.flags) | MAP.MAP_FIXED_NOREPLACE;
+  return {
+    state,
+    made: made === undefined ? undefined : { ...made, flags },
+    specialName,
+    advice: adviceOf(state.flags),
+    locking: lockingOf(state.flags),
+    sealed: isSealed(state.flags),
+  };
+}
+
+const FEATURES: Record<MemoryFeature, string> = {
+  'guard-pages': 'guard pages (MADV_GUARD_INSTALL, Linux 6.13)',
+  sealing: 'a seal (mseal, Linux 6.10)',
+  droppable: 'memory that the kernel may drop (MAP_DROPPABLE, Linux 6.11)',
+};
+
+function missingFeatures({ start, guards, flags, kind }: MappingState, host: RestartHost): Problem[] {
+  const needed: MemoryFeature[] = [
+    ...(guards.length > 0 ? (['guard-pages'] as const) : []),
+    ...(isSealed(flags) ? (['sealing'] as const) : []),
+    ...(kind === 'droppable' ? (['droppable'] as const) : []),
+  ];
+  return needed
+    .filter((feature) => !host.memoryFeatures.has(feature))
+    .map((feature) => ({
+      code: 'no-such-memory',
+      path: [`mapping 0x${start.toString(16)}`],
+      message: `It has ${FEATURES[feature]}, which this kernel does not know.`,
+      remedy: 'Restart it on a newer kernel.',
+    }));
+}
+
+/** A file with a name, or a description that has one no more. */
+const hasFile = ({ descriptions, mappedFiles }: ImageModel, { file, nameless }: MappingPlan): boolean =>
+  nameless ? mayBeMapped(descriptions.get(file)?.kind) : mappedFiles.has(file);
+
+const mayBeMapped = (kind: string | undefined): boolean =>
+  descriptorKinds.some((candidate) => candidate.kind === kind && candidate.contentTarget !== undefined);
+
+/** The request of {@link planOldVdso}, on a kernel that may run no such programs at all. */
+type VdsoRequest = Omit<OldVdsoRequest, 'kernelMemory'> & { readonly kernelMemory: KernelMemory | undefined };
+
+function planVdso(
+  request: VdsoRequest,
+  mappings: readonly PlannedMapping[],
+): Pick<ProcessPlan, 'mappings' | 'kernelPlaces' | 'oldVdso'> {
+  const { process, kernelMemory } = request;
+  const kernelMade = mappings.filter(({ made }) => made === undefined);
+  const named = kernelMade.map(({ specialName: name, state }) => ({ name, state }));
+  const kernelPlaces = new Map(named.map(({ name, state }) => [name, state]));
+  if (kernelMemory === undefined || isSameVdso(process.task, named, kernelMemory)) {
+    return { mappings, kernelPlaces, oldVdso: undefined };
+  }
+  const oldVdso = planOldVdso({ ...request, kernelMemory }, named);
+  return {
+    mappings: [...mappings.filter(({ made }) => made !== undefined), ...(oldVdso?.memory ?? []).map(madeOfBytes)],
+    kernelPlaces: oldVdso?.places ?? kernelPlaces,
+    oldVdso,
+  };
+}
+
+/** Memory of the program as if the image had it as pages. */
+const madeOfBytes = ({ start, end, protection, bytes }: OldMemory): PlannedMapping => ({
+  state: {
+    start,
+    end,
+    protection,
+    offset: 0,
+    protectionKey: 0,
+    flags: [],
+    kind: '',
+    state: {},
+    hasPages: true,
+    guards: [],
+  },
+  made: { flags: MAP.MAP_PRIVATE | MAP.MAP_ANONYMOUS | MAP.MAP_FIXED_NOREPLACE, file: 0, name: '' },
+  specialName: '',
+  advice: [],
+  locking: 'none',
+  sealed: false,
+  bytes,
+});

@@ -1,0 +1,358 @@
+/** Rebuild, the part of one process: it becomes what the plan says, from the program of one page that it begins as. */
+import { type StubProgram, stubProgram, stubProgram32 } from '../arch/x86/stub-elf.ts';
+import { FCNTL } from '../kernel/abi/fcntl.ts';
+import { MREMAP } from '../kernel/abi/mman.ts';
+import { RLIMIT } from '../kernel/abi/resource.ts';
+import { CLONE } from '../kernel/abi/sched.ts';
+import { SIGNAL } from '../kernel/abi/signal.ts';
+import { SYS } from '../kernel/abi/syscall.ts';
+import { tryOpenPidfd } from '../kernel/calls/descriptors.ts';
+import type { NativeMemory } from '../kernel/native-memory.ts';
+import type { OwnedFd } from '../kernel/owned-fd.ts';
+import { readMaps } from '../procfs/smaps.ts';
+import { type MappedFile, openMappedFile } from '../resources/mapped-file.ts';
+import type { RebuiltProcess } from '../resources/resource.ts';
+import { type RemoteAddress, remoteAddress, type Tid } from '../support/brand.ts';
+import { QuicksaveError } from '../support/errors.ts';
+import { findHole, USER_SPACE_END_32 } from '../tracee/address-space.ts';
+import { Agent, type AgentLayout, agentSize, leaveRegisters } from '../tracee/agent.ts';
+import { CallBatch } from '../tracee/call-batch.ts';
+import { writeLocalDescriptors } from '../tracee/local-descriptors.ts';
+import { giveBackProtectionKeys, takeProtectionKeys } from '../tracee/protection-keys.ts';
+import type { CallSite, StoppedTask } from '../tracee/stopped-task.ts';
+import { ThreadCalls } from '../tracee/thread-calls.ts';
+import { ALL_SIGNALS, bear, type Maker } from './births.ts';
+import { handOver } from './hand-over.ts';
+import { fillMappings, finishMappings, makeMappings, sealMappings } from './make-mappings.ts';
+import type { ProcessPlan } from './process-plan.ts';
+import type { RestoredObjects } from './restored-objects.ts';
+import { lead } from './stand-in.ts';
+
+const PAGE = 4096;
+/** Room beside the agent where the kernel's own mappings wait for their place. */
+const WAITING_ROOM = 256 * PAGE;
+const VSYSCALL = '[vsyscall]';
+const SHARED_BY_ALL = CLONE.CLONE_VM | CLONE.CLONE_FS | CLONE.CLONE_FILES;
+
+export interface RebuiltProcessTree {
+  readonly plan: ProcessPlan;
+  /** In the order of the plan's threads; all of them stand still, away. */
+  readonly tasks: readonly StoppedTask[];
+  /** Stands still before its first instruction: in the place of the command that saved the process. */
+  readonly standIn: StoppedTask | undefined;
+  /** What is ours in the process: one stretch of address space. */
+  readonly ours: { readonly start: RemoteAddress; readonly sizeBytes: number };
+  readonly agent: Agent;
+}
+
+/** What all processes of a tree are made from. */
+export interface CommonParts {
+  readonly objects: RestoredObjects;
+  readonly mappedFiles: ReadonlyMap<number, MappedFile>;
+}
+
+export class ProcessRebuild {
+  readonly plan: ProcessPlan;
+  readonly #common: CommonParts;
+  /** Its parent does not end as soon as it runs. */
+  readonly #keepsParent: boolean;
+  readonly #layout: AgentLayout;
+  readonly #hole: RemoteAddress;
+  readonly #room: RemoteAddress;
+  readonly #sizeBytes: number;
+  #agent: Agent | undefined;
+  #site: CallSite | undefined;
+  #fileNumbers = new Map<number, number>();
+
+  constructor(plan: ProcessPlan, common: CommonParts, keepsParent: boolean) {
+    this.plan = plan;
+    this.#common = common;
+    this.#keepsParent = keepsParent;
+    this.#layout = { maxCalls: 4096, maxDataBytes: 512 * 1024, blocks: plan.threads.length };
+    this.#sizeBytes = PAGE + WAITING_ROOM + agentSize(this.#layout);
+    this.#hole = findHole(
+      [...plan.mappings.map(({ state }) => state), ...plan.kernelPlaces.values()],
+      this.#sizeBytes,
+      plan.is32Bit ? USER_SPACE_END_32 : undefined,
+    );
+    this.#room = remoteAddress(this.#hole + PAGE);
+  }
+
+  get #live(): Agent {
+    if (this.#agent === undefined) throw new Error('the agent is not there yet');
+    return this.#agent;
+  }
+
+  /** What memory of ours its agent needs. */
+  get agentLayout(): AgentLayout {
+    return this.#layout;
+  }
+
+  /** The program that it begins as. */
+  stub(parent: number): StubProgram {
+    return (this.plan.is32Bit ? stubProgram32 : stubProgram)(this.#hole, parent);
+  }
+
+  /** `task` has become the stub and stands before its first instruction. */
+  takeOver(task: StoppedTask, stub: StubProgram, mirror: NativeMemory): void {
+    const { pid } = this.plan;
+    const callOnce = remoteAddress(stub.callOnce);
+    // Nothing leads home from a stub: it dies with us.
+    const site = { callOnce, callI386: callOnce, callUnmapHome: callOnce, goHome: callOnce, block: this.#hole };
+    const pidfd = tryOpenPidfd(pid);
+    if (pidfd === undefined) throw new QuicksaveError('target-ended', `Process ${pid} ended while it was being made.`);
+    const code = remoteAddress(this.#room + WAITING_ROOM);
+    try {
+      this.#agent = Agent.bringIn({
+        pid,
+        pidfd: pidfd.number,
+        task,
+        site,
+        hole: code,
+        layout: this.#layout,
+        home: { registers: leaveRegisters(code, task.registers), signalMask: ALL_SIGNALS },
+        mirror,
+        undo: () => {
+          // The process is killed whole.
+        },
+      });
+    } finally {
+      pidfd.close();
+    }
+    this.#site = this.#agent.siteFor(0);
+  }
+
+  /** It stands still, so that it can make other tasks. */
+  get maker(): Maker {
+    const agent = this.#live;
+    agent.pause();
+    return { pid: this.plan.pid, task: agent.task, site: must(this.#site), dataAddress: agent.dataAddress };
+  }
+
+  /** A few calls of the process, which stands still afterwards. */
+  inside(ask: (batch: CallBatch) => void): void {
+    const batch = new CallBatch(this.#live);
+    ask(batch);
+    batch.run();
+    this.#live.pause();
+  }
+
+  /** Nothing is left of the program that it began as, and it is who it was. */
+  clear(): void {
+    this.#takeDescriptors();
+    this.#aspects('early');
+    this.#clearAddressSpace();
+    this.#live.pause();
+  }
+
+  /** For objects that are made in it. */
+  get rebuilt(): RebuiltProcess {
+    return this.#target(new CallBatch(this.#live));
+  }
+
+  /** Its memory map, complete but for the pages. */
+  makeMemory(): void {
+    this.#receiveMappedFiles();
+    takeProtectionKeys(new CallBatch(this.#live), this.plan.protectionKeys, this.#keysOfMappings);
+    makeMappings(this.#live, this.plan.mappings, (objref) => this.#remoteFile(objref));
+    fillMappings(this.plan.pid, this.plan.mappings);
+    this.#live.pause();
+  }
+
+  /** Leaves the process with no descriptor but the doorbell, above all that the image has. */
+  #takeDescriptors(): void {
+    const agent = this.#live;
+    const { objects } = this.#common;
+    const highest = Math.max(this.plan.entries.at(-1)?.fd ?? 0, objects.highestNumberIn(this.plan.pid));
+    const batch = new CallBatch(agent);
+    const limit = batch.data(16);
+    batch.call('read the descriptor limit', SYS.prlimit64, 0, RLIMIT.RLIMIT_NOFILE, 0, limit.address);
+    batch.run();
+    limit.bytes.copy(limit.bytes, 0, 8, 16);
+    batch.call(
+      'raise the descriptor limit',
+      SYS.prlimit64,
+      0,
+      RLIMIT.RLIMIT_NOFILE,
+      batch.bytes(limit.bytes).address,
+      0,
+    );
+    const mapped = this.plan.files.length + this.#mappedObjects.length;
+    const least = Math.max(highest, this.plan.entries.length, mapped) + 1;
+    const doorbell = [...agent.ownDescriptors].find((fd) => fd >= 0) ?? -1;
+    const moved = batch.call('move the doorbell', SYS.fcntl, doorbell, FCNTL.F_DUPFD_CLOEXEC, least);
+    batch.run();
+    agent.doorbellMoved(moved.result);
+    batch.call('close what was inherited', SYS.close_range, 0, moved.result - 1, 0);
+    batch.call('close what was inherited', SYS.close_range, moved.result + 1, 0xffffffff, 0);
+    batch.run();
+  }
+
+  #aspects(stage: 'early' | 'memory' | 'late'): void {
+    const agent = this.#live;
+    const batch = new CallBatch(agent);
+    const target = this.#target(batch);
+    for (const { aspect, state } of this.plan.aspects) {
+      if (aspect.stage !== stage) continue;
+      aspect.restore(state, target);
+      batch.run();
+    }
+  }
+
+  #target(batch: CallBatch): RebuiltProcess {
+    return {
+      pid: this.plan.pid,
+      is32Bit: this.plan.is32Bit,
+      batch,
+      remoteFile: (objref) => this.#remoteFile(objref),
+    };
+  }
+
+  #remoteFile(objref: number): number {
+    const fd = this.#fileNumbers.get(objref);
+    if (fd === undefined) throw new QuicksaveError('bad-record', `The image has no file object ${objref}.`);
+    return fd;
+  }
+
+  /** Unmaps what the stub began with; the kernel's own mappings go to the waiting room and from there to their places. */
+  #clearAddressSpace(): void {
+    const batch = new CallBatch(this.#live);
+    const end = this.#hole + this.#sizeBytes;
+    let waiting: number = this.#room;
+    const moves: { from: number; to: number; sizeBytes: number; name: string }[] = [];
+    for (const { start, end: stop, special = '' } of readMaps(this.plan.pid)) {
+      // The stub's own page goes too: the executable can only be set when nothing of the old one is mapped.
+      if ((start >= this.#room && start < end) || special === VSYSCALL) continue;
+      const place = this.plan.kernelPlaces.get(special);
+      const sizeBytes = stop - start;
+      if (place === undefined) {
+        batch.call('clear the address space', SYS.munmap, start, sizeBytes);
+        continue;
+      }
+      this.#move(batch, start, waiting, sizeBytes, special);
+      moves.push({ from: waiting, to: place.start, sizeBytes, name: special });
+      waiting += sizeBytes;
+    }
+    for (const { from, to, sizeBytes, name } of moves) this.#move(batch, from, to, sizeBytes, name);
+    batch.run();
+  }
+
+  #move(batch: CallBatch, from: number, to: number, sizeBytes: number, name: string): void {
+    const flags = MREMAP.MREMAP_MAYMOVE | MREMAP.MREMAP_FIXED;
+    batch.call(`move ${name}`, SYS.mremap, from, sizeBytes, sizeBytes, flags, to);
+  }
+
+  /** Objects of the image, of kinds without a name, that its mappings refer to. */
+  get #mappedObjects(): number[] {
+    const nameless = this.plan.mappings.flatMap(({ made }) => (made?.nameless ? [made.file] : []));
+    return [...new Set(nameless)];
+  }
+
+  #receiveMappedFiles(): void {
+    const { mappedFiles, objects } = this.#common;
+    const objrefs = [...this.plan.files, ...this.#mappedObjects];
+    const opened: OwnedFd[] = [];
+    try {
+      for (const objref of this.plan.files) opened.push(openMappedFile(must(mappedFiles.get(objref))));
+      const nameless = this.#mappedObjects.map((objref) => objects.numberOf(objref));
+      const numbers = handOver(this.#live, [...opened.map((file) => file.number), ...nameless]);
+      this.#fileNumbers = new Map(objrefs.map((objref, index) => [objref, numbers[index] ?? -1]));
+    } finally {
+      for (const file of opened) file.close();
+    }
+  }
+
+  /** Everything behind the pages: final protections, descriptors, threads, and what is set last. */
+  complete(): RebuiltProcessTree {
+    finishMappings(this.#live, this.plan.mappings);
+    giveBackProtectionKeys(new CallBatch(this.#live), this.plan.protectionKeys, this.#keysOfMappings);
+    this.#aspects('memory');
+    writeLocalDescriptors(new CallBatch(this.#live), this.plan.localDescriptors);
+    sealMappings(this.#live, this.plan.mappings);
+    this.#closeMappedFiles();
+    this.#common.objects.handOver(this.#live, this.plan, (batch) => this.#target(batch));
+    const agent = this.#live;
+    agent.pause();
+    const others = this.plan.threads.slice(1).map(({ tid }, index) => this.#makeThread(tid, index + 1));
+    const tasks = [agent.task, ...others];
+    const standIn = this.#makeStandIn();
+    if (others.length > 0 || standIn !== undefined) agent.task.standStill(false);
+    this.#restoreThreads(tasks);
+    this.#aspects('late');
+    this.#finishThreads(tasks);
+    agent.pause();
+    return { plan: this.plan, tasks, standIn, ours: { start: this.#hole, sizeBytes: this.#sizeBytes }, agent };
+  }
+
+  get #keysOfMappings(): number[] {
+    return this.plan.mappings.map(({ state }) => state.protectionKey);
+  }
+
+  #closeMappedFiles(): void {
+    const batch = new CallBatch(this.#live);
+    for (const fd of this.#fileNumbers.values()) batch.call('close a mapped file', SYS.close, fd);
+    batch.run();
+    this.#fileNumbers.clear();
+  }
+
+  /** One more thread, with its tid, stopped before its first instruction. */
+  #makeThread(tid: Tid, blockIndex: number): StoppedTask {
+    const agent = this.#live;
+    const flags = SHARED_BY_ALL | CLONE.CLONE_SIGHAND | CLONE.CLONE_THREAD | CLONE.CLONE_SYSVSEM;
+    const task = bear(this.#standingMaker, { tid, flags, exitSignal: 0, what: 'thread' });
+    agent.fillBlock(blockIndex, { registers: leaveRegisters(agent.code, task.registers), signalMask: ALL_SIGNALS });
+    return task;
+  }
+
+  /** Between calls: the agent is not to be paused again. */
+  get #standingMaker(): Maker {
+    const { task, dataAddress } = this.#live;
+    return { pid: this.plan.pid, task, site: must(this.#site), dataAddress };
+  }
+
+  #makeStandIn(): StoppedTask | undefined {
+    const { saver } = this.plan;
+    if (saver === undefined) return undefined;
+    const birth = { tid: saver.tid, flags: SHARED_BY_ALL, exitSignal: SIGNAL.SIGCHLD, what: 'child' };
+    const task = bear(this.#standingMaker, birth);
+    lead(task, saver.leads, must(this.#site));
+    return task;
+  }
+
+  #restoreThreads(tasks: readonly StoppedTask[]): void {
+    const agent = this.#live;
+    const { pid, is32Bit } = this.plan;
+    this.plan.threads.forEach((thread, index) => {
+      const task = must(tasks[index]);
+      const batch = new CallBatch(index === 0 ? agent : new ThreadCalls(agent, task, index));
+      for (const { aspect, state } of thread.aspects)
+        aspect.restore(state, { pid, is32Bit, tid: thread.tid, batch, keepsParent: this.#keepsParent });
+      batch.run();
+      if (index === 0) agent.pause();
+    });
+  }
+
+  /** The leader last: it is where calls of the process are made. */
+  #finishThreads(tasks: readonly StoppedTask[]): void {
+    const agent = this.#live;
+    agent.pause();
+    const finish = (batch: CallBatch): void => {
+      for (const { aspect, state } of this.plan.aspects) aspect.finish?.(state, { batch });
+      batch.run();
+    };
+    tasks.slice(1).forEach((task, index) => {
+      finish(new CallBatch(new ThreadCalls(agent, task, index + 1)));
+    });
+    finish(new CallBatch(agent));
+  }
+
+  /** Our side of the agent; the process is killed whole. */
+  forget(): void {
+    this.#agent?.forget();
+  }
+}
+
+function must<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('the plan is inconsistent');
+  return value;
+}

@@ -1,0 +1,91 @@
+/** Sockets that cannot be saved are refused with their names, and the target goes on. */
+import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import {
+  gone,
+  isAlive,
+  newFolder,
+  quicksave,
+  readIfThere,
+  said,
+  saveAndEnd,
+  start,
+  type Target,
+} from '../support/harness.ts';
+
+/** A Python program that prepares, says ready and waits. */
+async function waiting(folder: string, lines: string): Promise<Target> {
+  const program = `import array, os, socket, sys, time\n${lines}\nprint("ready", flush=True)\ntime.sleep(600)\n`;
+  writeFileSync(join(folder, 'program.py'), program);
+  const target = start(folder, 'python3', ['program.py']);
+  await said(target.output, 'ready');
+  return target;
+}
+
+const refused: [string, string, RegExp][] = [
+  ['a netlink socket', 's = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)', /netlink socket/],
+  ['a packet socket', 's = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)', /packet socket \(AF_PACKET\)/],
+  ['a raw socket', 's = socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)', /raw socket of IP protocol 1/],
+  ['a socket of Multipath TCP', 's = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)', /Multipath TCP/],
+  ['a cipher of the kernel', 's = socket.socket(38, socket.SOCK_SEQPACKET, 0)', /AF_ALG/],
+  ['a vsock socket', 's = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)', /vsock/],
+  ['an ICMP socket', 's = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 58)', /raw socket of IP protocol 58/],
+  [
+    'descriptors in flight',
+    'a, b = socket.socketpair(); socket.send_fds(a, [b"x"], [0])',
+    /Descriptors have been sent to it \(SCM_RIGHTS\)/,
+  ],
+  ['an out-of-band byte', 'a, b = socket.socketpair(); a.send(b"!", socket.MSG_OOB)', /out-of-band byte/],
+  [
+    'bytes that were sent before the connection was accepted',
+    'l = socket.socket(socket.AF_UNIX); l.bind("served"); l.listen()\nc = socket.socket(socket.AF_UNIX); c.connect("served"); c.send(b"early")',
+    /sent bytes to a listener that has not accepted it yet/,
+  ],
+];
+
+test.for(refused)('%s is refused by its name', async ([what, lines, sentence], context) => {
+  const folder = newFolder();
+  const safe = `try:\n ${lines.replaceAll('\n', '\n ')}\nexcept OSError as error:\n print("lacking", error, flush=True)`;
+  const target = await waiting(folder, safe);
+  if (readIfThere(target.output)?.includes('lacking')) context.skip(`this kernel does not have ${what}`);
+  const result = await quicksave('checkpoint', String(target.pid), '--output', join(folder, 'image'));
+  expect(result.status).toBe(1);
+  expect(result.stderr).toMatch(sentence);
+  expect(result.stderr).toMatch(/Save it when|End the/);
+  expect(isAlive(target.pid)).toBe(true);
+});
+
+test('a connection to a process outside is refused, with its name, pid and descriptor', async () => {
+  const folder = newFolder();
+  const server = createServer(() => {});
+  server.listen(join(folder, 'server'));
+  const target = await waiting(folder, 's = socket.socket(socket.AF_UNIX); s.connect("server")');
+  const result = await quicksave('checkpoint', String(target.pid), '--output', join(folder, 'image'));
+  server.close();
+  expect(result.status).toBe(1);
+  expect(result.stderr).toMatch(new RegExp(`other end ${process.pid} \\(.*, fd \\d+\\) holds`));
+  expect(isAlive(target.pid)).toBe(true);
+});
+
+test('a name that has been taken, or whose directory is gone, is refused before anything is made', async () => {
+  const folder = newFolder();
+  const target = await waiting(
+    folder,
+    'os.mkdir("d"); l = socket.socket(socket.AF_UNIX); l.bind("served"); l.listen()\n' +
+      `m = socket.socket(socket.AF_UNIX); m.bind("${folder}/d/other"); m.listen()`,
+  );
+  const image = join(folder, 'image');
+  await saveAndEnd(target.pid, image);
+  const holder =
+    'import socket, os, sys, time\nos.unlink("served"); l = socket.socket(socket.AF_UNIX); l.bind("served"); l.listen()\n';
+  const folderGone = 'import shutil; shutil.rmtree("d")\nprint("ready", flush=True); time.sleep(600)';
+  const other = start(folder, 'python3', ['-c', holder + folderGone]);
+  await said(other.output, 'ready');
+  const result = await quicksave('restart', image, '--detach');
+  expect(result.status).toBe(1);
+  expect(result.stderr).toMatch(/socket with the name served\. There is a file of that name that is in use/);
+  expect(result.stderr).toMatch(/d\/other, and the directory of that is not there/);
+  await gone(target.pid);
+});
