@@ -3,9 +3,11 @@ import { spawn } from 'node:child_process';
 import { fstatSync, openSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { FCNTL } from '../kernel/abi/fcntl.ts';
+import { SIGNAL } from '../kernel/abi/signal.ts';
 import { fcntl } from '../kernel/calls/descriptors.ts';
+import { sendSignal } from '../kernel/calls/task-attributes.ts';
 import { restart } from '../library/restart.ts';
-import { listProcNumbers } from '../procfs/proc-file.ts';
+import { listProcesses, listProcNumbers, unlessMissing } from '../procfs/proc-file.ts';
 import { readStat } from '../procfs/stat.ts';
 import { asPid, localFd } from '../support/brand.ts';
 import { QuicksaveError, RefusedError } from '../support/errors.ts';
@@ -130,3 +132,30 @@ export function isOfJob(pid: number, id: string): boolean {
 }
 
 const isZombie = (pid: number): boolean => ['Z', 'X'].includes(readStat(asPid(pid)).state);
+
+const GONE_WITHIN_MS = 10_000;
+const LOOK_EVERY_MS = 10;
+
+/**
+ * Ends what an earlier life of the job has left: when its program was killed, its children went on, with the numbers that theirs have to
+ * have again. Gives their number.
+ */
+export async function endLeftovers(id: string): Promise<number> {
+  const own = ancestors();
+  const left = listProcesses().filter((pid) => !own.has(pid) && isOfJob(pid, id));
+  for (const pid of left) sendSignal(pid, SIGNAL.SIGKILL);
+  const deadline = Date.now() + GONE_WITHIN_MS;
+  while (left.some((pid) => isOfJob(pid, id)) && Date.now() < deadline) {
+    await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+  }
+  return left.length;
+}
+
+/** We and whoever has started us. */
+function ancestors(): Set<number> {
+  const found = new Set<number>();
+  for (let pid = process.pid; pid > 0 && !found.has(pid); pid = unlessMissing(() => readStat(asPid(pid)))?.ppid ?? 0) {
+    found.add(pid);
+  }
+  return found;
+}

@@ -17,7 +17,15 @@ import { ImageError, QuicksaveError, RefusedError } from '../support/errors.ts';
 import { JobFolder, type SaveFile } from './job-folder.ts';
 import type { HistoryRecord, JobEnd, JobRecord, StateRecord } from './job-records.ts';
 import { Mailbox } from './mailbox.ts';
-import { isOfJob, type Program, resumeProgram, type Streams, standardStreams, startProgram } from './program.ts';
+import {
+  endLeftovers,
+  isOfJob,
+  type Program,
+  resumeProgram,
+  type Streams,
+  standardStreams,
+  startProgram,
+} from './program.ts';
 
 export interface JobRequest {
   readonly folder: string;
@@ -221,6 +229,7 @@ class Care {
   async #tryResume(streams: Streams): Promise<Program | undefined> {
     const saves = this.#folder.saves().filter(({ run }) => run >= this.#state.firstRun);
     let failure: unknown;
+    if (saves.length > 0) await this.#endLeftovers();
     for (const save of saves.reverse()) {
       try {
         return await this.#resume(save, streams);
@@ -232,6 +241,14 @@ class Care {
     }
     if (failure !== undefined) throw failure;
     return undefined;
+  }
+
+  async #endLeftovers(): Promise<void> {
+    const count = await endLeftovers(this.#job.id);
+    if (count > 0)
+      this.#say(
+        `${count === 1 ? 'a process' : `${count} processes`} of an earlier start still ran, and had to be ended`,
+      );
   }
 
   async #resume(save: SaveFile, streams: Streams): Promise<Program> {

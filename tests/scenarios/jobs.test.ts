@@ -172,6 +172,43 @@ test('a program whose supervisor was killed is taken over with all its work, and
   expect(await third.done).toMatchObject({ status: 0 });
 });
 
+test('a job of several processes goes on as a tree, also when its root alone was killed', async (context) => {
+  context.skip(skipWithoutPython !== false, String(skipWithoutPython));
+  const text = `import os,sys,time
+r,w=os.pipe()
+if os.fork()==0:
+  os.close(r); n=0
+  while True: n+=1; os.write(w,b'%d\\n'%n); time.sleep(0.01)
+os.close(w); f=os.fdopen(r); last=0
+for line in f:
+  assert int(line)==last+1, (line,last)
+  last=int(line)
+  if last==20: print('ready',flush=True)
+  if os.path.exists(sys.argv[1]): print('ok',flush=True); os._exit(0)`;
+  const go = join(newFolder(), 'go');
+  const job = newJob(['/usr/bin/python3', '-c', text, go], '1h');
+  const first = await job.begin();
+  await said(job.log, 'ready');
+  const { program } = stateOf(job.dir);
+  const [child = 0] = childrenOf(program);
+  remember(child);
+  first.kill('SIGUSR2');
+  await waitFor('a save', () => countOf(job.dir, 'saved') === 1);
+  process.kill(program, 'SIGSTOP');
+  process.kill(program, 'SIGKILL');
+  expect(await first.done).toMatchObject({ signal: 'SIGKILL' });
+  const second = await job.begin();
+  expect(childrenOf(program)).toEqual([child]);
+  second.kill('SIGTERM');
+  expect(await second.done).toMatchObject({ status: 75 });
+  expect([isAlive(program), isAlive(child)]).toEqual([false, false]);
+  const third = await job.begin();
+  remember(child);
+  writeFileSync(go, '');
+  expect(await third.done).toMatchObject({ status: 0 });
+  expect(readFileSync(job.log, 'utf8')).toMatch(/^ok$/m);
+});
+
 test('a program that cannot be saved gets SIGTERM in the grace time, and why is said once', async (context) => {
   context.skip(skipWithoutPython !== false, String(skipWithoutPython));
   const text =
