@@ -17,8 +17,9 @@ import type {
   ProcessView,
 } from '../resources/resource.ts';
 import { isTerminal, isTerminalMultiplexer } from '../resources/terminal-devices.ts';
+import { unsavable } from '../resources/unsavable.ts';
 import { refusedWords } from '../resources/vm-flags.ts';
-import type { Pid, RemoteFd } from '../support/brand.ts';
+import type { Pid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import { type OutsiderSearch, sharingRemarks } from './outsiders.ts';
 import { processObstacles, viewProcess } from './process-view.ts';
@@ -191,39 +192,52 @@ function lossyPath(text: string, path: readonly string[]): Problem[] {
 
 type NonEmpty<T> = [T, ...T[]];
 
-/** Descriptors that share one open file description, in groups; kcmp(2) tells, asked only where all else is equal. */
+/**
+ * Descriptors that share one open file description, in groups, in the order of their first members. kcmp(2) tells, asked only
+ * where all else is equal; it orders them, so that one is found among many others soon.
+ */
 function groupByDescription(pid: Pid, seen: readonly Seen[]): NonEmpty<Seen>[] {
   const alike = new Map<string, NonEmpty<Seen>[]>();
   const groups: NonEmpty<Seen>[] = [];
   for (const one of seen) {
     const key = `${one.descriptor.target} ${one.stat.inode} ${one.info.position} ${one.info.flags & ~O_CLOEXEC}`;
-    const candidates = alike.get(key) ?? [];
-    const same = candidates.find(([first]) => isSame(pid, first.descriptor.fd, one.descriptor.fd));
-    if (same !== undefined) {
-      same.push(one);
+    const ordered = alike.get(key) ?? [];
+    alike.set(key, ordered);
+    const { index, isThere } = placeAmong(pid, ordered, one);
+    if (isThere) {
+      ordered[index]?.push(one);
       continue;
     }
     const group: NonEmpty<Seen> = [one];
-    candidates.push(group);
-    alike.set(key, candidates);
+    ordered.splice(index, 0, group);
     groups.push(group);
   }
   return groups;
 }
 
-const isSame = (pid: Pid, a: RemoteFd, b: RemoteFd): boolean => compareDescriptions(pid, a, pid, b) === 0;
+/** Binary search: the group that has this description, or the place where it belongs. */
+function placeAmong(pid: Pid, ordered: readonly NonEmpty<Seen>[], one: Seen): { index: number; isThere: boolean } {
+  let [from, to] = [0, ordered.length];
+  while (from < to) {
+    const index = (from + to) >> 1;
+    const [other] = ordered[index] ?? [one];
+    const order = compareDescriptions(pid, other.descriptor.fd, pid, one.descriptor.fd);
+    if (order === 0) return { index, isThere: true };
+    if (order === KCMP_LESS) from = index + 1;
+    else to = index;
+  }
+  return { index: from, isThere: false };
+}
+
+/** The first comes before the second in the kernel's order (kcmp(2)). */
+const KCMP_LESS = 1;
 
 function classifyDescriptor(group: Omit<ClassifiedDescriptor, 'kind'>, problems: Problem[]): ClassifiedDescriptor[] {
   const { view, closeOnExec } = group;
   const kind = descriptorKinds.find((candidate) => candidate.recognise(view));
   problems.push(...lossyPath(view.descriptor.target, [`pid ${view.pid}`, `fd ${view.fd}`]));
   if (kind === undefined) {
-    problems.push({
-      code: 'unknown-descriptor',
-      path: [`pid ${view.pid}`, `fd ${view.fd}`],
-      message: `It is open on ${view.descriptor.target}, which cannot be saved yet.`,
-      remedy: 'Save it when the program has closed it.',
-    });
+    problems.push(unsavable(view));
     return [];
   }
   problems.push(...(kind.obstacles?.(view) ?? []));

@@ -10,6 +10,8 @@ import { parseState } from '../image/schema.ts';
 import type { MappingState } from '../image/tree.ts';
 import { MAP } from '../kernel/abi/mman.ts';
 import { PERSONALITY } from '../kernel/abi/personality.ts';
+import { RLIMIT } from '../kernel/abi/resource.ts';
+import { getLimit } from '../kernel/calls/task-attributes.ts';
 import { type MappedFile, mappedFileSchema, planMappedFile } from '../resources/mapped-file.ts';
 import { noPidChoice } from '../resources/pid-choice.ts';
 import { descriptorKinds, mappingKinds, processAspects, threadAspects } from '../resources/registry.ts';
@@ -160,7 +162,7 @@ function refuseIncomplete({ aspects, mappedFiles }: RestartPlan): void {
 }
 
 function hostProblems(model: ImageModel, host: RestartHost, runsSuchPrograms: boolean): Problem[] {
-  const problems = takenPids(numbersOf(model.task));
+  const problems = [...takenPids(numbersOf(model.task)), ...tooManyDescriptors(model)];
   if (!host.mayChoosePids) problems.push(noPidChoice);
   if (model.head.state.kernel.machine !== 'x86_64') {
     problems.push({
@@ -187,6 +189,24 @@ function hostProblems(model: ImageModel, host: RestartHost, runsSuchPrograms: bo
     });
   }
   return problems;
+}
+
+/** What the restart has open itself, at most. */
+const OWN_DESCRIPTORS = 64;
+
+/** All descriptions are made in our own table, before they are handed over. */
+function tooManyDescriptors({ descriptions, mappedFiles }: ImageModel): Problem[] {
+  const needed = descriptions.size + mappedFiles.size + OWN_DESCRIPTORS;
+  const { soft } = getLimit(asPid(process.pid), RLIMIT.RLIMIT_NOFILE);
+  if (soft >= needed) return [];
+  return [
+    {
+      code: 'too-many-descriptors',
+      path: ['host'],
+      message: `The image has ${descriptions.size} open files, and the restart may only have ${soft} open itself.`,
+      remedy: `Raise the limit: ulimit -n ${needed}`,
+    },
+  ];
 }
 
 /** Instruction sets, as /proc/cpuinfo calls them: what programs look for when they choose their code. */

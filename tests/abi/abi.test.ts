@@ -7,6 +7,7 @@ import { errnoAbi } from '../../src/kernel/abi/errno.ts';
 import { fcntlAbi } from '../../src/kernel/abi/fcntl.ts';
 import { fsAbi } from '../../src/kernel/abi/fs.ts';
 import { futexAbi } from '../../src/kernel/abi/futex.ts';
+import { inotifyAbi } from '../../src/kernel/abi/inotify.ts';
 import { ioctlAbi } from '../../src/kernel/abi/ioctl.ts';
 import { itimerAbi } from '../../src/kernel/abi/itimer.ts';
 import { membarrierAbi } from '../../src/kernel/abi/membarrier.ts';
@@ -33,6 +34,7 @@ const MODULES: Record<string, AbiModule> = {
   'fcntl.ts': fcntlAbi,
   'fs.ts': fsAbi,
   'futex.ts': futexAbi,
+  'inotify.ts': inotifyAbi,
   'ioctl.ts': ioctlAbi,
   'itimer.ts': itimerAbi,
   'membarrier.ts': membarrierAbi,
