@@ -18,6 +18,7 @@ import type {
   ProcessView,
 } from '../resources/resource.ts';
 import { isTerminal, isTerminalMultiplexer } from '../resources/terminal-devices.ts';
+import { unsavable } from '../resources/unsavable.ts';
 import { refusedWords } from '../resources/vm-flags.ts';
 import type { Pid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
@@ -313,12 +314,7 @@ function classifyDescriptor(group: Omit<ClassifiedDescriptor, 'kind'>, problems:
   const kind = descriptorKinds.find((candidate) => candidate.recognise(view));
   problems.push(...lossyPath(view.descriptor.target, [`pid ${view.pid}`, `fd ${view.fd}`]));
   if (kind === undefined) {
-    problems.push({
-      code: 'unknown-descriptor',
-      path: [`pid ${view.pid}`, `fd ${view.fd}`],
-      message: `It is open on ${view.descriptor.target}, which cannot be saved yet.`,
-      remedy: 'Save it when the program has closed it.',
-    });
+    problems.push(unsavable(view));
     return [];
   }
   problems.push(...(kind.obstacles?.(view) ?? []));

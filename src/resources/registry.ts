@@ -7,9 +7,11 @@ import { epoll } from './files/epoll.ts';
 import { eventfd } from './files/eventfd.ts';
 import { externalStream } from './files/external-stream.ts';
 import { fifo } from './files/fifo.ts';
+import { inotify } from './files/inotify.ts';
 import { memfd } from './files/memfd.ts';
 import { memoryDevice } from './files/memory-device.ts';
 import { pathOnly } from './files/path-only.ts';
+import { pidfd } from './files/pidfd.ts';
 import { pipe } from './files/pipe.ts';
 import { procFile } from './files/proc-file.ts';
 import { regularFile } from './files/regular-file.ts';
@@ -112,6 +114,8 @@ export const descriptorKinds: readonly DescriptorKind<unknown>[] = [
   tcpSocket,
   otherSocket,
   fifo,
+  inotify,
+  pidfd,
   eventfd,
   epoll,
 ].map((kind) => erase<DescriptorKind<unknown>>(kind));

@@ -7,6 +7,8 @@ import { type Hierarchy, planHierarchy } from '../image/hierarchy.ts';
 import type { ImageModel } from '../image/model.ts';
 import { parseState } from '../image/schema.ts';
 import type { ExitedRecord } from '../image/tree.ts';
+import { RLIMIT } from '../kernel/abi/resource.ts';
+import { getLimit } from '../kernel/calls/task-attributes.ts';
 import { type MappedFile, mappedFileSchema, planMappedFile } from '../resources/mapped-file.ts';
 import { noPidChoice } from '../resources/pid-choice.ts';
 import { descriptorKinds } from '../resources/registry.ts';
@@ -86,7 +88,7 @@ export const numbersOf = ({ processes, exited }: ImageModel): number[] => [
 ];
 
 function hostProblems(model: ImageModel, host: RestartHost, { helpers }: Hierarchy): Problem[] {
-  const problems = takenPids([...numbersOf(model), ...helpers]);
+  const problems = [...takenPids([...numbersOf(model), ...helpers]), ...tooManyDescriptors(model)];
   if (!host.mayChoosePids) problems.push(noPidChoice);
   if (model.head.state.kernel.machine !== 'x86_64') {
     problems.push({
@@ -105,6 +107,24 @@ function hostProblems(model: ImageModel, host: RestartHost, { helpers }: Hierarc
     });
   }
   return problems;
+}
+
+/** What the restart has open itself, at most. */
+const OWN_DESCRIPTORS = 64;
+
+/** All descriptions are made in our own table, before they are handed over. */
+function tooManyDescriptors({ descriptions, mappedFiles }: ImageModel): Problem[] {
+  const needed = descriptions.size + mappedFiles.size + OWN_DESCRIPTORS;
+  const { soft } = getLimit(asPid(process.pid), RLIMIT.RLIMIT_NOFILE);
+  if (soft >= needed) return [];
+  return [
+    {
+      code: 'too-many-descriptors',
+      path: ['host'],
+      message: `The image has ${descriptions.size} open files, and the restart may only have ${soft} open itself.`,
+      remedy: `Raise the limit: ulimit -n ${needed}`,
+    },
+  ];
 }
 
 /** Instruction sets, as /proc/cpuinfo calls them: what programs look for when they choose their code. */

@@ -9,6 +9,7 @@ import { fcntlAbi } from '../../src/kernel/abi/fcntl.ts';
 import { fsAbi } from '../../src/kernel/abi/fs.ts';
 import { futexAbi } from '../../src/kernel/abi/futex.ts';
 import { inetAbi } from '../../src/kernel/abi/inet.ts';
+import { inotifyAbi } from '../../src/kernel/abi/inotify.ts';
 import { ioctlAbi } from '../../src/kernel/abi/ioctl.ts';
 import { itimerAbi } from '../../src/kernel/abi/itimer.ts';
 import { membarrierAbi } from '../../src/kernel/abi/membarrier.ts';
@@ -40,6 +41,7 @@ const MODULES: Record<string, AbiModule> = {
   'fs.ts': fsAbi,
   'futex.ts': futexAbi,
   'inet.ts': inetAbi,
+  'inotify.ts': inotifyAbi,
   'ioctl.ts': ioctlAbi,
   'itimer.ts': itimerAbi,
   'membarrier.ts': membarrierAbi,

@@ -41,6 +41,22 @@ test.each([
     /holds a lock/,
   ],
   ['a path that is no text', 'f = open(b"\\xff\\xfe", "w")', /is not UTF-8/],
+  ['a userfaultfd', kernelObject(323, '0o2000000'), /a userfaultfd, by which it handles page faults/],
+  ['an io_uring', kernelObject(425, '4, ctypes.create_string_buffer(120)'), /an io_uring.*\n.*UV_USE_IO_URING=0/],
+  ['a fanotify', kernelObject(300, '0, 0'), /a fanotify, by which it watches/],
+  ['a performance counter', kernelObject(298, 'attr, 0, -1, -1, 0'), /a performance counter/],
+  ['a BPF map', kernelObject(321, '0, mapAttr, 72'), /a BPF map open.*\n.*Detach the BPF program/],
+  [
+    'a pidfd of somebody else',
+    kernelObject(434, 'os.getppid(), 0'),
+    /a pidfd of process \d+ \(\S+\), which is not saved/,
+  ],
+  [
+    'a watch on a file without a name',
+    'import ctypes, os\nc = ctypes.CDLL(None); i = c.inotify_init(); open("x", "w").close()\nf = open("x"); assert c.inotify_add_watch(i, b"x", 2) == 1; os.unlink("x")',
+    /The file of its watch 1 \(inode \d+\) has no name any more/,
+  ],
+  ['a namespace', 'f = open("/proc/self/ns/net")', /a namespace \(net:\[\d+\]\)/],
   ['a System V segment', systemVSegment(), /cannot be made again yet \(\/SYSV00000000\)/],
 ])('a program with %s is refused', async (_, body, sentence) => {
   const folder = newFolder();
@@ -49,6 +65,18 @@ test.each([
   expect(await refused(target.pid)).toMatch(sentence);
   await waitFor('it to sleep again', () => stateOf(target.pid) === 'S');
 });
+
+/** What a system call makes, under a descriptor. */
+function kernelObject(call: number, args: string): string {
+  const prepare = [
+    'import ctypes, os, struct\nc = ctypes.CDLL(None)',
+    // struct perf_event_attr: a software counter of the processor's time, without the kernel's part.
+    'attr = ctypes.create_string_buffer(struct.pack("IIQQQQQ", 1, 120, 0, 0, 0, 0, 0x60), 120)',
+    // union bpf_attr of BPF_MAP_CREATE: an array of one entry.
+    'mapAttr = ctypes.create_string_buffer(struct.pack("IIII", 2, 4, 8, 1), 72)',
+  ];
+  return [...prepare, `fd = c.syscall(${call}, ${args}); assert fd >= 0, fd`].join('\n');
+}
 
 /** shmget(2) and shmat(2); it goes when nobody has it mapped any more. */
 function systemVSegment(): string {

@@ -98,9 +98,16 @@ int main(void) {
   signal(SIGINT, count);
   signal(SIGWINCH, count);
 
+  int ends[] = {raw, fresh, left, own, slave, reader, same, mine}, flags[8];
+  for (int i = 0; i < 8; i++) flags[i] = fcntl(ends[i], F_GETFL);
+
   say("ready\n");
   wait_for_go();
 
+  for (int i = 0; i < 8; i++) {
+    CHECK(fcntl(ends[i], F_GETFL) == flags[i], "flags of %d: %x, not %x", ends[i], fcntl(ends[i], F_GETFL), flags[i]);
+    CHECK(fcntl(ends[i], F_GETFD) == (ends[i] == fresh ? FD_CLOEXEC : 0), "close-on-exec of %d", ends[i]);
+  }
   int after[] = {number_of(raw), number_of(fresh), number_of(left), number_of(own)};
   CHECK(memcmp(numbers, after, sizeof after) == 0, "the numbers");
   struct termios2 settings = settings_of(same);

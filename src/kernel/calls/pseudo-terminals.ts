@@ -1,12 +1,13 @@
 /** Pseudo-terminals: ioctl_tty(2), TIOCGPTPEER(2const), pts(4). What is asked here changes nothing. */
 import type { LocalFd } from '../../support/brand.ts';
-import { OPEN } from '../abi/fcntl.ts';
+import { FCNTL, OPEN } from '../abi/fcntl.ts';
 import { IOCTL } from '../abi/ioctl.ts';
 import { SYS } from '../abi/syscall.ts';
 import { check } from '../errors.ts';
 import { rawSyscall } from '../ffi.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import { newCall, scratch } from '../scratch.ts';
+import { fcntl } from './descriptors.ts';
 
 const TERMIOS2_SIZE = 44;
 const WINDOW_SIZE = 8;
@@ -82,8 +83,13 @@ export function setWindowSize(fd: LocalFd, { rows, columns, xPixels, yPixels }: 
   check('ioctl', rawSyscall(SYS.ioctl, fd, IOCTL.TIOCSWINSZ, size.address), doing('set the window size'));
 }
 
-/** The slave of a master (Linux 4.13), which must not be locked. It becomes nobody's controlling terminal. */
+/**
+ * The slave of a master (Linux 4.13), which must not be locked. It becomes nobody's controlling terminal. O_CLOEXEC would stay among
+ * the flags of the description for good, and F_GETFL and fdinfo would show it under every number (seen on 6.18).
+ */
 export function openPeer(master: LocalFd, flags: number): OwnedFd {
-  const fd = rawSyscall(SYS.ioctl, master, IOCTL.TIOCGPTPEER, flags | OPEN.O_NOCTTY | OPEN.O_CLOEXEC);
-  return new OwnedFd(check('ioctl', fd, { doing: 'open the slave of a pseudo-terminal' }));
+  const fd = rawSyscall(SYS.ioctl, master, IOCTL.TIOCGPTPEER, flags | OPEN.O_NOCTTY);
+  const peer = new OwnedFd(check('ioctl', fd, { doing: 'open the slave of a pseudo-terminal' }));
+  fcntl(peer.number, FCNTL.F_SETFD, FCNTL.FD_CLOEXEC, 'set a flag of a terminal');
+  return peer;
 }

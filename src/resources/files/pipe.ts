@@ -7,7 +7,7 @@
 import * as v from 'valibot';
 import { u32, u64 } from '../../image/schema.ts';
 import { OPEN } from '../../kernel/abi/fcntl.ts';
-import { duplicate, openFile } from '../../kernel/calls/descriptors.ts';
+import { openFile } from '../../kernel/calls/descriptors.ts';
 import { makePipe } from '../../kernel/calls/pipes.ts';
 import {
   capacity,
@@ -23,6 +23,7 @@ import {
   setPipeFlags,
 } from '../pipe-content.ts';
 import type { DescriptorKind, DescriptorView, OpenDescriptor } from '../resource.ts';
+import { siblingsOfTarget } from '../siblings.ts';
 import { STATUS_FLAGS } from '../status-flags.ts';
 
 const entries = {
@@ -48,7 +49,7 @@ export const pipe: DescriptorKind<PipeEnd> = {
   recognise: ({ descriptor, outsiders, info }) =>
     descriptor.kind === 'pipe' && outsiders.length === 0 && (info.flags & OPEN.O_PATH) === 0,
   collect: (open) => {
-    const queued = isReader(open) && isFirst(open, isReader) ? contentOf(open.own, endsOf(open)) : NOTHING;
+    const queued = isReader(open) && isFirst(open, isReader) ? contentOf(open.own, siblingsOfTarget(open)) : NOTHING;
     return {
       pipe: open.stat.inode,
       flags: (open.info.flags & ~OPEN.O_CLOEXEC) >>> 0,
@@ -65,8 +66,9 @@ export const pipe: DescriptorKind<PipeEnd> = {
     fill(both.write.number, state.content, state.packets);
     // Opening through /proc gives an open file description with flags of its own for this same pipe.
     const base = (state.flags & OPEN.O_ACCMODE) === OPEN.O_RDONLY ? both.read : both.write;
+    // The pair's own end is handed over as it is: a program may have as many as may be open at all.
     const end = state.original
-      ? duplicate(base.number)
+      ? base
       : openFile(`/proc/self/fd/${base.number}`, state.flags & (OPEN.O_ACCMODE | STATUS_FLAGS));
     setPipeFlags(end.number, state.flags);
     return end;
@@ -77,11 +79,8 @@ const NOTHING = { bytes: Buffer.alloc(0), pieces: [] };
 
 const isOriginal = (view: DescriptorView): boolean => (view.info.flags & OPEN.O_LARGEFILE) === 0;
 
-const endsOf = (open: DescriptorView): readonly DescriptorView[] =>
-  open.siblings.filter((other) => other.descriptor.target === open.descriptor.target);
-
 /** Of all ends of its pipe that are so, and have its access mode. */
 function isFirst(open: OpenDescriptor, isSo: (view: DescriptorView) => boolean): boolean {
-  const first = endsOf(open).find((other) => isReader(other) === isReader(open) && isSo(other));
+  const first = siblingsOfTarget(open).find((other) => isReader(other) === isReader(open) && isSo(other));
   return first?.fd === open.fd && first.pid === open.pid;
 }

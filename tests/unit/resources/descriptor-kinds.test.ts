@@ -70,6 +70,8 @@ describe('an open file description is recognised:', () => {
     ['a folder of /proc', { ...looks.directory, target: '/proc/4242/task' }, 'proc-file'],
     ['/dev/kmsg of a writer', { ...looks.kmsg, flags: OPEN.O_WRONLY }, 'memory-device'],
     ['/dev/kmsg of a reader', { ...looks.kmsg, flags: OPEN.O_RDONLY }, undefined],
+    ['an inotify', { target: 'anon_inode:inotify', mode: 0o600 }, 'inotify'],
+    ['a pidfd', { target: 'anon_inode:[pidfd]', mode: 0o600 }, 'pidfd'],
     ['an eventfd', looks.eventfd, 'eventfd'],
     ['an epoll', looks.epoll, 'epoll'],
     ['a file by its path only', { ...looks.file, flags: OPEN.O_PATH }, 'path-only'],

@@ -285,6 +285,15 @@ export const descriptorStates = {
   },
   'path-only': { path: '/srv', type: 0o40000, flags: OPEN.O_PATH | OPEN.O_DIRECTORY },
   'proc-file': { path: '/proc/meminfo', flags: OPEN.O_RDONLY, position: 2n ** 40n },
+  inotify: {
+    flags: OPEN.O_NONBLOCK,
+    watches: [
+      { number: 1, path: '/etc', mask: 0x8400_0fff },
+      { number: 2 ** 20, path: '/srv/file', mask: 2 },
+    ],
+    waitingBytes: 32,
+  },
+  pidfd: { pid: 4242, flags: OPEN.O_NONBLOCK },
   eventfd: { count: 2n ** 64n - 2n, semaphore: true, flags: OPEN.O_RDWR | OPEN.O_NONBLOCK },
   epoll: {
     flags: OPEN.O_RDWR,
