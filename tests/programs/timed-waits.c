@@ -15,10 +15,10 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 
-enum { SECONDS = 5 };
 static int quiet[2], interest, semaphores;
 static int word;
-static struct timespec wanted = {SECONDS, 0};
+static int seconds = 5;
+static struct timespec wanted;
 static pthread_barrier_t started;
 
 static int timed_out(int result) { return result == -1 && errno == ETIMEDOUT; }
@@ -33,12 +33,12 @@ static int by_clock_nanosleep(void) { return clock_nanosleep(CLOCK_BOOTTIME, 0, 
 static int by_absolute_sleep(void) {
   struct timespec end;
   clock_gettime(CLOCK_MONOTONIC, &end);
-  end.tv_sec += SECONDS;
+  end.tv_sec += seconds;
   return clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL) == 0;
 }
 static int by_poll(void) {
   struct pollfd entry = {quiet[0], POLLIN, 0};
-  return poll(&entry, 1, SECONDS * 1000) == 0;
+  return poll(&entry, 1, seconds * 1000) == 0;
 }
 static int by_ppoll(void) {
   struct pollfd entry = {quiet[0], POLLIN, 0};
@@ -46,14 +46,14 @@ static int by_ppoll(void) {
 }
 static int by_select(void) {
   fd_set set;
-  struct timeval limit = {SECONDS, 0};
+  struct timeval limit = {seconds, 0};
   FD_ZERO(&set);
   FD_SET(quiet[0], &set);
   return select(quiet[0] + 1, &set, NULL, NULL, &limit) == 0;
 }
 static int by_epoll_wait(void) {
   struct epoll_event event;
-  return epoll_wait(interest, &event, 1, SECONDS * 1000) == 0;
+  return epoll_wait(interest, &event, 1, seconds * 1000) == 0;
 }
 static int by_futex(void) { return timed_out((int)syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &wanted, NULL, 0)); }
 static int by_sigtimedwait(void) {
@@ -88,11 +88,13 @@ static void *run(void *number) {
   double begun = now();
   CHECK(waits[me].wait(), "%s did not end by its time, errno %d", waits[me].name, errno);
   took[me] = now() - begun;
-  CHECK(took[me] >= SECONDS, "%s ended after %f s", waits[me].name, took[me]);
+  CHECK(took[me] >= seconds, "%s ended after %f s", waits[me].name, took[me]);
   return NULL;
 }
 
-int main(void) {
+int main(int count, char **arguments) {
+  if (count > 1) seconds = atoi(arguments[1]);
+  wanted.tv_sec = seconds;
   pthread_t threads[WAITS];
   sigset_t blocked;
   struct epoll_event watched = {.events = EPOLLIN};
