@@ -160,6 +160,7 @@ export function collectNameless(
   into: { readonly descriptions: Description[]; readonly contents: ObjectContent[] },
 ): void {
   const siblings = descriptors.map(({ view }) => view);
+  const tree = siblings[0]?.tree ?? new Set([root]);
   found.forEach(({ objref, link, path, writable }, index) => {
     const flags = writable ? OPEN.O_RDWR : OPEN.O_RDONLY;
     const own = openFile(link, flags);
@@ -172,6 +173,7 @@ export function collectNameless(
       stat: statOf(`/proc/self/fd/${own.number}`),
       numbers: [],
       holders: [],
+      tree,
       siblings,
       outsiders: [],
     };

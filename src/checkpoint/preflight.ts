@@ -160,6 +160,7 @@ function classifyAll(
   const targetsOf = (found: readonly Seen[]): Set<string> => new Set(found.map((one) => one.descriptor.target));
   const named = targetsOf(seen.filter((one) => isJoint(one) || isNameless(one)));
   const outsidersOf = outsiders.of(pids, named, targetsOf(seen.filter(isFile)));
+  const tree = new Set<number>(pids);
   const siblings: DescriptorView[] = [];
   const groups = groupByDescription(seen).map((members) => {
     const [first] = members;
@@ -170,6 +171,7 @@ function classifyAll(
       numbers: entries.filter(({ pid }) => pid === first.pid).map(({ fd }) => fd),
       holders: entries,
       outsiders: named.has(first.descriptor.target) ? holdersOf(first, outsidersOf) : [],
+      tree,
       siblings,
     };
     siblings.push(view);

@@ -163,6 +163,8 @@ export interface DescriptorView extends DescriptorHolder {
   readonly numbers: readonly RemoteFd[];
   /** Every descriptor of the tree that shares it, that process's first. */
   readonly holders: readonly DescriptorHolder[];
+  /** All processes of the tree, with descriptors or without. */
+  readonly tree: ReadonlySet<number>;
   /** All open file descriptions of the tree: to find the other end of something. */
   readonly siblings: readonly DescriptorView[];
   /** Of pipes, sockets, terminals and objects without a name (anon_inode): processes outside of the saved tree that have it open too. */

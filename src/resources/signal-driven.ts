@@ -39,8 +39,8 @@ export function collectSignals(view: DescriptorView, own: LocalFd, problems: Pro
   return { ...(owner === undefined ? {} : { owner }), signal, asynchronous };
 }
 
-function isInTree({ pid, siblings }: DescriptorView, owner: NonNullable<Signals['owner']>): boolean {
-  if (![pid, ...siblings.map((other) => other.pid)].includes(owner.pid as never)) return false;
+function isInTree({ tree }: DescriptorView, owner: NonNullable<Signals['owner']>): boolean {
+  if (!tree.has(owner.pid)) return false;
   return owner.type !== FCNTL.F_OWNER_PGRP || readStat(owner.pid as never).processGroup === owner.pid;
 }
 

@@ -26,9 +26,9 @@ export const pidfd: DescriptorKind<Pidfd> = {
   restore: ({ pid, flags }) => openProcess(asPid(pid), flags),
 };
 
-function obstacles({ pid, fd, descriptor, info, siblings }: DescriptorView): Problem[] {
+function obstacles({ pid, fd, descriptor, info, tree }: DescriptorView): Problem[] {
   const watched = Number(fdinfoField(info, 'Pid'));
-  if ([pid, ...siblings.map((other) => other.pid)].includes(watched as never)) return [];
+  if (tree.has(watched)) return [];
   const path = [`pid ${pid}`, `fd ${fd}`, descriptor.target];
   if (watched <= 0) {
     const message = 'It has a pidfd of a process that has ended, or of another pid namespace.';

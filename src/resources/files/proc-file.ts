@@ -64,7 +64,7 @@ const MADE_LATER = /^\/proc\/\d+\/(task\/.|fd\/.|fdinfo\/.|map_files\/.|ns\/.)/;
 /** They have state: a reader of the log takes it away, a writer of pressure files has set a trigger. */
 const WITH_STATE = /^\/proc\/(kmsg$|pressure\/)/;
 
-function obstacles({ pid, fd, descriptor, info, siblings }: DescriptorView): Problem[] {
+function obstacles({ pid, fd, descriptor, info, tree }: DescriptorView): Problem[] {
   const { name, deleted } = descriptor;
   const path = [`pid ${pid}`, `fd ${fd}`, name];
   const found = anyLockObstacles(info.locks, path);
@@ -73,7 +73,7 @@ function obstacles({ pid, fd, descriptor, info, siblings }: DescriptorView): Pro
   };
   const whose = pidOf(name);
   const isReadOnly = (info.flags & OPEN.O_ACCMODE) === OPEN.O_RDONLY;
-  if (whose !== undefined && (deleted || ![pid, ...siblings.map((other) => other.pid)].includes(whose as never))) {
+  if (whose !== undefined && (deleted || !tree.has(whose))) {
     refuse(`Its open file is of process ${whose}, which is not saved: it would be another one's after a restart.`);
   } else if (MADE_LATER.test(name) || (WITH_STATE.test(name) && !(isReadOnly && name.startsWith('/proc/pressure/')))) {
     refuse(`Its open file ${name} has a state of its own, which cannot be saved.`);

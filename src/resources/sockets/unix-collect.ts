@@ -240,8 +240,8 @@ function credentialsOf(own: LocalFd): UnixSocket['credentials'] {
   return pid > 0 ? [{ pid, uid, gid }] : [];
 }
 
-const areInside = ({ siblings }: DescriptorView, credentials: readonly { pid: number }[]): boolean =>
-  credentials.every(({ pid }) => siblings.some((other) => other.pid === pid));
+const areInside = ({ tree }: DescriptorView, credentials: readonly { pid: number }[]): boolean =>
+  credentials.every(({ pid }) => tree.has(pid));
 
 function acceptedEnd(
   entry: UnixSocketEntry,

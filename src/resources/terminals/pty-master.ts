@@ -117,7 +117,7 @@ function collect(open: OpenDescriptor): PtyMaster {
     throw notSaved('terminal', `The master of the terminal ${name} has a line discipline of its own`);
   }
   const session = sessionOf(own);
-  if (session !== 0 && ![open, ...open.siblings].some(({ pid }) => pid === session)) {
+  if (session !== 0 && !open.tree.has(session)) {
     throw notSaved(
       'terminal-session',
       `Process ${session}, outside of what is saved, leads the session of the terminal ${name}`,
