@@ -143,7 +143,8 @@ test('a full disk leaves no image and the target goes on', async (context) => {
 
 test('the reason for a refusal reaches whoever reads the stream', async () => {
   const folder = newFolder();
-  const script = 'import socket,time\na=socket.socket()\nprint("ready",flush=True)\ntime.sleep(600)\n';
+  const script =
+    'import socket,time\na=socket.socket(socket.AF_NETLINK,socket.SOCK_RAW,0)\nprint("ready",flush=True)\ntime.sleep(600)\n';
   writeFileSync(join(folder, 'program.py'), script);
   const target = start(folder, 'python3', ['program.py']);
   await said(target.output, 'ready');

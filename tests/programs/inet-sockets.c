@@ -94,6 +94,24 @@ static void expect(int fd, const char *text, size_t length) {
   }
 }
 
+static void expect_end(int fd) {
+  char byte;
+  wait_readable(fd);
+  CHECK(recv(fd, &byte, 1, 0) == 0, "%d is not at its end", fd);
+}
+
+static int state_of(int fd) {
+  struct tcp_info info;
+  socklen_t length = sizeof info;
+  CHECK(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0, "TCP_INFO");
+  return info.tcpi_state;
+}
+
+static void wait_state(int fd, int state) {
+  for (int i = 0; i < 5000 && state_of(fd) != state; i++) usleep(2000);
+  CHECK(state_of(fd) == state, "%d is in state %d, not %d", fd, state_of(fd), state);
+}
+
 static char byte_at(size_t at) { return (char)(at * 31 + at / 251); }
 
 /* Until neither this end nor the other takes any more. */
@@ -128,7 +146,7 @@ static void expect_filled(int fd, size_t total) {
 
 struct family {
   int number, listening, reusing, udp, udp_client, waiting;
-  struct pair idle, talk, full, tuned;
+  struct pair idle, talk, full, tuned, half, left, both, deaf;
   int ports[4];
   size_t filled;
 };
@@ -153,6 +171,17 @@ static void set_up(struct family *f, int number) {
   CHECK(fcntl(f->tuned.client, F_SETFL, O_NONBLOCK) == 0, "O_NONBLOCK");
   if (number == AF_INET6) set(f->tuned.client, IPPROTO_IPV6, IPV6_TCLASS, 40);
   else set(f->tuned.client, IPPROTO_IP, IP_TOS, 40);
+
+  f->half = new_pair(number, f->listening);
+  put(f->half.client, "last words", 10), shutdown(f->half.client, SHUT_WR);
+  f->left = new_pair(number, f->listening);
+  put(f->left.client, "bye", 3), close(f->left.client);
+  f->both = new_pair(number, f->listening);
+  put(f->both.client, "x", 1), put(f->both.server, "y", 1), wait_readable(f->both.client), wait_readable(f->both.server);
+  shutdown(f->both.client, SHUT_WR), wait_state(f->both.server, TCP_CLOSE_WAIT), shutdown(f->both.server, SHUT_WR);
+  f->deaf = new_pair(number, f->listening);
+  shutdown(f->deaf.client, SHUT_RD);
+  wait_state(f->half.server, TCP_CLOSE_WAIT), wait_state(f->half.client, TCP_FIN_WAIT2), wait_state(f->left.server, TCP_CLOSE_WAIT);
 
   union end end;
   socklen_t length = loopback(number, &end, 0);
@@ -194,6 +223,15 @@ static void check(struct family *f) {
   wait_readable(f->tuned.server);
   CHECK(recv(f->tuned.server, &byte, 1, 0) == 0, "no end");
   put(f->tuned.server, "w", 1), expect(f->tuned.client, "w", 1);
+
+  CHECK(state_of(f->half.server) == TCP_CLOSE_WAIT, "CLOSE_WAIT has become %d", state_of(f->half.server));
+  wait_state(f->half.client, TCP_FIN_WAIT2);
+  expect(f->half.server, "last words", 10), expect_end(f->half.server);
+  put(f->half.server, "still", 5), expect(f->half.client, "still", 5), close(f->half.server), expect_end(f->half.client);
+  CHECK(send(f->half.client, "!", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE, "a stream that was shut down takes a byte");
+  expect(f->left.server, "bye", 3), expect_end(f->left.server);
+  expect(f->both.server, "x", 1), expect_end(f->both.server), expect(f->both.client, "y", 1), expect_end(f->both.client);
+  expect_end(f->deaf.client), put(f->deaf.client, "talks", 5), expect(f->deaf.server, "talks", 5);
 
   CHECK(port_of(f->reusing) == f->ports[1] && option(f->reusing, SOL_SOCKET, SO_REUSEPORT) == 1, "the socket that was only bound");
   CHECK(f->number == AF_INET || option(f->reusing, IPPROTO_IPV6, IPV6_V6ONLY) == 1, "IPV6_V6ONLY");

@@ -54,7 +54,8 @@ test('a check of a process that can be saved is clean', async () => {
 
 test('a check of a process that cannot be saved names the descriptor and what to do', async () => {
   const folder = newFolder();
-  const script = 'import socket,time;a=socket.socket();print("ready",flush=True);time.sleep(600)';
+  const script =
+    'import socket,time;a=socket.socket(socket.AF_NETLINK,socket.SOCK_RAW,0);print("ready",flush=True);time.sleep(600)';
   const target = start(folder, 'python3', ['-c', script]);
   await said(target.output, 'ready');
   const { status, stdout } = await quicksave('check', String(target.pid));

@@ -1,5 +1,6 @@
 /** Programs that save themselves: one side goes on, the other comes back, each knows which it is. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
@@ -312,24 +313,29 @@ test('a restart that is killed at any moment leaves nothing, or a program that k
   expect(restarted).toBeGreaterThan(0);
 });
 
-test('a Node program with a socket is told every reason why it cannot save itself, and goes on', async () => {
+test('a Node program with a connection to us is told every reason why it cannot save itself, and goes on', async () => {
   const folder = newFolder();
+  const outside = createServer(() => {}).listen(join(folder, 'socket'));
   const text = `
-import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { checkpointSelf, RefusedError } from '${library}';
-const server = createServer().listen('socket');
+const client = connect('socket');
+await once(client, 'connect');
 const one = checkpointSelf('image').catch((error) => error);
 const error = await one;
 console.log(error instanceof RefusedError, error.problems?.map(({ code }) => code).join());
 const lost = await checkpointSelf('no folder/image').catch((error) => error);
 console.log(lost.code);
-server.close();
+client.destroy();
+await once(client, 'close');
 const { restarted } = await checkpointSelf('image');
 console.log(restarted ? 'restarted' : 'goes on');
 `;
-  const { output, ended } = inNode('with a socket', text).start(folder, '');
+  const { output, ended } = inNode('with a connection', text).start(folder, '');
   expect(await ended).toEqual({ status: 0, signal: null });
-  expect(readFileSync(output, 'utf8')).toBe('true unknown-descriptor\nno-folder\ngoes on\n');
+  outside.close();
+  expect(readFileSync(output, 'utf8')).toBe('true socket-to-outside\nno-folder\ngoes on\n');
   expect(readdirSync(folder).sort()).toEqual(['image', expect.stringMatching(/^output/), 'program.mjs']);
 });
 

@@ -85,6 +85,21 @@ export function peekStream(socket: LocalFd): QueuedMessage[] {
   return found;
 }
 
+/** All bytes that have come in on a TCP connection; never a receive beyond the last. */
+export function peekBytes(socket: LocalFd): Buffer {
+  const total = bytesQueued(socket, SOCKET.SIOCINQ);
+  if (total === 0) return Buffer.alloc(0);
+  const memory = NativeMemory.allocate(total);
+  try {
+    const flags = SOCKET.MSG_PEEK | SOCKET.MSG_DONTWAIT;
+    const seen = rawSyscall(SYS.recvfrom, socket, memory.address, total, flags, 0, 0);
+    check('recvfrom', seen, { doing: 'look into the queue of a socket' });
+    return Buffer.from(memory.bytes.subarray(0, seen));
+  } finally {
+    memory.free();
+  }
+}
+
 const peekOffsetOf = (socket: LocalFd): number =>
   socketNumber(socket, SOCKET.SOL_SOCKET, SOCKET.SO_PEEK_OFF, 'the peek offset');
 

@@ -132,6 +132,16 @@ export function setSocketNumber(socket: LocalFd, level: number, option: number, 
   setSocketOption(socket, level, option, bytes);
 }
 
+/** poll(2) says that nothing more comes: the other end has finished, or shutdown(2) was called for receiving. */
+export function hearsNothing(socket: LocalFd): boolean {
+  newCall();
+  const entry = scratch(8);
+  entry.view.setInt32(0, socket, true);
+  entry.view.setInt16(4, POLL.POLLRDHUP, true);
+  const result = rawSyscall(SYS.poll, entry.address, 1, 0);
+  return !isFailure(result) && (entry.view.getInt16(6, true) & POLL.POLLRDHUP) !== 0;
+}
+
 /** An error waits for the next call (sk_err). SO_ERROR would take it away. */
 export function hasPendingError(socket: LocalFd): boolean {
   newCall();

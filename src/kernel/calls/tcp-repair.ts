@@ -50,6 +50,13 @@ export interface TcpStream {
   readonly window: TcpWindow;
 }
 
+/** Who has said that nothing more comes. */
+export interface TcpEnds {
+  /** shutdown(2) for sending, by us: acknowledged by the other end or not. */
+  readonly own: 'open' | 'unacknowledged' | 'acknowledged';
+  readonly other: boolean;
+}
+
 const INTS = 64;
 const AT = {
   on: 0,
@@ -66,9 +73,11 @@ const AT = {
 };
 
 /** The sizes are asked before: nothing moves, because the connection is held silent and its process stands still. */
-export function readTcpStream(socket: LocalFd): TcpStream {
-  const sendBytes = bytesQueued(socket, SOCKET.SIOCOUTQ);
-  const unsentBytes = bytesQueued(socket, TCP.SIOCOUTQNSD);
+export function readTcpStream(socket: LocalFd, ends: TcpEnds): TcpStream {
+  // The end of a stream has a number as a byte has, and stands in the queue until it is acknowledged.
+  const waitingEnd = ends.own === 'unacknowledged' ? 1 : 0;
+  const sendBytes = bytesQueued(socket, SOCKET.SIOCOUTQ) - waitingEnd;
+  const unsentBytes = Math.max(0, bytesQueued(socket, TCP.SIOCOUTQNSD) - waitingEnd);
   const receiveBytes = bytesQueued(socket, SOCKET.SIOCINQ);
   const sendAt = INTS + 32;
   const receiveAt = sendAt + sendBytes;
@@ -89,20 +98,25 @@ export function readTcpStream(socket: LocalFd): TcpStream {
     if (!isWhole(results[3], sendBytes) || !isWhole(results[6], receiveBytes)) {
       throw new QuicksaveError('tcp-queue', 'The queues of a TCP connection changed while they were being read.');
     }
+    const seen = window.read(view, INTS);
+    const receiveSequence = (view.getUint32(AT.receiveSequence, true) - (ends.other ? 1 : 0)) >>> 0;
     return {
-      sendSequence: view.getUint32(AT.sendSequence, true),
-      receiveSequence: view.getUint32(AT.receiveSequence, true),
+      sendSequence: (view.getUint32(AT.sendSequence, true) - (ends.own === 'open' ? 0 : 1)) >>> 0,
+      receiveSequence,
       sendQueue: Buffer.from(memory.bytes.subarray(sendAt, sendAt + sendBytes)),
       unsentBytes,
       receiveQueue: Buffer.from(memory.bytes.subarray(receiveAt, receiveAt + receiveBytes)),
       maxSegment: view.getUint32(AT.maxSegment, true),
       timestamp: view.getUint32(AT.timestamp, true),
-      window: window.read(view, INTS),
+      window: { ...seen, rcv_wup: isAfter(seen.rcv_wup, receiveSequence) ? receiveSequence : seen.rcv_wup },
     };
   } finally {
     memory.free();
   }
 }
+
+/** Numbers go round. */
+const isAfter = (a: number, b: number): boolean => ((a - b) | 0) > 0;
 
 interface QueuePlaces {
   readonly sendAt: number;
@@ -186,9 +200,9 @@ export function connectRepaired(
   setSocketOption(socket, SOCKET.IPPROTO_TCP, TCP.TCP_REPAIR_OPTIONS, agreementBytes(stream.maxSegment, agreement));
   setTcp(socket, TCP.TCP_TIMESTAMP, stream.timestamp);
   makeRoom();
-  fill(socket, stream.receiveQueue);
+  fillQueue(socket, stream.receiveQueue);
   setTcp(socket, TCP.TCP_REPAIR_QUEUE, TCP.TCP_SEND_QUEUE);
-  fill(socket, stream.sendQueue.subarray(0, stream.sendQueue.length - stream.unsentBytes));
+  fillQueue(socket, stream.sendQueue.subarray(0, stream.sendQueue.length - stream.unsentBytes));
   setTcp(socket, TCP.TCP_REPAIR_QUEUE, TCP.TCP_NO_QUEUE);
   setSocketOption(socket, SOCKET.IPPROTO_TCP, TCP.TCP_REPAIR_WINDOW, window.encode(stream.window));
   recomputeSegmentSize(socket);
@@ -220,8 +234,8 @@ function agreementBytes(maxSegment: number, agreement: TcpAgreement): Buffer {
 
 const PIECE = 32 * 1024;
 
-/** Into the queue that is being repaired. */
-function fill(socket: LocalFd, bytes: Uint8Array): void {
+/** Into the queue that is being repaired, or towards the other end. */
+export function fillQueue(socket: LocalFd, bytes: Uint8Array): void {
   if (bytes.length === 0) return;
   const memory = NativeMemory.allocate(bytes.length);
   try {
@@ -245,6 +259,8 @@ export interface Departure {
   /** What SO_SNDBUF and SO_BUF_LOCK tell: the buffer is wider while `unsent` goes into it. */
   readonly sendBytes: number;
   readonly locked: number;
+  /** SHUT_RD and SHUT_WR of shutdown(2), once everything has been sent. */
+  readonly shutdowns: readonly number[];
 }
 
 interface Order {
@@ -252,6 +268,8 @@ interface Order {
   readonly bytes: Uint8Array;
   /** Undefined: the bytes are sent. */
   readonly option?: readonly [level: number, option: number];
+  /** shutdown(2) instead. */
+  readonly shutdown?: number;
 }
 
 const int32 = (value: number): Buffer => {
@@ -266,19 +284,22 @@ const optionOrder = (socket: LocalFd, level: number, option: number, value: numb
   option: [level, option],
 });
 
-function departureOrders({ socket, unsent, reuseAddress, sendBytes, locked }: Departure): Order[] {
+function departureOrders(departure: Departure): Order[] {
+  const { socket, unsent, reuseAddress, sendBytes, locked, shutdowns } = departure;
+  const ends = shutdowns.map((shutdown): Order => ({ socket, bytes: Buffer.alloc(0), shutdown }));
   const general = (option: number, value: number): Order => optionOrder(socket, SOCKET.SOL_SOCKET, option, value);
   const going = [
     optionOrder(socket, SOCKET.IPPROTO_TCP, TCP.TCP_REPAIR, TCP.TCP_REPAIR_OFF),
     general(SOCKET.SO_REUSEADDR, reuseAddress),
   ];
-  if (unsent.length === 0) return going;
+  if (unsent.length === 0) return [...going, ...ends];
   return [
     ...going,
     general(SOCKET.SO_SNDBUFFORCE, Math.min(2 * unsent.length + sendBytes, 0x3fff_ffff)),
     { socket, bytes: unsent },
     general(SOCKET.SO_SNDBUFFORCE, Math.ceil(sendBytes / 2)),
     general(SOCKET.SO_BUF_LOCK, locked),
+    ...ends,
   ];
 }
 
@@ -288,7 +309,8 @@ export function setGoing(departures: readonly Departure[], before: readonly Pick
   const memory = NativeMemory.allocate(orders.reduce((sum, { bytes }) => sum + bytes.length, 16));
   try {
     let used = 0;
-    const calls = orders.map(({ socket, bytes, option: name }): SurvivingCall => {
+    const calls = orders.map(({ socket, bytes, option: name, shutdown }): SurvivingCall => {
+      if (shutdown !== undefined) return { number: SYS.shutdown, arguments: [socket, shutdown] };
       const address = memory.address + used;
       memory.bytes.set(bytes, used);
       used += bytes.length;
@@ -298,6 +320,8 @@ export function setGoing(departures: readonly Departure[], before: readonly Pick
     });
     runToTheEnd(calls).forEach((result, index) => {
       const order = orders[index];
+      // The other end may have reset the connection meanwhile.
+      if (order?.shutdown !== undefined) return;
       const doing = { doing: 'let a TCP connection go on' };
       check(order?.option === undefined ? 'sendto' : 'setsockopt', result ?? 0, doing);
       if (order?.option === undefined && result !== order?.bytes.length) {

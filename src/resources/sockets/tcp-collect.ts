@@ -2,8 +2,16 @@
 import { OPEN } from '../../kernel/abi/fcntl.ts';
 import { TCP, TCP_STATE } from '../../kernel/abi/inet.ts';
 import { SOCKET } from '../../kernel/abi/socket.ts';
-import { hasUrgentByte, nameOfSocket, tryPeerNameOf, trySocketOption } from '../../kernel/calls/sockets.ts';
-import { mayRepair, readTcpStream } from '../../kernel/calls/tcp-repair.ts';
+import { peekBytes } from '../../kernel/calls/socket-queues.ts';
+import {
+  hasPendingError,
+  hasUrgentByte,
+  hearsNothing,
+  nameOfSocket,
+  tryPeerNameOf,
+  trySocketOption,
+} from '../../kernel/calls/sockets.ts';
+import { mayRepair, readTcpStream, type TcpEnds } from '../../kernel/calls/tcp-repair.ts';
 import { listInetSockets } from '../../netlink/inet-sockets.ts';
 import type { Connection } from '../../netlink/nf-tables.ts';
 import type { LocalFd } from '../../support/brand.ts';
@@ -46,8 +54,19 @@ function tcpInfoOf(own: LocalFd): TcpInfo {
 }
 
 const STATE_NAMES = new Map<number, string>(Object.entries(TCP_STATE).map(([name, state]) => [state, name]));
+
+/** Of the states of a connection that stands, or of which one end or both have said that nothing more comes. */
+const ENDS: ReadonlyMap<number, TcpEnds> = new Map<number, TcpEnds>([
+  [TCP_STATE.ESTABLISHED, { own: 'open', other: false }],
+  [TCP_STATE.CLOSE_WAIT, { own: 'open', other: true }],
+  [TCP_STATE.FIN_WAIT1, { own: 'unacknowledged', other: false }],
+  [TCP_STATE.FIN_WAIT2, { own: 'acknowledged', other: false }],
+  [TCP_STATE.CLOSING, { own: 'unacknowledged', other: true }],
+  [TCP_STATE.LAST_ACK, { own: 'unacknowledged', other: true }],
+]);
+
 const isSavable = (state: number): boolean =>
-  state === TCP_STATE.ESTABLISHED || state === TCP_STATE.LISTEN || state === TCP_STATE.CLOSE;
+  ENDS.has(state) || state === TCP_STATE.LISTEN || state === TCP_STATE.CLOSE;
 
 export function tcpObstacles(view: DescriptorView): Problem[] {
   const seen = lookThrough(view, (own) => ({
@@ -69,7 +88,7 @@ const inBetween = (view: DescriptorView, state: number): Problem =>
   inetProblem(
     view,
     'tcp-state',
-    `It is a TCP connection that is just beginning or ending (${STATE_NAMES.get(state) ?? state})`,
+    `It is a TCP connection that is just beginning (${STATE_NAMES.get(state) ?? state})`,
     'Try again when the connection stands, or the program has closed it.',
   );
 
@@ -77,16 +96,18 @@ export function collectTcp(open: OpenDescriptor): TcpSocket {
   const { own } = open;
   const info = tcpInfoOf(own);
   const isListening = info.state === TCP_STATE.LISTEN;
-  const isConnected = info.state === TCP_STATE.ESTABLISHED;
+  const isConnected = ENDS.has(info.state);
   const local = nameOfSocket(own);
   const remote = tryPeerNameOf(own) ?? Buffer.alloc(0);
   if (isListening) refuseWaiting(open, info.waiting, local);
   const isCut = isConnected && open.connections.policy === 'close';
-  const options = collectOptions(own, isConnected ? tcpOptions : tcpBeginningOptions);
+  const role = isListening ? 'listening' : isCut ? 'cut' : isConnected ? 'connected' : endedRole(own);
+  const options = collectOptions(own, role === 'closed' || isListening ? tcpBeginningOptions : tcpOptions);
   return {
     domain: local.readUInt16LE(0) === SOCKET.AF_INET ? SOCKET.AF_INET : SOCKET.AF_INET6,
     flags: (open.info.flags & ~OPEN.O_CLOEXEC) >>> 0,
-    role: isListening ? 'listening' : !isConnected ? 'closed' : isCut ? 'cut' : 'connected',
+    role,
+    unread: role === 'finished' || role === 'cut' ? peekBytes(own) : Buffer.alloc(0),
     local,
     remote,
     backlog: isListening ? info.backlog : 0,
@@ -95,6 +116,12 @@ export function collectTcp(open: OpenDescriptor): TcpSocket {
     options,
     stream: isConnected && !isCut ? [streamOf(open, info, { local, remote })] : [],
   };
+}
+
+/** Of a socket in CLOSE: when its connection ends, both directions are shut down (net/ipv4/tcp.c, tcp_done). */
+function endedRole(own: LocalFd): 'closed' | 'finished' | 'cut' {
+  if (!hearsNothing(own)) return 'closed';
+  return hasPendingError(own) ? 'cut' : 'finished';
 }
 
 /** Their clients would be reset with the listener's end. */
@@ -122,8 +149,12 @@ function streamOf(open: OpenDescriptor, info: TcpInfo, ends: { local: Buffer; re
   }
   connections.hold(() => connectionsOf(open));
   connections.silence(own);
+  const fins = ENDS.get(info.state) ?? { own: 'open', other: false };
   return {
-    ...readTcpStream(own),
+    ...readTcpStream(own, fins),
+    ownEnd: fins.own,
+    otherEnd: fins.other,
+    deaf: !fins.other && hearsNothing(own),
     usesTimestamps: (info.options & TCP.TCPI_OPT_TIMESTAMPS) !== 0,
     usesSack: (info.options & TCP.TCPI_OPT_SACK) !== 0,
     usesWindowScale: (info.options & TCP.TCPI_OPT_WSCALE) !== 0,
@@ -138,7 +169,7 @@ function connectionsOf({ siblings }: DescriptorView): Connection[] {
   const inodes = new Set(siblings.map(({ stat }) => Number(stat.inode)));
   const entries = [SOCKET.AF_INET, SOCKET.AF_INET6].flatMap((family) => listInetSockets(family, SOCKET.IPPROTO_TCP));
   return entries
-    .filter(({ inode, state }) => state === TCP_STATE.ESTABLISHED && inodes.has(inode))
+    .filter(({ inode, state }) => ENDS.has(state) && inodes.has(inode))
     .map(({ local, remote }) => connectionOf(asEnd(local), asEnd(remote)));
 }
 

@@ -1,11 +1,11 @@
 /**
  * A TCP socket: tcp(7). A connection is read and made again in repair mode (Linux 3.5, TCP_REPAIR_WINDOW 4.8; CAP_NET_ADMIN), while all of its
  * packets are dropped (nf_tables): its sequence numbers, both queues, the window, and what the ends have agreed on. It comes back
- * whether the other end is saved too or goes on elsewhere. Refused: connections that are beginning or ending, an out-of-band byte, a layer on top
+ * whether the other end is saved too or goes on elsewhere. Refused: connections that are just beginning, an out-of-band byte, a layer on top
  * (TLS in the kernel). Lost: round trip times, congestion window, packets out of order (they are sent again).
  */
 import { FCNTL } from '../../kernel/abi/fcntl.ts';
-import { TCP } from '../../kernel/abi/inet.ts';
+import { TCP, TCP_STATE } from '../../kernel/abi/inet.ts';
 import { SOCKET } from '../../kernel/abi/socket.ts';
 import { fcntl } from '../../kernel/calls/descriptors.ts';
 import {
@@ -16,16 +16,19 @@ import {
   makeSocket,
   nameOfSocket,
   setSocketOption,
+  shutDown,
 } from '../../kernel/calls/sockets.ts';
-import { connectRepaired, makeForRepair, mayRepair } from '../../kernel/calls/tcp-repair.ts';
+import { awaitBytes, awaitTcpState, tellFin } from '../../kernel/calls/tcp-fin.ts';
+import { connectRepaired, fillQueue, makeForRepair, mayRepair } from '../../kernel/calls/tcp-repair.ts';
 import type { OwnedFd } from '../../kernel/owned-fd.ts';
+import { PASSING_MARK } from '../../netlink/nf-tables.ts';
 import type { DescriptorKind, RestoredDescriptors } from '../resource.ts';
 import { int32, restoreBuffers, restoreOptions, type SavedOption, widenBuffers } from '../socket-options.ts';
 import { STATUS_FLAGS } from '../status-flags.ts';
 import { socketFacts } from './facts.ts';
 import { allowReuse, connectionOf, endText, isUnbound, planEnd } from './inet-names.ts';
 import { collectTcp, tcpObstacles } from './tcp-collect.ts';
-import { type TcpSocket, tcpSchema } from './tcp-state.ts';
+import { type SavedStream, type TcpSocket, tcpSchema } from './tcp-state.ts';
 
 export const tcpSocket: DescriptorKind<TcpSocket> = {
   kind: 'tcp-socket',
@@ -46,8 +49,9 @@ export const tcpSocket: DescriptorKind<TcpSocket> = {
       message: 'It is a TCP connection, which only who administers the network may bring back.',
       remedy: 'Restart it as root, or give quicksave CAP_NET_ADMIN.',
     };
+    const isEnded = state.role === 'finished' || state.role === 'cut';
     return [
-      ...planEnd({ ...state, type: SOCKET.SOCK_STREAM, protocol: SOCKET.IPPROTO_TCP }, path),
+      ...(isEnded ? [] : planEnd({ ...state, type: SOCKET.SOCK_STREAM, protocol: SOCKET.IPPROTO_TCP }, path)),
       ...(needsRights ? [rights] : []),
     ];
   },
@@ -69,8 +73,9 @@ function make(state: TcpSocket, world: RestoredDescriptors): OwnedFd {
   switch (state.role) {
     case 'connected':
       return makeConnection(state, world);
+    case 'finished':
     case 'cut':
-      return makeCut(state);
+      return makeEnded(state);
     default:
       return makeUnconnected(state);
   }
@@ -103,33 +108,77 @@ function makeConnection(state: TcpSocket, world: RestoredDescriptors): OwnedFd {
   restoreBuffers(made.number, state.buffers);
   const room = 4 * (stream.sendQueue.length + stream.receiveQueue.length) + ROOM;
   connectRepaired(made.number, state, stream, stream, () => widenBuffers(made.number, room));
+  if (stream.otherEnd) tellEnd(made, state, stream);
   restoreOptions(made.number, state.options.filter(isCork));
   restoreBuffers(made.number, state.buffers);
   const unsent = stream.sendQueue.subarray(stream.sendQueue.length - stream.unsentBytes);
   const { sendBytes, locked } = state.buffers;
-  world.connections.add(made.number, { unsent, reuseAddress: reuseOf(state), sendBytes, locked });
+  const shutdowns = [...(stream.deaf ? [SOCKET.SHUT_RD] : []), ...(stream.ownEnd === 'open' ? [] : [SOCKET.SHUT_WR])];
+  world.connections.add(made.number, { unsent, reuseAddress: reuseOf(state), sendBytes, locked, shutdowns });
   return made;
+}
+
+/** As the other end has told it before. */
+function tellEnd(made: OwnedFd, state: TcpSocket, stream: SavedStream): void {
+  const { localAddress, localPort, remoteAddress, remotePort } = connectionOf(state.local, state.remote);
+  tellFin(made.number, {
+    from: { address: remoteAddress, port: remotePort },
+    to: { address: localAddress, port: localPort },
+    sequence: stream.receiveSequence,
+    acknowledgement: stream.sendSequence - stream.sendQueue.length,
+    window: stream.window.snd_wnd >>> (stream.usesWindowScale ? stream.sendScale : 0),
+    mark: PASSING_MARK,
+  });
 }
 
 const CORK = { level: SOCKET.IPPROTO_TCP, option: TCP.TCP_CORK };
 const isCork = ({ level, option }: SavedOption): boolean => level === CORK.level && option === CORK.option;
 const ROOM = 1 << 20;
 
-/** A connection on loopback that its other end has reset: the next call says ECONNRESET. */
-function makeCut(state: TcpSocket): OwnedFd {
-  const listener = makeSocket(SOCKET.AF_INET, SOCKET.SOCK_STREAM, SOCKET.IPPROTO_TCP);
-  const made = makeSocket(SOCKET.AF_INET, SOCKET.SOCK_STREAM, SOCKET.IPPROTO_TCP);
+/**
+ * A connection of our own on loopback that has ended in the same way: by a reset, so that the next call says ECONNRESET, or because both ends had
+ * finished. Its addresses are others; who asks for the other end's is told that it is not connected.
+ */
+function makeEnded(state: TcpSocket): OwnedFd {
+  const listener = makeSocket(state.domain, SOCKET.SOCK_STREAM, SOCKET.IPPROTO_TCP);
+  const made = makeSocket(state.domain, SOCKET.SOCK_STREAM, SOCKET.IPPROTO_TCP);
   try {
-    const loopback = Buffer.from([2, 0, 0, 0, 127, 0, 0, 1, ...Array(8).fill(0)]);
+    const loopback = state.domain === SOCKET.AF_INET ? LOOPBACK : LOOPBACK6;
     bindSocket(listener.number, loopback, 'make a connection of our own');
+    widenBuffers(made.number, 4 * state.unread.length + ROOM);
+    widenBuffers(listener.number, 4 * state.unread.length + ROOM);
     listenOn(listener.number, 1);
     connectSocket(made.number, nameOfSocket(listener.number), 'make a connection of our own');
     const other = acceptFrom(listener.number);
-    setSocketOption(other.number, SOCKET.SOL_SOCKET, SOCKET.SO_LINGER, Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]));
-    other.close();
+    try {
+      end(state, made, other);
+    } finally {
+      other.close();
+    }
   } finally {
     listener.close();
   }
-  restoreOptions(made.number, state.options, [REUSE]);
+  awaitTcpState(made.number, TCP_STATE.CLOSE);
+  restoreOptions(made.number, state.options.filter(isGeneral), [REUSE]);
+  restoreBuffers(made.number, state.buffers);
   return made;
+}
+
+/** 127.0.0.1 and ::1, any port. */
+const LOOPBACK = Buffer.from([SOCKET.AF_INET, 0, 0, 0, 127, 0, 0, 1, ...Array(8).fill(0)]);
+const LOOPBACK6 = Buffer.from([SOCKET.AF_INET6, ...Array(22).fill(0), 1, ...Array(4).fill(0)]);
+
+/** What belongs to packets of IP matters no more. */
+const isGeneral = ({ level }: SavedOption): boolean => level === SOCKET.SOL_SOCKET || level === SOCKET.IPPROTO_TCP;
+
+function end({ role, unread }: TcpSocket, made: OwnedFd, other: OwnedFd): void {
+  fillQueue(other.number, unread);
+  awaitBytes(made.number, unread.length);
+  if (role === 'cut') {
+    setSocketOption(other.number, SOCKET.SOL_SOCKET, SOCKET.SO_LINGER, Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]));
+    return;
+  }
+  shutDown(other.number, SOCKET.SHUT_WR);
+  awaitTcpState(made.number, TCP_STATE.CLOSE_WAIT);
+  shutDown(made.number, SOCKET.SHUT_WR);
 }

@@ -26,6 +26,11 @@ const streamSchema = v.pipe(
     usesWindowScale: v.boolean(),
     sendScale: integerBetween(0, MAX_SCALE),
     receiveScale: integerBetween(0, MAX_SCALE),
+    /** Who has said that nothing more comes: we, and whether the other end has acknowledged that; the other end. */
+    ownEnd: v.picklist(['open', 'unacknowledged', 'acknowledged']),
+    otherEnd: v.boolean(),
+    /** shutdown(2) for receiving, while the other end may still send. */
+    deaf: v.boolean(),
     /** The table of nf_tables that holds the connection silent, if the program was ended by the save. */
     table: v.pipe(boundedString(64), v.check(isTableName, 'must be the name of a table of ours')),
   }),
@@ -37,8 +42,12 @@ export const tcpSchema = v.pipe(
   v.strictObject({
     domain: v.picklist([SOCKET.AF_INET, SOCKET.AF_INET6]),
     flags: u32,
-    /** `closed`: neither connected nor listening. `cut`: it was connected, and comes back as if the other end had reset it. */
-    role: v.picklist(['closed', 'listening', 'connected', 'cut']),
+    /**
+     * `closed`: never connected, nor listening. `finished`: its connection has ended. `cut`: so, by a reset, or it comes back as if.
+     */
+    role: v.picklist(['closed', 'listening', 'connected', 'finished', 'cut']),
+    /** What has come in and can still be received, of `finished` and `cut`. */
+    unread: byteString(MAX_QUEUE_BYTES),
     /** Whole sockaddrs; empty where there is none. */
     local: endSchema,
     remote: endSchema,
