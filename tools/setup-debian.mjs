@@ -22,6 +22,9 @@ const NEEDED = [
   { package: 'groff', present: () => onPath('groff') },
   { package: 'redis-server', present: () => onPath('redis-server') },
   { package: 'memcached', present: () => onPath('memcached') },
+  { package: 'make', present: () => onPath('make') },
+  { package: 'tmux', present: () => onPath('tmux') },
+  { package: 'vim', present: () => onPath('vim') },
   { package: 'procps', present: () => onPath('ps') },
 ];
 
