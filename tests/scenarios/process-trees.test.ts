@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { full, gone, has, isAlive, newFolder, run, start, waitFor } from '../support/harness.ts';
+import { full, has, interrupt, isAlive, newFolder, start, waitFor } from '../support/harness.ts';
 
 interface Job {
   readonly name: string;
@@ -53,7 +53,7 @@ const python = `
 import hashlib, multiprocessing, os
 def work(number):
     digest = hashlib.sha256()
-    for step in range(120):
+    for step in range(400):
         digest.update(f'{number}:{step}'.encode() * 20000)
     with lock:
         with open('log', 'a') as log: log.write('done\\n')
@@ -100,7 +100,7 @@ const jobs: readonly Job[] = [
     prepare: (folder) => {
       mkdirSync(join(folder, 'input'));
       const text = readFileSync(new URL('../../package-lock.json', import.meta.url));
-      for (let index = 0; index < 60; index++) writeFileSync(join(folder, 'input', `${index}`), `${index} ${text}`);
+      for (let index = 0; index < 150; index++) writeFileSync(join(folder, 'input', `${index}`), `${index} ${text}`);
     },
     command: [
       'bash',
@@ -135,19 +135,6 @@ async function finish({ prepare, command: [program, ...args], results }: Job, mo
   const saved = momentMs !== undefined && (await interrupt(target.pid, join(folder, 'image')));
   if (!saved) expect(await target.ended).toEqual({ status: 0, signal: null });
   return { results: results(folder), ms: performance.now() - began, saved };
-}
-
-/** Saves, ends and brings back a tree, and waits for its end. False if it had finished before. */
-async function interrupt(pid: number, image: string): Promise<boolean> {
-  const saved = await run(['checkpoint', String(pid), '--output', image, '--kill']).done;
-  if (saved.status === 1 && /has ended|ended before|no process/.test(saved.stderr)) return false;
-  expect(saved.stderr).toContain('saved process');
-  expect(saved.status).toBe(0);
-  await gone(pid);
-  const restarted = await run(['restart', image]).done;
-  expect(restarted.stderr).toContain('restarted process');
-  expect(restarted.status).toBe(0);
-  return true;
 }
 
 describe.each(jobs)('$name', (job) => {

@@ -6,19 +6,7 @@ import { createHash } from 'node:crypto';
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import {
-  compiled,
-  full,
-  gone,
-  has,
-  isAlive,
-  newFolder,
-  readIfThere,
-  run,
-  start,
-  stateOf,
-  waitFor,
-} from '../support/harness.ts';
+import { compiled, full, has, interrupt, isAlive, newFolder, readIfThere, start, waitFor } from '../support/harness.ts';
 
 interface Job {
   readonly name: string;
@@ -148,20 +136,6 @@ function ticksOf(pid: number): number {
   const text = readIfThere(`/proc/${pid}/stat`) ?? '';
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   return Number(fields[11] ?? 0) + Number(fields[12] ?? 0);
-}
-
-/** Saves, ends and brings back a program, and waits for its end. False if it had finished before. */
-async function interrupt(pid: number, image: string): Promise<boolean> {
-  const saved = await run(['checkpoint', String(pid), '--output', image, '--kill']).done;
-  if (saved.status === 1 && /has ended|ended before|no process/.test(saved.stderr)) return false;
-  expect(saved.stderr).toContain('saved process');
-  expect(saved.status).toBe(0);
-  await gone(pid);
-  expect(stateOf(pid)).toBe(undefined);
-  const restarted = await run(['restart', image]).done;
-  expect(restarted.stderr).toContain('restarted process');
-  expect(restarted.status).toBe(0);
-  return true;
 }
 
 describe.each(jobs)('$name', (job) => {

@@ -275,6 +275,19 @@ export async function saveAndEnd(pid: number, image: string): Promise<void> {
   await gone(pid);
 }
 
+/**
+ * Saves, ends and brings back a program, and waits until it has ended with status 0. False if it had finished before it could be
+ * saved.
+ */
+export async function interrupt(pid: number, image: string): Promise<boolean> {
+  const saved = await quicksave('checkpoint', String(pid), '--output', image, '--kill');
+  if (saved.status === 1 && /has ended|ended before|no process/.test(saved.stderr)) return false;
+  if (saved.status !== 0) throw new Error(`the save ended with ${saved.status}: ${saved.stderr}`);
+  await gone(pid);
+  await mustRun('restart', image);
+  return true;
+}
+
 /** Brings it back in the background; it will be ended after the test. */
 export async function bringBack(image: string): Promise<number> {
   const result = await mustRun('restart', image, '--detach');
