@@ -12,7 +12,7 @@ import {
   trySocketOption,
 } from '../../kernel/calls/sockets.ts';
 import { mayRepair, readTcpStream, type TcpEnds } from '../../kernel/calls/tcp-repair.ts';
-import { listInetSockets } from '../../netlink/inet-sockets.ts';
+import { type InetSocketEntry, listInetSockets } from '../../netlink/inet-sockets.ts';
 import type { Connection } from '../../netlink/nf-tables.ts';
 import type { LocalFd } from '../../support/brand.ts';
 import { type Problem, QuicksaveError } from '../../support/errors.ts';
@@ -25,7 +25,9 @@ import { inetObstacles, inetProblem } from './inet-obstacles.ts';
 import { tcpBeginningOptions, tcpOptions } from './inet-options.ts';
 import type { SavedStream, TcpSocket } from './tcp-state.ts';
 
-const INFO_SIZE = 64;
+/** To the end of tcpi_bytes_sent (Linux 4.19). */
+const INFO_SIZE = 208;
+const BYTES_SENT_AT = 200;
 
 interface TcpInfo {
   readonly state: number;
@@ -36,9 +38,11 @@ interface TcpInfo {
   /** Of a listener: how many wait, and its backlog. */
   readonly waiting: number;
   readonly backlog: number;
+  /** Also of what went with the first packet (TCP Fast Open). */
+  readonly sentBytes: bigint;
 }
 
-/** The first bytes of struct tcp_info (linux/tcp.h), which never move. */
+/** The first bytes of struct tcp_info (linux/tcp.h), which never move. An older kernel gives fewer. */
 function tcpInfoOf(own: LocalFd): TcpInfo {
   const info = trySocketOption(own, SOCKET.IPPROTO_TCP, TCP.TCP_INFO, INFO_SIZE);
   if (info === undefined) throw new QuicksaveError('tcp-info', 'The kernel does not tell the state of a TCP socket.');
@@ -50,6 +54,7 @@ function tcpInfoOf(own: LocalFd): TcpInfo {
     receiveScale: scales >> 4,
     waiting: info.readUInt32LE(24),
     backlog: info.readUInt32LE(28),
+    sentBytes: info.length < INFO_SIZE ? 0n : info.readBigUInt64LE(BYTES_SENT_AT),
   };
 }
 
@@ -66,7 +71,7 @@ const ENDS: ReadonlyMap<number, TcpEnds> = new Map<number, TcpEnds>([
 ]);
 
 const isSavable = (state: number): boolean =>
-  ENDS.has(state) || state === TCP_STATE.LISTEN || state === TCP_STATE.CLOSE;
+  ENDS.has(state) || state === TCP_STATE.LISTEN || state === TCP_STATE.CLOSE || state === TCP_STATE.SYN_SENT;
 
 export function tcpObstacles(view: DescriptorView): Problem[] {
   const seen = lookThrough(view, (own) => ({
@@ -77,7 +82,8 @@ export function tcpObstacles(view: DescriptorView): Problem[] {
   if (seen === undefined) return [];
   const found = [...heldOutside(view, 'a socket'), ...inetObstacles(view)];
   const { info, urgent, layer } = seen;
-  if (!isSavable(info.state)) found.push(inBetween(view, info.state));
+  const saysAlready = info.state === TCP_STATE.SYN_SENT && info.sentBytes > 0n;
+  if (!isSavable(info.state) || saysAlready) found.push(inBetween(view, info.state));
   if (urgent) found.push(inetProblem(view, 'urgent-byte', 'It has an out-of-band byte to be read'));
   if (layer !== '')
     found.push(inetProblem(view, 'tcp-layer', `Its connection has the kernel's ${layer} on it (TCP_ULP)`));
@@ -98,11 +104,13 @@ export function collectTcp(open: OpenDescriptor): TcpSocket {
   const isListening = info.state === TCP_STATE.LISTEN;
   const isConnected = ENDS.has(info.state);
   const local = nameOfSocket(own);
-  const remote = tryPeerNameOf(own) ?? Buffer.alloc(0);
+  const isConnecting = info.state === TCP_STATE.SYN_SENT;
+  const remote = (isConnecting ? goalOf(open) : tryPeerNameOf(own)) ?? Buffer.alloc(0);
   if (isListening) refuseWaiting(open, info.waiting, local);
   const isCut = isConnected && open.connections.policy === 'close';
-  const role = isListening ? 'listening' : isCut ? 'cut' : isConnected ? 'connected' : endedRole(own);
-  const options = collectOptions(own, role === 'closed' || isListening ? tcpBeginningOptions : tcpOptions);
+  const role = isListening ? 'listening' : isCut ? 'cut' : isConnected ? 'connected' : roleOf(own, isConnecting);
+  const isBefore = role === 'closed' || role === 'connecting' || isListening;
+  const options = collectOptions(own, isBefore ? tcpBeginningOptions : tcpOptions);
   return {
     domain: local.readUInt16LE(0) === SOCKET.AF_INET ? SOCKET.AF_INET : SOCKET.AF_INET6,
     flags: (open.info.flags & ~OPEN.O_CLOEXEC) >>> 0,
@@ -118,8 +126,9 @@ export function collectTcp(open: OpenDescriptor): TcpSocket {
   };
 }
 
-/** Of a socket in CLOSE: when its connection ends, both directions are shut down (net/ipv4/tcp.c, tcp_done). */
-function endedRole(own: LocalFd): 'closed' | 'finished' | 'cut' {
+/** When a connection ends, both directions are shut down (net/ipv4/tcp.c, tcp_done), and the socket is in CLOSE. */
+function roleOf(own: LocalFd, isConnecting: boolean): 'closed' | 'connecting' | 'finished' | 'cut' {
+  if (isConnecting) return 'connecting';
   if (!hearsNothing(own)) return 'closed';
   return hasPendingError(own) ? 'cut' : 'finished';
 }
@@ -164,11 +173,28 @@ function streamOf(open: OpenDescriptor, info: TcpInfo, ends: { local: Buffer; re
   };
 }
 
+/** Whom a socket is connecting to: getpeername(2) does not tell before there is an answer. */
+function goalOf({ stat, pid, fd }: DescriptorView): Buffer {
+  const entry = inetEntries().find(({ inode }) => inode === Number(stat.inode));
+  // It has been answered, or given up, since the program was stopped: neither needs the program.
+  if (entry === undefined || entry.state !== TCP_STATE.SYN_SENT)
+    throw new QuicksaveError(
+      'tcp-state',
+      `Descriptor ${fd} of process ${pid} has just been answered, or has given up.`,
+      {
+        remedy: 'Try again.',
+      },
+    );
+  return asEnd(entry.remote);
+}
+
+const inetEntries = (): InetSocketEntry[] =>
+  [SOCKET.AF_INET, SOCKET.AF_INET6].flatMap((family) => listInetSockets(family, SOCKET.IPPROTO_TCP));
+
 /** All connections that are saved together. */
 function connectionsOf({ siblings }: DescriptorView): Connection[] {
   const inodes = new Set(siblings.map(({ stat }) => Number(stat.inode)));
-  const entries = [SOCKET.AF_INET, SOCKET.AF_INET6].flatMap((family) => listInetSockets(family, SOCKET.IPPROTO_TCP));
-  return entries
+  return inetEntries()
     .filter(({ inode, state }) => ENDS.has(state) && inodes.has(inode))
     .map(({ local, remote }) => connectionOf(asEnd(local), asEnd(remote)));
 }

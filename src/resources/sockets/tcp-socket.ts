@@ -1,10 +1,11 @@
 /**
  * A TCP socket: tcp(7). A connection is read and made again in repair mode (Linux 3.5, TCP_REPAIR_WINDOW 4.8; CAP_NET_ADMIN), while all of its
  * packets are dropped (nf_tables): its sequence numbers, both queues, the window, and what the ends have agreed on. It comes back
- * whether the other end is saved too or goes on elsewhere. Refused: connections that are just beginning, an out-of-band byte, a layer on top
- * (TLS in the kernel). Lost: round trip times, congestion window, packets out of order (they are sent again).
+ * whether the other end is saved too or goes on elsewhere. One that has not been answered yet is begun anew. Refused: data in its first packet, an
+ * out-of-band byte, a layer on top (TLS in the kernel). Lost: round trip times, congestion window, packets out of order (they are sent again).
  */
-import { FCNTL } from '../../kernel/abi/fcntl.ts';
+import { ERRNO } from '../../kernel/abi/errno.ts';
+import { FCNTL, OPEN } from '../../kernel/abi/fcntl.ts';
 import { TCP, TCP_STATE } from '../../kernel/abi/inet.ts';
 import { SOCKET } from '../../kernel/abi/socket.ts';
 import { fcntl } from '../../kernel/calls/descriptors.ts';
@@ -17,9 +18,11 @@ import {
   nameOfSocket,
   setSocketOption,
   shutDown,
+  tryConnect,
 } from '../../kernel/calls/sockets.ts';
 import { awaitBytes, awaitTcpState, tellFin } from '../../kernel/calls/tcp-fin.ts';
 import { connectRepaired, fillQueue, makeForRepair, mayRepair } from '../../kernel/calls/tcp-repair.ts';
+import { check } from '../../kernel/errors.ts';
 import type { OwnedFd } from '../../kernel/owned-fd.ts';
 import { PASSING_MARK } from '../../netlink/nf-tables.ts';
 import type { DescriptorKind, RestoredDescriptors } from '../resource.ts';
@@ -76,6 +79,8 @@ function make(state: TcpSocket, world: RestoredDescriptors): OwnedFd {
     case 'finished':
     case 'cut':
       return makeEnded(state);
+    case 'connecting':
+      return makeConnecting(state);
     default:
       return makeUnconnected(state);
   }
@@ -96,6 +101,19 @@ function makeUnconnected(state: TcpSocket): OwnedFd {
   if (!isUnbound(state.local)) bindSocket(made.number, state.local, `bind a socket to ${endText(state.local)}`);
   setSocketOption(made.number, REUSE.level, REUSE.option, int32(reuseOf(state)));
   if (state.role === 'listening') listenOn(made.number, state.backlog);
+  return made;
+}
+
+/**
+ * Asks the other end again. A connect(2) that waited is called again and waits on, or learns the answer (net/ipv4/af_inet.c,
+ * SS_CONNECTING); so does who waits with poll(2).
+ */
+function makeConnecting(state: TcpSocket): OwnedFd {
+  const made = makeUnconnected(state);
+  fcntl(made.number, FCNTL.F_SETFL, OPEN.O_NONBLOCK, 'set the flags of a socket');
+  const result = tryConnect(made.number, state.remote);
+  const doing = `connect to ${endText(state.remote)} again`;
+  if (result !== -ERRNO.EINPROGRESS) check('connect', result, { doing });
   return made;
 }
 

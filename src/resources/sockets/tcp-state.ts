@@ -43,9 +43,10 @@ export const tcpSchema = v.pipe(
     domain: v.picklist([SOCKET.AF_INET, SOCKET.AF_INET6]),
     flags: u32,
     /**
-     * `closed`: never connected, nor listening. `finished`: its connection has ended. `cut`: so, by a reset, or it comes back as if.
+     * `closed`: never connected, nor listening. `connecting`: the other end has not answered yet. `finished`: its connection has ended.
+     * `cut`: so, by a reset, or it comes back as if.
      */
-    role: v.picklist(['closed', 'listening', 'connected', 'finished', 'cut']),
+    role: v.picklist(['closed', 'listening', 'connecting', 'connected', 'finished', 'cut']),
     /** What has come in and can still be received, of `finished` and `cut`. */
     unread: byteString(MAX_QUEUE_BYTES),
     /** Whole sockaddrs; empty where there is none. */
@@ -61,6 +62,10 @@ export const tcpSchema = v.pipe(
   v.check(
     ({ role, stream }) => (role === 'connected') === (stream.length === 1),
     'must have a stream if it is connected',
+  ),
+  v.check(
+    ({ role, remote }) => role !== 'connecting' || remote.length > 0,
+    'must have another end if it is connecting',
   ),
 );
 export type TcpSocket = v.InferOutput<typeof tcpSchema>;
