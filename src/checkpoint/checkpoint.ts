@@ -84,13 +84,24 @@ function preflight(
   keepers: Keepers,
 ): ReadonlyMap<number, Waiting> {
   const look = <T>(what: () => T): T | undefined => tryOnRunningTarget(pid, savesItself, what);
-  const survey = look(() => surveyTree(pids, { outsiders, keepers, running: true }));
-  const outside = survey === undefined ? [] : look(() => outsideObstacles(survey));
-  refuseIfAny(pid, [...(survey?.problems ?? []), ...(outside ?? [])]);
+  const lookAround = () => {
+    const survey = look(() => surveyTree(pids, { outsiders, keepers, running: true }));
+    const outside = survey === undefined ? [] : look(() => outsideObstacles(survey));
+    return { survey, problems: [...(survey?.problems ?? []), ...(outside ?? [])] };
+  };
+  const { survey, problems } = lookAround();
+  // A program that closes and opens files as we look seems to have what it has not: what stands in the way is there twice.
+  if (problems.length > 0) refuseIfAny(pid, inBoth(problems, lookAround().problems));
   for (const { mappings } of survey?.processes ?? []) {
     for (const { mapping } of mappings) if (mapping.path !== '') look(() => lookAhead(mapping.path));
   }
   return new Map(pids.flatMap((one) => [...(look(() => restartedWaits(one)) ?? [])]));
+}
+
+function inBoth(first: readonly Problem[], second: readonly Problem[]): Problem[] {
+  const textOf = ({ code, path, message }: Problem): string => [code, ...path, message].join('\n');
+  const seen = new Set(first.map(textOf));
+  return second.filter((problem) => seen.has(textOf(problem)));
 }
 
 /** Threads in restart_syscall(2): in which function of the kernel they wait can only be seen before they are stopped. */

@@ -28,7 +28,6 @@ test.each([
 const python = (body: string): string[] => ['-c', `${body}\nprint("ready", flush=True)\nimport time; time.sleep(600)`];
 
 test.each([
-  ['a child', 'import os\nif os.fork() == 0:\n  import time; time.sleep(600)', /has a child process/],
   [
     'files that signal somebody else',
     'import fcntl, os\nf = open("x", "w"); fcntl.fcntl(f, fcntl.F_SETOWN, os.getppid())',

@@ -118,7 +118,7 @@ test('a program that would become the parent of its snapshot is copied while it 
   const target = start(folder, 'python3', ['-c', subreaper]);
   await said(target.output, 'ready');
   const { stderr } = await quicksave('checkpoint', String(target.pid), '--output', join(folder, 'image'));
-  expect(stderr).toContain(`${STOOD_STILL}: it is a subreaper`);
+  expect(stderr).toContain(`${STOOD_STILL}: a subreaper is in it`);
   await crash(target.pid);
   expect(await bringBack(join(folder, 'image'))).toBe(target.pid);
 });
