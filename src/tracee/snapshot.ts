@@ -16,6 +16,7 @@ import { SYS } from '../kernel/abi/syscall.ts';
 import { eventMessage, getRegisterFile, resume, setOptions, setRegisterFile } from '../kernel/calls/ptrace.ts';
 import { sendSignal } from '../kernel/calls/task-attributes.ts';
 import { tryWaitForTask, waitForEnd, waitForTask } from '../kernel/calls/wait.ts';
+import { readProcText } from '../procfs/proc-file.ts';
 import { asPid, asTid, type Pid, remoteAddress, type Tid } from '../support/brand.ts';
 import type { Agent } from './agent.ts';
 import { CallBatch } from './call-batch.ts';
@@ -38,11 +39,11 @@ export class Snapshot {
     this.pid = pid;
   }
 
-  /** True if somebody has killed it. */
+  /** True if somebody has killed it. Its memory goes before it can be waited for (kernel/exit.c, do_exit): then its maps are empty. */
   hasEnded(): boolean {
     const event = tryWaitForTask(asTid(this.pid));
     this.#ended ||= event?.kind === 'exited' || event?.kind === 'killed';
-    return this.#ended;
+    return this.#ended || readProcText(this.pid, 'maps') === '';
   }
 
   end(): void {
