@@ -121,7 +121,10 @@ function lookAhead({ processes, descriptors }: TreeSurvey): Ahead {
       addIfSaid(found.remarks, aspect.remark?.(state, view.pid, host, leads));
     }
     const ofProcess = descriptors.filter((one) => one.view.pid === view.pid);
-    lookAtDescriptors(view.pid, ofProcess, host, found);
+    const look = (): void => lookAtDescriptors(view.pid, ofProcess, host, found);
+    // A descendant may have ended in the meantime; that is no answer about the tree.
+    if (index === 0) look();
+    else unlessMissing(look);
   }
   return found;
 }
