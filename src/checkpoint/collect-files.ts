@@ -15,6 +15,7 @@ import type {
   OpenDescriptor,
   ShownFile,
 } from '../resources/resource.ts';
+import { isSegmentName } from '../resources/segment-names.ts';
 import { collectSignals } from '../resources/signal-driven.ts';
 import { asPid, type LocalFd, type Pid, remoteFd } from '../support/brand.ts';
 import { type Problem, QuicksaveError } from '../support/errors.ts';
@@ -70,7 +71,8 @@ export class CollectedFiles implements FileReferences {
 
   object(link: string, path: string, writable: boolean): number {
     const { dev, ino } = statSync(link, { bigint: true });
-    const key = `nameless ${writable ? 'w' : 'r'} ${dev} ${ino}`;
+    // The inode number of a System V segment, which is its id, may be that of another file too.
+    const key = `nameless ${writable ? 'w' : 'r'} ${dev} ${ino} ${isSegmentName(path)}`;
     const known = this.#known.get(key);
     if (known !== undefined) return known.objref;
     const objref = this.#objects.next();

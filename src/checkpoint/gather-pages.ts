@@ -147,7 +147,8 @@ function addSnapshots(
     return 'a subreaper is in it, which would become the parent of a snapshot';
   }
   for (const one of large) {
-    const snapshot = takeSnapshot(one.agent);
+    const counted = one.mappings.filter(({ kind }) => kind.isCounted).map(({ mapping }) => mapping);
+    const snapshot = takeSnapshot(one.agent, counted);
     if ('reason' in snapshot) return snapshot.reason;
     const forked = { ...one, mappings: one.mappings.filter(isForked) };
     try {

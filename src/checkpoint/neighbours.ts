@@ -11,6 +11,7 @@ import { listProcesses, unlessMissing, VANISHED } from '../procfs/proc-file.ts';
 import { type Mapping, type MapsEntry, readMaps } from '../procfs/smaps.ts';
 import { isObjectMapping } from '../resources/memory-objects.ts';
 import type { ProcessView } from '../resources/resource.ts';
+import { isSegmentName } from '../resources/segment-names.ts';
 import { asPid, asTid, type Pid, type Tid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 
@@ -116,7 +117,9 @@ export function sharedMemoryObstacles(
 
 const UNSEEN = [...VANISHED, 'not-permitted'];
 
-const objectKey = ({ device, inode }: MapsEntry): string => `${device.major}:${device.minor} ${inode}`;
+/** The inode number of a System V segment, which is its id, may be that of another file too. */
+const objectKey = ({ device, inode, path }: MapsEntry): string =>
+  `${device.major}:${device.minor} ${inode} ${isSegmentName(path)}`;
 
 const sharedMemory = ({ pid, mapping }: MappedObject, other: Pid): Problem => ({
   code: 'shared-with-another',

@@ -96,10 +96,20 @@ export function surveyTree(
   const processes = pids.flatMap(
     (pid) => look(() => surveyProcess(pid, oursIn(pid).mappings, keepers, problems)) ?? [],
   );
+  problems.push(...(look(() => treeObstacles(processes)) ?? []));
   const isTheirs = ({ pid, descriptor }: Seen): boolean => !oursIn(pid).descriptors.has(descriptor.fd);
   const seen = processes.flatMap(({ process: { pid } }) => look(() => lookAtAll(pid)) ?? []).filter(isTheirs);
   const descriptors = classifyAll(seen, pids, outsiders, problems);
   return { processes, descriptors, problems };
+}
+
+function treeObstacles(processes: readonly ProcessSurvey[]): Problem[] {
+  const tree = new Set<number>(processes.map(({ process: { pid } }) => pid));
+  const all = processes.flatMap(({ process: { pid }, mappings }) => mappings.map((one) => ({ pid, ...one })));
+  return mappingKinds.flatMap((kind) => {
+    const ofKind = kind.treeObstacles === undefined ? [] : all.filter((one) => one.kind === kind);
+    return ofKind.length === 0 ? [] : (kind.treeObstacles?.(ofKind, tree) ?? []);
+  });
 }
 
 const lookAtAll = (pid: Pid): Seen[] =>

@@ -16,6 +16,7 @@ import {
 import { listTables } from '../netlink/nf-tables.ts';
 import { readMaps, readSmaps } from '../procfs/smaps.ts';
 import { type ProcessStatus, readStatus } from '../procfs/status.ts';
+import { mayChooseSegmentIds } from '../procfs/sysvipc.ts';
 import { childrenOf } from '../procfs/tasks.ts';
 import { asPid } from '../support/brand.ts';
 import { askChild } from './child-features.ts';
@@ -228,6 +229,16 @@ function askExtras(imageFolder: string, status: ProcessStatus): HostFeature[] {
         listTables();
         return mayRepair() ? true : undefined;
       }),
+    ),
+    answer(
+      {
+        code: 'segment-ids',
+        name: 'System V shared memory (shm_next_id)',
+        need: 'extra',
+        purpose: 'segments come back with their ids',
+        remedy: withOption('CONFIG_SYSVIPC and CONFIG_CHECKPOINT_RESTORE'),
+      },
+      given(mayChooseSegmentIds(), 'there is no /proc/sys/kernel/shm_next_id'),
     ),
     answer(
       {

@@ -340,8 +340,10 @@ function fileOf(state: Json, model: ImageModel): { file?: string } {
   if (named !== undefined) return asFile(pathOf(toJson(model.mappedFiles.get(named))).path);
   if (nameless === undefined) return {};
   const { kind, state: saved } = model.descriptions.get(nameless) ?? {};
-  const { path } = pathOf(toJson(saved));
-  return asFile(path ?? textAt(toJson(saved), 'name') ?? kind);
+  const object = toJson(saved);
+  const { path } = pathOf(object);
+  const id = numberAt(object, 'id');
+  return asFile(path ?? textAt(object, 'name') ?? (id === undefined ? kind : `${kind} ${id}`));
 }
 
 const asFile = (file: string | undefined): { file?: string } => (file === undefined ? {} : { file });

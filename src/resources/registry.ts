@@ -19,11 +19,13 @@ import { sharedMemory } from './files/shared-memory.ts';
 import { signalfd } from './files/signalfd.ts';
 import { timerfd } from './files/timerfd.ts';
 import { unlinkedFile } from './files/unlinked-file.ts';
+import { segment } from './ipc/segment.ts';
 import { droppable } from './memory/droppable.ts';
 import { privateFile, sharedFile } from './memory/file-mappings.ts';
 import { kernelMapping } from './memory/kernel-mappings.ts';
 import { privateObject, sharedObject } from './memory/object-mappings.ts';
 import { privateAnonymous } from './memory/private-anonymous.ts';
+import { segmentMapping } from './memory/segment-mapping.ts';
 import { credentials } from './process/credentials.ts';
 import { fileSystemContext } from './process/file-system-context.ts';
 import { futureLocking } from './process/future-locking.ts';
@@ -100,6 +102,7 @@ export const descriptorKinds: readonly DescriptorKind<unknown>[] = [
   regularFile,
   memfd,
   sharedMemory,
+  segment,
   unlinkedFile,
   directory,
   memoryDevice,
@@ -124,6 +127,7 @@ export const mappingKinds: readonly MappingKind<unknown>[] = [
   kernelMapping,
   privateAnonymous,
   droppable,
+  segmentMapping,
   privateObject,
   sharedObject,
   privateFile,

@@ -200,6 +200,10 @@ export interface RestoredDescriptors {
    * them. Its descriptors are not in place yet: what is made there is taken out again (pidfd_getfd(2)) and closed.
    */
   process(pid: number): RebuiltProcess | undefined;
+  /** The root of the tree: for what some process of it has to make, and who does is all the same. */
+  root(): RebuiltProcess;
+  /** What is to be undone if the restart fails, of what outlives its processes. Called when they have ended. */
+  onFailure(undo: () => void): void;
   /** Those that are held silent until everything is in place. */
   readonly connections: RestoredConnections;
 }
@@ -226,6 +230,8 @@ export interface DescriptorKind<State> {
   readonly descriptorsOf?: (state: NoInfer<State>) => readonly number[];
   /** The highest descriptor number that {@link finish} uses, beside those that are in the image. */
   readonly highestNumber?: (state: NoInfer<State>) => number;
+  /** Of what mappings attach (shmat(2)) instead of mapping it: its id, and how large it is. */
+  readonly segment?: (state: NoInfer<State>) => AttachedSegment;
   /** Makes the object in our table, to be handed over. */
   readonly restore: (state: NoInfer<State>, world: RestoredDescriptors) => OwnedFd;
   /** Where {@link contentBytes} go: something that can be written whatever the descriptor's own mode is. */
@@ -251,6 +257,18 @@ export interface DescriptorKind<State> {
   readonly remark?: (state: NoInfer<State>, fd: RemoteFd, host: HostView | undefined) => string | undefined;
 }
 
+export interface AttachedSegment {
+  readonly id: number;
+  /** Not rounded up to pages. */
+  readonly sizeBytes: number;
+}
+
+/** A mapping of a process of the tree. */
+export interface MappingOfTree {
+  readonly pid: Pid;
+  readonly mapping: Mapping;
+}
+
 /** Which pages of a mapping the image carries. */
 export type PagePolicy = 'none' | 'all-present' | 'differing-from-file';
 
@@ -261,6 +279,8 @@ export interface MappingPlan {
   readonly file: number;
   /** That object is a description of a kind whose content the image carries. */
   readonly nameless?: boolean;
+  /** That object is a segment: this is a part of it that is made by shmat(2), and {@link flags} have no meaning. */
+  readonly attach?: { readonly readOnly: boolean };
   /** A name for PR_SET_VMA, '' for none. */
   readonly name: string;
 }
@@ -271,7 +291,11 @@ export interface MappingKind<State> {
   readonly schema: StateSchema<State>;
   readonly recognise: (mapping: Mapping) => boolean;
   readonly obstacles?: (mapping: Mapping) => Problem[];
+  /** What only all mappings of this kind in the tree together show. */
+  readonly treeObstacles?: (mappings: readonly MappingOfTree[], tree: ReadonlySet<number>) => Problem[];
   readonly pages: PagePolicy;
+  /** The kernel counts its mappings and tells the program: our copy of the process is not to be counted. Default: false. */
+  readonly isCounted?: boolean;
   readonly collect: (mapping: Mapping, process: CollectedProcess) => NoInfer<State>;
   /** Undefined: not made by mmap, but moved to its place (vDSO) or always there (vsyscall). */
   readonly mapping: (state: NoInfer<State>) => MappingPlan | undefined;

@@ -52,7 +52,14 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   const mappedFiles = planFiles(model, host, problems);
   const descriptions = planDescriptions(model, host, problems);
   const leaders = new Set(descriptions.flatMap(({ kind, state }) => kind.leaderOf?.(state) ?? []));
-  const processes = model.processes.map((process) => planProcess(process, { model, host, problems, leaders }));
+  const segments = new Map(
+    descriptions.flatMap(({ objref, kind, state }) => {
+      const segment = kind.segment?.(state);
+      return segment === undefined ? [] : [[objref, segment] as const];
+    }),
+  );
+  const request = { model, host, problems, leaders, segments };
+  const processes = model.processes.map((process) => planProcess(process, request));
   const { pid } = model.root.task;
   const distinct = withoutRepetition(problems);
   if (distinct.length > 0) {

@@ -9,7 +9,7 @@ import type { MappingState } from '../image/tree.ts';
 import { MAP } from '../kernel/abi/mman.ts';
 import { PERSONALITY } from '../kernel/abi/personality.ts';
 import { descriptorKinds, mappingKinds, processAspects, threadAspects } from '../resources/registry.ts';
-import type { MappingPlan, ProcessAspect, StateSchema, ThreadAspect } from '../resources/resource.ts';
+import type { AttachedSegment, MappingPlan, ProcessAspect, StateSchema, ThreadAspect } from '../resources/resource.ts';
 import { adviceOf, isSealed, type Locking, lockingOf, mmapFlagsOf, refusedWords } from '../resources/vm-flags.ts';
 import { asPid, asTid, type Pid, type Tid } from '../support/brand.ts';
 import { ImageError, type Problem } from '../support/errors.ts';
@@ -21,7 +21,9 @@ import { isSameVdso, type OldMemory, type OldVdso, type OldVdsoRequest, planOldV
 export interface PlannedMapping {
   readonly state: MappingState;
   /** Undefined: made by the kernel, to be moved to its place. */
-  readonly made: (MappingPlan & { readonly flags: number }) | undefined;
+  readonly made: MappingPlan | undefined;
+  /** Of a part of an attachment. */
+  readonly segment?: AttachedSegment;
   readonly specialName: string;
   /** What is in it, where the image has that not as pages. */
   readonly bytes?: Buffer;
@@ -90,6 +92,8 @@ export interface PlanRequest {
   readonly problems: Problem[];
   /** Processes in which an object of the image begins (DescriptorKind.leaderOf). */
   readonly leaders: ReadonlySet<number>;
+  /** Objects of the image that are attached, not mapped. */
+  readonly segments: ReadonlyMap<number, AttachedSegment>;
 }
 
 /** Throws ImageError for what no save makes. */
@@ -215,7 +219,8 @@ function planThread(
   return { tid, signalMask, waitedNs, cpu, threadAreas, aspects };
 }
 
-function planMapping(state: MappingState, is32Bit: boolean, { model, host, problems }: PlanRequest): PlannedMapping {
+function planMapping(state: MappingState, is32Bit: boolean, request: PlanRequest): PlannedMapping {
+  const { host, problems } = request;
   const where = `VMA record: mapping 0x${state.start.toString(16)}`;
   const kind = mappingKinds.find((candidate) => candidate.kind === state.kind);
   if (kind === undefined) throw new ImageError('bad-record', `${where}: its kind ${state.kind} is not known.`);
@@ -226,7 +231,7 @@ function planMapping(state: MappingState, is32Bit: boolean, { model, host, probl
   const made = kind.mapping(own);
   const [refused] = made === undefined ? [] : refusedWords(state.flags);
   if (refused !== undefined) throw new ImageError('bad-record', `${where}: it has ${refused}.`);
-  if (made !== undefined && made.file !== 0 && !hasFile(model, made)) {
+  if (made !== undefined && made.file !== 0 && !hasFile(request, made)) {
     throw new ImageError('bad-record', `${where}: its file is object ${made.file}, which is not there.`);
   }
   const specialName = made === undefined ? (own as { name: string }).name : '';
@@ -243,11 +248,29 @@ function planMapping(state: MappingState, is32Bit: boolean, { model, host, probl
   return {
     state,
     made: made === undefined ? undefined : { ...made, flags },
+    ...segmentOf(state, made, request),
     specialName,
     advice: adviceOf(state.flags),
     locking: lockingOf(state.flags),
     sealed: isSealed(state.flags),
   };
+}
+
+const PAGE = 4096;
+
+function segmentOf(
+  state: MappingState,
+  made: MappingPlan | undefined,
+  { segments }: PlanRequest,
+): Pick<PlannedMapping, 'segment'> {
+  const segment = made?.attach === undefined ? undefined : segments.get(made.file);
+  if (segment === undefined) return {};
+  const where = `VMA record: mapping 0x${state.start.toString(16)}`;
+  if (state.offset + state.end - state.start > Math.ceil(segment.sizeBytes / PAGE) * PAGE) {
+    throw new ImageError('bad-record', `${where}: it goes beyond the end of its segment.`);
+  }
+  if (mmapFlagsOf(state.flags) !== 0) throw new ImageError('bad-record', `${where}: no segment has such flags.`);
+  return { segment };
 }
 
 const FEATURES: Record<MemoryFeature, string> = {
@@ -272,9 +295,11 @@ function missingFeatures({ start, guards, flags, kind }: MappingState, host: Res
     }));
 }
 
-/** A file with a name, or a description that has one no more. */
-const hasFile = ({ descriptions, mappedFiles }: ImageModel, { file, nameless }: MappingPlan): boolean =>
-  nameless ? mayBeMapped(descriptions.get(file)?.kind) : mappedFiles.has(file);
+/** A file with a name, a description that has one no more, or a segment to be attached. */
+function hasFile({ model, segments }: PlanRequest, { file, nameless, attach }: MappingPlan): boolean {
+  if (attach !== undefined || segments.has(file)) return attach !== undefined && segments.has(file);
+  return nameless ? mayBeMapped(model.descriptions.get(file)?.kind) : model.mappedFiles.has(file);
+}
 
 const mayBeMapped = (kind: string | undefined): boolean =>
   descriptorKinds.some((candidate) => candidate.kind === kind && candidate.contentTarget !== undefined);

@@ -14,13 +14,14 @@ import { type MappedFile, openMappedFile } from '../resources/mapped-file.ts';
 import type { RebuiltProcess } from '../resources/resource.ts';
 import { type RemoteAddress, remoteAddress, type Tid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
-import { findHole, USER_SPACE_END_32 } from '../tracee/address-space.ts';
+import { findHole, type Span, USER_SPACE_END, USER_SPACE_END_32 } from '../tracee/address-space.ts';
 import { Agent, type AgentLayout, agentSize, leaveRegisters } from '../tracee/agent.ts';
 import { CallBatch } from '../tracee/call-batch.ts';
 import { writeLocalDescriptors } from '../tracee/local-descriptors.ts';
 import { giveBackProtectionKeys, takeProtectionKeys } from '../tracee/protection-keys.ts';
 import type { CallSite, StoppedTask } from '../tracee/stopped-task.ts';
 import { ThreadCalls } from '../tracee/thread-calls.ts';
+import { attachSegments } from './attach-segments.ts';
 import { ALL_SIGNALS, bear, type Maker } from './births.ts';
 import { handOver } from './hand-over.ts';
 import { fillMappings, finishMappings, makeMappings, sealMappings } from './make-mappings.ts';
@@ -60,6 +61,9 @@ export class ProcessRebuild {
   readonly #hole: RemoteAddress;
   readonly #room: RemoteAddress;
   readonly #sizeBytes: number;
+  readonly #spaceEnd: number;
+  /** By its mappings, by those of the kernel, and by what is ours. */
+  readonly #taken: readonly Span[];
   #agent: Agent | undefined;
   #site: CallSite | undefined;
   #fileNumbers = new Map<number, number>();
@@ -70,11 +74,10 @@ export class ProcessRebuild {
     this.#keepsParent = keepsParent;
     this.#layout = { maxCalls: 4096, maxDataBytes: 512 * 1024, blocks: plan.threads.length };
     this.#sizeBytes = PAGE + WAITING_ROOM + agentSize(this.#layout);
-    this.#hole = findHole(
-      [...plan.mappings.map(({ state }) => state), ...plan.kernelPlaces.values()],
-      this.#sizeBytes,
-      plan.is32Bit ? USER_SPACE_END_32 : undefined,
-    );
+    this.#spaceEnd = plan.is32Bit ? USER_SPACE_END_32 : USER_SPACE_END;
+    const taken = [...plan.mappings.map(({ state }) => state), ...plan.kernelPlaces.values()];
+    this.#hole = findHole(taken, this.#sizeBytes, this.#spaceEnd);
+    this.#taken = [...taken, { start: this.#hole, end: this.#hole + this.#sizeBytes }];
     this.#room = remoteAddress(this.#hole + PAGE);
   }
 
@@ -155,6 +158,7 @@ export class ProcessRebuild {
     this.#receiveMappedFiles();
     takeProtectionKeys(new CallBatch(this.#live), this.plan.protectionKeys, this.#keysOfMappings);
     makeMappings(this.#live, this.plan.mappings, (objref) => this.#remoteFile(objref));
+    attachSegments(this.#live, this.plan.mappings, this.#taken, this.#spaceEnd);
     fillMappings(this.plan.pid, this.plan.mappings);
     this.#live.pause();
   }
@@ -242,9 +246,11 @@ export class ProcessRebuild {
     batch.call(`move ${name}`, SYS.mremap, from, sizeBytes, sizeBytes, flags, to);
   }
 
-  /** Objects of the image, of kinds without a name, that its mappings refer to. */
+  /** Objects of the image, of kinds without a name, that it maps. */
   get #mappedObjects(): number[] {
-    const nameless = this.plan.mappings.flatMap(({ made }) => (made?.nameless ? [made.file] : []));
+    const nameless = this.plan.mappings.flatMap(({ made }) =>
+      made?.nameless && made.attach === undefined ? [made.file] : [],
+    );
     return [...new Set(nameless)];
   }
 

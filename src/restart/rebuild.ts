@@ -76,6 +76,7 @@ export class Rebuild {
     const world: Parameters<RestoredObjects['make']>[1] = {
       standardStream: (number) => localFd(streams[number]),
       process: (pid) => this.#byPid.get(pid)?.rebuilt,
+      root: () => must(this.#processes[0]).rebuilt,
     };
     this.#objects.make('leading', world);
     for (const step of this.#plan.hierarchy.steps) this.#take(step);

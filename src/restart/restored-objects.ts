@@ -6,6 +6,7 @@ import { RestoredConnections } from '../resources/connection-keeper.ts';
 import type { RebuiltProcess, RestoredDescriptors } from '../resources/resource.ts';
 import { restoreSignals } from '../resources/signal-driven.ts';
 import { type LocalFd, type Pid, remoteFd } from '../support/brand.ts';
+import { CleanupStack } from '../support/cleanup-stack.ts';
 import type { Agent } from '../tracee/agent.ts';
 import { CallBatch } from '../tracee/call-batch.ts';
 import { handOver } from './hand-over.ts';
@@ -19,6 +20,7 @@ export class RestoredObjects {
   readonly #shared = new Map<string, unknown>();
   #world: RestoredDescriptors | undefined;
   readonly #connections = new RestoredConnections();
+  readonly #undo = new CleanupStack();
 
   constructor({ descriptions }: Pick<RestartPlan, 'descriptions'>) {
     this.#descriptions = descriptions;
@@ -41,8 +43,13 @@ export class RestoredObjects {
    * Makes open file descriptions in our own table, in two rounds: those that some process must have before it has children
    * (`leading`), and all others when all processes are there.
    */
-  make(which: 'leading' | 'others', world: Pick<RestoredDescriptors, 'standardStream' | 'process'>): void {
-    this.#world ??= { ...world, shared: (key, make) => this.#share(key, make), connections: this.#connections };
+  make(which: 'leading' | 'others', world: Pick<RestoredDescriptors, 'standardStream' | 'process' | 'root'>): void {
+    this.#world ??= {
+      ...world,
+      shared: (key, make) => this.#share(key, make),
+      onFailure: (undo) => this.#undo.push(undo),
+      connections: this.#connections,
+    };
     for (const { objref, kind, state } of this.#descriptions) {
       if ((kind.leaderOf !== undefined) !== (which === 'leading')) continue;
       this.#objects.set(objref, kind.restore(state, this.#world));
@@ -102,9 +109,10 @@ export class RestoredObjects {
     this.#connections.setGoing();
   }
 
-  /** Gives connections up as they are: their other ends hear nothing. */
+  /** Gives connections up as they are: their other ends hear nothing. All processes have ended. */
   abandon(): void {
     this.close();
+    this.#undo.run();
     this.#connections.close();
   }
 

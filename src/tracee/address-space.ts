@@ -11,7 +11,7 @@ export interface Span {
 const PAGE = 4096;
 /** Above what vm.mmap_min_addr keeps free on any sane system. */
 const LOWEST = 0x10_0000;
-const USER_SPACE_END = 2 ** 47 - PAGE;
+export const USER_SPACE_END = 2 ** 47 - PAGE;
 /** What a 32-bit process has in any case: personality(2) may take the last gibibyte away from it (ADDR_LIMIT_3GB). */
 export const USER_SPACE_END_32 = 0xc000_0000;
 

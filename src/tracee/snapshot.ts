@@ -18,12 +18,15 @@ import { sendSignal } from '../kernel/calls/task-attributes.ts';
 import { tryWaitForTask, waitForEnd, waitForTask } from '../kernel/calls/wait.ts';
 import { readProcText } from '../procfs/proc-file.ts';
 import { asPid, asTid, type Pid, remoteAddress, type Tid } from '../support/brand.ts';
+import type { Span } from './address-space.ts';
 import type { Agent } from './agent.ts';
 import { CallBatch } from './call-batch.ts';
 import { readRemote } from './remote-memory.ts';
-import { waitForInterruptStop } from './stopped-task.ts';
+import { StoppedTask, waitForInterruptStop } from './stopped-task.ts';
 
 const { PTRACE_O_TRACESYSGOOD, PTRACE_O_TRACEVFORK, PTRACE_O_TRACECLONE, PTRACE_O_EXITKILL } = PTRACE;
+
+const ALL_SIGNALS = 0xffffffffffffffffn;
 
 /** Why there is no snapshot: a clause for a sentence. The target is as it was. */
 export interface NoSnapshot {
@@ -54,12 +57,12 @@ export class Snapshot {
 
 /**
  * Makes one of the agent's process, whose tasks must all stand still. Afterwards the agent is paused. Neither the process nor
- * a traced ancestor of it may be a subreaper.
+ * a traced ancestor of it may be a subreaper. It does not keep what is in `without`.
  *
  * At every instant of it, all processes come to a good end if we die: the one between ends by itself and is reaped by the
  * target, and the snapshot ends unless it is ours.
  */
-export function takeSnapshot(agent: Agent): Snapshot | NoSnapshot {
+export function takeSnapshot(agent: Agent, without: readonly Span[]): Snapshot | NoSnapshot {
   agent.pause();
   const { tid } = agent.task;
   const born: Tid[] = [];
@@ -73,7 +76,7 @@ export function takeSnapshot(agent: Agent): Snapshot | NoSnapshot {
       snapshot = birthFrom(between);
       if (snapshot !== undefined) {
         born.push(snapshot);
-        hold(agent, snapshot);
+        hold(agent, snapshot, without);
         resume(between);
         waitForEnd(between);
       }
@@ -110,9 +113,13 @@ function birthFrom(between: Tid): Tid | undefined {
 }
 
 /** Makes it die with us, and rest. */
-function hold(agent: Agent, snapshot: Tid): void {
+function hold(agent: Agent, snapshot: Tid, without: readonly Span[]): void {
   waitForInterruptStop(snapshot);
-  setOptions(snapshot, PTRACE_O_EXITKILL);
+  setOptions(snapshot, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD);
+  const task = new StoppedTask(snapshot, getRegisterFile(snapshot), ALL_SIGNALS);
+  for (const { start, end } of without) {
+    task.call(agent.siteFor(0), { doing: 'give up a mapping' }, SYS.munmap, start, end - start);
+  }
   const entry = { rip: agent.code + routines.hold, cs: USER64_CS, orig_rax: NO_SYSCALL };
   setRegisterFile(snapshot, withRegisters(getRegisterFile(snapshot), entry));
   resume(snapshot);

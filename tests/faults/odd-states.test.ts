@@ -56,7 +56,6 @@ test.each([
     /The file of its watch 1 \(inode \d+\) has no name any more/,
   ],
   ['a namespace', 'f = open("/proc/self/ns/net")', /a namespace \(net:\[\d+\]\)/],
-  ['a System V segment', systemVSegment(), /cannot be made again yet \(\/SYSV00000000\)/],
 ])('a program with %s is refused', async (_, body, sentence) => {
   const folder = newFolder();
   const target = start(folder, 'python3', python(body));
@@ -75,15 +74,4 @@ function kernelObject(call: number, args: string): string {
     'mapAttr = ctypes.create_string_buffer(struct.pack("IIII", 2, 4, 8, 1), 72)',
   ];
   return [...prepare, `fd = c.syscall(${call}, ${args}); assert fd >= 0, fd`].join('\n');
-}
-
-/** shmget(2) and shmat(2); it goes when nobody has it mapped any more. */
-function systemVSegment(): string {
-  const calls = [
-    'import ctypes\nc = ctypes.CDLL(None)',
-    'i = c.shmget(0, 4096, 0o600); assert i >= 0',
-    'c.shmat.restype = ctypes.c_void_p; assert c.shmat(i, None, 0) > 0',
-    'assert c.shmctl(i, 0, None) == 0',
-  ];
-  return calls.join('\n');
 }

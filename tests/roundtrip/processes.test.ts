@@ -24,6 +24,8 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'memory-kinds', keeps: 'memory of every kind, and the map itself' },
   { name: 'memory-objects', keeps: 'memory that is a file without a name' },
   { name: 'memory-objects', keeps: 'such memory of a 32-bit program', ...m32 },
+  { name: 'system-v-segments', keeps: 'System V shared memory' },
+  { name: 'system-v-segments', keeps: 'System V shared memory of a 32-bit program', ...m32 },
   { name: 'kernel-timers', keeps: 'timers of the kernel, and signals to be read' },
   { name: 'kernel-timers', keeps: 'such timers of a 32-bit program', ...m32 },
   { name: 'newer-memory', keeps: 'guard pages, droppable memory and seals' },

@@ -104,9 +104,23 @@ export const KCMP = {
   KCMP_EPOLL_TFD: 7,
 } as const;
 
+/** fallocate(2). */
+export const FALLOC = {
+  FALLOC_FL_KEEP_SIZE: 0x1,
+  FALLOC_FL_PUNCH_HOLE: 0x2,
+} as const;
+
 export const fsAbi = defineAbi({
-  headers: ['linux/fs.h', 'linux/magic.h', 'linux/fiemap.h', 'asm/statfs.h', 'asm/ioctls.h', 'linux/kcmp.h'],
-  constants: { ...FS, ...MAGIC, ...KCMP },
+  headers: [
+    'linux/fs.h',
+    'linux/magic.h',
+    'linux/fiemap.h',
+    'asm/statfs.h',
+    'asm/ioctls.h',
+    'linux/kcmp.h',
+    'linux/falloc.h',
+  ],
+  constants: { ...FS, ...MAGIC, ...KCMP, ...FALLOC },
   unlisted: { ...NEWER_FS, ...NEWER_MAGIC },
   structs: {
     statfs: {

@@ -2,6 +2,7 @@
 import type { LocalAddress, LocalFd } from '../../support/brand.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { FCNTL } from '../abi/fcntl.ts';
+import { FALLOC } from '../abi/fs.ts';
 import { POLL } from '../abi/poll.ts';
 import { SYS } from '../abi/syscall.ts';
 import { check } from '../errors.ts';
@@ -79,6 +80,12 @@ export function nextData(fd: LocalFd, from: number): number | undefined {
   const at = rawSyscall(SYS.lseek, fd, from, FCNTL.SEEK_DATA);
   if (at === -ERRNO.ENXIO) return undefined;
   return Math.max(from, Math.floor(check('lseek', at, { doing: 'look for data in a file' }) / PAGE) * PAGE);
+}
+
+/** All of it reads as zeros, and takes no room. */
+export function emptyFile(fd: LocalFd, sizeBytes: number): void {
+  const mode = FALLOC.FALLOC_FL_PUNCH_HOLE | FALLOC.FALLOC_FL_KEEP_SIZE;
+  check('fallocate', rawSyscall(SYS.fallocate, fd, mode, 0, sizeBytes), { doing: 'empty a file' });
 }
 
 /** pread(2) of exactly `sizeBytes` bytes into native memory; for /proc/PID/mem, where offsets are addresses. */

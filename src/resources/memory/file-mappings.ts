@@ -10,6 +10,7 @@ import type { Problem } from '../../support/errors.ts';
 import { mapLink } from '../mapped-file.ts';
 import { isObjectMapping } from '../memory-objects.ts';
 import type { CollectedProcess, MappingKind, PagePolicy } from '../resource.ts';
+import { isAttachment } from '../segment-names.ts';
 
 const schema = v.strictObject({ file: objectReference });
 type FileMapping = v.InferOutput<typeof schema>;
@@ -18,7 +19,8 @@ function fileMapping(kind: string, shared: boolean, flags: number, pages: PagePo
   return {
     kind,
     schema,
-    recognise: (mapping) => mapping.shared === shared && mapping.path.startsWith('/') && !isObjectMapping(mapping),
+    recognise: (mapping) =>
+      mapping.shared === shared && mapping.path.startsWith('/') && !isObjectMapping(mapping) && !isAttachment(mapping),
     obstacles: (mapping) => [...otherMemory(mapping), ...device(mapping)],
     pages,
     collect: (mapping: Mapping, { pid, files }: CollectedProcess) => ({

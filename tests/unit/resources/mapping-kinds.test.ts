@@ -7,11 +7,13 @@ import { privateFile, sharedFile } from '../../../src/resources/memory/file-mapp
 import { kernelMapping } from '../../../src/resources/memory/kernel-mappings.ts';
 import { privateObject, sharedObject } from '../../../src/resources/memory/object-mappings.ts';
 import { privateAnonymous } from '../../../src/resources/memory/private-anonymous.ts';
+import { segmentMapping } from '../../../src/resources/memory/segment-mapping.ts';
 import { mappingKinds } from '../../../src/resources/registry.ts';
 import type { HostView } from '../../../src/resources/resource.ts';
 import { asPid } from '../../../src/support/brand.ts';
 import { errorOf } from '../image/streams.ts';
 import { newFile } from './folder.ts';
+import { PID } from './in-a-batch.ts';
 import { type AskedFile, mappingView, processWithFiles } from './views.ts';
 
 const kindsOf = (permissions: string, name: string): string[] =>
@@ -77,7 +79,6 @@ describe('a file mapping', () => {
   it('stands in the way when it cannot be made again, or is a device', () => {
     const codes = (name: string) => privateFile.obstacles?.(mappingView('r--p', name)).map(({ code }) => code);
     expect(codes('/usr/lib/libc.so')).toEqual([]);
-    expect(codes('/SYSV00000000 (deleted)')).toEqual(['shared-memory']);
     expect(codes('/[aio] (deleted)')).toEqual(['shared-memory']);
     expect(codes('/dev/dri/card0')).toEqual(['device-memory']);
     expect(codes('/dev/shm/pool')).toEqual([]);
@@ -107,11 +108,38 @@ describe('a mapping of a file without a name', () => {
     ['rw-s', '/dev/zero (deleted)', 'shared-object'],
     ['rw-s', '/memfd:pool (deleted)', 'shared-object'],
     ['r-xp', '/usr/lib/libc.so (deleted)', 'private-object'],
-    ['rw-s', '/SYSV00000000 (deleted)', 'shared-file'],
+    ['rw-s', '/SYSV00000000 (deleted)', 'system-v-segment'],
+    ['r--s', '/SYSVfffffffe (deleted)', 'system-v-segment'],
+    ['rw-p', '/SYSV00000000 (deleted)', 'private-file'],
+    ['rw-s', '/SYSV00000000', 'shared-file'],
+    ['rw-s', '/SYSV0000000 (deleted)', 'shared-object'],
     ['rw-s', '/dev/shm/pool', 'shared-file'],
     ['rw-p', '/memfd:pool', 'private-file'],
   ])('%s %s is known by one kind', (permissions, name, kind) => {
     expect(kindsOf(permissions, name)).toEqual([kind]);
+  });
+});
+
+describe('a mapping of a System V segment', () => {
+  it.each([
+    ['rw-s', 'rd wr sh mr mw me ms', false],
+    ['r--s', 'rd sh mr mw me ms', false],
+    ['r--s', 'rd mr me ms', true],
+  ])('%s with %s is attached as it was', (permissions, flags, readOnly) => {
+    const asked: AskedFile[] = [];
+    const mapping = mappingView(permissions, '/SYSV0000002a (deleted)', flags);
+    const state = segmentMapping.collect(mapping, processWithFiles(asked));
+    expect(state).toEqual({ object: 7, readOnly });
+    // One object, whoever may write to it.
+    expect(asked).toMatchObject([{ path: '/SYSV0000002a', writable: false }]);
+    expect(segmentMapping.mapping(state)).toMatchObject({ file: 7, attach: { readOnly } });
+  });
+
+  it('that is no attachment of a segment of ours is refused', () => {
+    const mapping = { ...mappingView('rw-s', '/SYSV0000002a (deleted)'), inode: 0x7fff_ffff };
+    expect(segmentMapping.treeObstacles?.([{ pid: PID, mapping }], new Set([PID]))).toMatchObject([
+      { code: 'odd-segment', path: [`pid ${PID}`, 'mapping 0x7f0000000000'] },
+    ]);
   });
 });
 

@@ -39,6 +39,12 @@ function newWorld(): RestoredDescriptors {
     },
     standardStream: (number) => localFd(number),
     process: () => undefined,
+    root: () => {
+      throw new Error('no process is restarted here');
+    },
+    onFailure: () => {
+      // Nothing of it outlives us.
+    },
     connections: new RestoredConnections(),
   };
 }

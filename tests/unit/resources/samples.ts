@@ -224,6 +224,19 @@ export const descriptorStates = {
     carries: true,
     locks: [{ kind: 'FLOCK', exclusive: true, start: 0n, length: 0n }],
   },
+  'system-v-segment': {
+    id: 2 ** 31 - 1,
+    key: 2 ** 32 - 1,
+    sizeBytes: 5000,
+    mode: 0o604,
+    owner: { uid: 2 ** 32 - 2, gid: 7 },
+    creator: { uid: 0, gid: 0 },
+    creatorPid: 4242,
+    changedAt: 1_790_000_000,
+    attachedAt: 1_790_000_001,
+    removed: false,
+    locked: true,
+  },
   'shared-memory': { inode: 2n ** 40n, sizeBytes: 8192, carries: true },
   timerfd: {
     clockId: 0,
@@ -317,6 +330,7 @@ export const mappingStates = {
   droppable: {},
   'private-object': { object: 5 },
   'shared-object': { object: 6 },
+  'system-v-segment': { object: 7, readOnly: true },
 } satisfies States;
 
 export const mappedFileState = { file: identity, buildId: 'ab12', writable: true };

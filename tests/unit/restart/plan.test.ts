@@ -288,6 +288,10 @@ describe('an image that no save makes is refused:', () => {
     descriptions: new Map([[ROOT, { kind, state, contentBytes }]]),
     files: { entries: [] },
   });
+  const ofSegment = (kind: string, others = {}): ModelChanges => ({
+    ...description('system-v-segment', descriptorStates['system-v-segment'], 5000),
+    ...vma(kind, { object: ROOT, ...(kind === 'system-v-segment' ? { readOnly: false } : {}) }, others),
+  });
   const without = (states: Readonly<Record<string, unknown>>, name: string) =>
     Object.fromEntries(Object.entries(states).filter(([key]) => key !== name));
 
@@ -319,6 +323,26 @@ describe('an image that no save makes is refused:', () => {
       'a mapping of a file that is not there',
       vma('private-file', { file: 99 }),
       /its file is object 99, which is not there/,
+    ],
+    [
+      'an attachment beyond the end of its segment',
+      ofSegment('system-v-segment', { offset: 4096 }),
+      /mapping 0x600000: it goes beyond the end of its segment/,
+    ],
+    [
+      'an attachment with flags that none has',
+      ofSegment('system-v-segment', { flags: ['nr'] }),
+      /mapping 0x600000: no segment has such flags/,
+    ],
+    [
+      'an attachment of what is no segment',
+      vma('system-v-segment', { object: ROOT, readOnly: false }),
+      /its file is object 5, which is not there/,
+    ],
+    [
+      'a segment that is mapped and not attached',
+      ofSegment('shared-object'),
+      /its file is object 5, which is not there/,
     ],
     ['a mapping with an unknown flag', vma('anonymous', { name: '' }, { flags: ['zz'] }), /flag "zz"/],
     ['memory of a file system of huge pages', vma('anonymous', { name: '' }, { flags: ['dd', 'ht'] }), /huge pages/],

@@ -1,0 +1,272 @@
+/**
+ * A System V shared memory segment that processes of the tree have attached: shmget(2). Read from /proc/sysvipc/shm and through the link of
+ * a mapping in map_files; made again with its id (shm_next_id, proc_sys_kernel(5)), by the process that had made it, as the user who had.
+ * Processes attach it themselves (memory/segment-mapping.ts). One that has been removed is removed again when all have it.
+ *
+ * A segment outlives its processes. If it is still there at the restart, unchanged and with nobody attached, it gets the saved bytes back;
+ * any other with its id or key is in the way. Lost: SHM_NORESERVE, the times, who attached or detached it last, and its maker if that is
+ * not restarted.
+ */
+import * as v from 'valibot';
+import { count, integerBetween, u32 } from '../../image/schema.ts';
+import { CAP } from '../../kernel/abi/capability.ts';
+import { ERRNO } from '../../kernel/abi/errno.ts';
+import { OPEN } from '../../kernel/abi/fcntl.ts';
+import { SHM } from '../../kernel/abi/shm.ts';
+import { STAT } from '../../kernel/abi/stat.ts';
+import { SYS } from '../../kernel/abi/syscall.ts';
+import { openFile } from '../../kernel/calls/descriptors.ts';
+import { emptyFile } from '../../kernel/calls/file-io.ts';
+import {
+  attachSegment,
+  detachSegment,
+  lockSegment,
+  removeSegment,
+  setSegmentOwner,
+} from '../../kernel/calls/segments.ts';
+import { check } from '../../kernel/errors.ts';
+import type { OwnedFd } from '../../kernel/owned-fd.ts';
+import { readMaps } from '../../procfs/smaps.ts';
+import { readStatus } from '../../procfs/status.ts';
+import { chooseNextSegmentId, mayChooseSegmentIds, readSegments, type Segment } from '../../procfs/sysvipc.ts';
+import { asPid } from '../../support/brand.ts';
+import { type Problem, QuicksaveError } from '../../support/errors.ts';
+import { mapLink } from '../mapped-file.ts';
+import type { DescriptorKind, HostView, RebuiltProcess, RestoredDescriptors } from '../resource.ts';
+import { isSegmentName, keyInName, showKey } from '../segment-names.ts';
+
+/** (uid_t)-1 is none. */
+const identity = integerBetween(0, 0xffff_fffe);
+const holder = v.strictObject({ uid: identity, gid: identity });
+
+const schema = v.strictObject({
+  id: integerBetween(0, 0x7fff_ffff),
+  /** That it was made with: one that has been removed has none any more, but in its name. */
+  key: u32,
+  sizeBytes: v.pipe(count, v.minValue(1)),
+  mode: integerBetween(0, 0o777),
+  owner: holder,
+  creator: holder,
+  creatorPid: integerBetween(0, 4_194_304),
+  /** Seconds since 1970: by this it is known again. */
+  changedAt: count,
+  /** The same: whether somebody has attached it since. */
+  attachedAt: count,
+  removed: v.boolean(),
+  locked: v.boolean(),
+});
+type SegmentState = v.InferOutput<typeof schema>;
+
+export const segment: DescriptorKind<SegmentState> = {
+  kind: 'system-v-segment',
+  schema,
+  recognise: ({ fd, descriptor, stat }) =>
+    fd < 0 && descriptor.deleted && isSegmentName(descriptor.name) && (stat.mode & STAT.S_IFMT) === STAT.S_IFREG,
+  collect: ({ descriptor, stat }) => {
+    const { attachments: _, ...found } = segmentOf(Number(stat.inode));
+    return { ...found, key: keyInName(descriptor.name) };
+  },
+  contentBytes: ({ sizeBytes }) => sizeBytes,
+  segment: ({ id, sizeBytes }) => ({ id, sizeBytes }),
+  plan: (state, host) => (host.programRuns ? [] : [...rightsProblems(state, host), ...placeProblems(state, host)]),
+  restore: (state, world) => openFile(`/proc/self/fd/${memoryOf(state, world).number}`, OPEN.O_RDWR),
+  contentTarget: memoryOf,
+  settle,
+  remark: (state, _fd, host) => (host === undefined ? undefined : remarkOnRestart(state, readSegments())),
+};
+
+function remarkOnRestart(state: SegmentState, segments: readonly Segment[]): string | undefined {
+  const { id, key, removed } = state;
+  if (removed && keyIsTaken(state, segments)) {
+    return `the System V segment ${id}, which had been removed, shows no key: ${showKey(key)} is another one's now`;
+  }
+  const left = segments.find((one) => one.id === id);
+  if (left === undefined || left.attachedAt === state.attachedAt) return undefined;
+  return `the System V segment ${id} has been attached since the save: its bytes are those of the image again`;
+}
+
+function segmentOf(id: number): Segment {
+  const found = readSegments().find((one) => one.id === id);
+  if (found !== undefined) return found;
+  throw new QuicksaveError('unknown-segment', `There is no System V segment ${id} in this IPC namespace.`);
+}
+
+// -------------------------------------------------------------------------------------------------------- planning
+
+function rightsProblems({ id, creator }: SegmentState, { status }: HostView): Problem[] {
+  const path = [`System V segment ${id}`];
+  const has = (capability: number): boolean => ((status.capEffective >> BigInt(capability)) & 1n) === 1n;
+  const problems: Problem[] = [];
+  if (!mayChooseSegmentIds()) {
+    problems.push({
+      code: 'no-segment-ids',
+      path,
+      message: 'This kernel does not let anybody choose the ids of System V segments.',
+      remedy: 'Restart it on a kernel with CONFIG_SYSVIPC and CONFIG_CHECKPOINT_RESTORE.',
+    });
+  }
+  const isOther = { uid: creator.uid !== status.uid.effective, gid: creator.gid !== status.gid.effective };
+  if ((isOther.uid && !has(CAP.CAP_SETUID)) || (isOther.gid && !has(CAP.CAP_SETGID))) {
+    problems.push({
+      code: 'other-credentials',
+      path,
+      message: `It was made by uid ${creator.uid}, gid ${creator.gid}, which this command is not.`,
+      remedy: 'Run the restart as that user, or as root.',
+    });
+  }
+  return problems;
+}
+
+/** The low bits of an id are its place in the kernel's table, of which each has one segment (ipc/util.h, IPCMNI_SHIFT). */
+const placeOf = (id: number): number => id & 0x7fff;
+
+function placeProblems(state: SegmentState, { acceptChangedFiles }: HostView): Problem[] {
+  const { id, key } = state;
+  const path = [`System V segment ${id}`];
+  const segments = readSegments();
+  const there = segments.find((one) => one.id === id);
+  if (there !== undefined) {
+    const why = whyNotTaken(state, there, acceptChangedFiles);
+    return why === undefined ? [] : [{ code: 'segment-taken', path, ...why }];
+  }
+  const other = segments.find((one) => placeOf(one.id) === placeOf(id));
+  if (other !== undefined) {
+    return [
+      {
+        code: 'segment-taken',
+        path,
+        message: `Its place in the kernel's table is that of segment ${other.id}, of uid ${other.owner.uid}.`,
+        remedy: `When nobody needs that one any more: ipcrm -m ${other.id}`,
+      },
+    ];
+  }
+  if (state.removed || !keyIsTaken(state, segments)) return [];
+  return [
+    {
+      code: 'segment-taken',
+      path,
+      message: `Its key ${showKey(key)} is that of another segment.`,
+      remedy: `When nobody needs that one any more: ipcrm -M ${showKey(key)}`,
+    },
+  ];
+}
+
+const keyIsTaken = ({ key }: SegmentState, segments: readonly Segment[]): boolean =>
+  key !== SHM.IPC_PRIVATE && segments.some((one) => one.key === key);
+
+/** Undefined if it is the saved one, left behind: then it is used. */
+function whyNotTaken(
+  state: SegmentState,
+  there: Segment,
+  acceptChanged: boolean,
+): { message: string; remedy: string } | undefined {
+  const remedy = `When nobody needs it any more: ipcrm -m ${state.id}`;
+  if (there.attachments > 0) {
+    return {
+      message: `It is there, attached ${there.attachments} times.`,
+      remedy: 'End the processes that have it attached.',
+    };
+  }
+  const isAlike =
+    !state.removed &&
+    there.key === state.key &&
+    there.sizeBytes === state.sizeBytes &&
+    there.creator.uid === state.creator.uid &&
+    there.creator.gid === state.creator.gid;
+  if (!isAlike) return { message: 'Another segment has its id.', remedy };
+  const isSame = there.changedAt === state.changedAt && there.creatorPid === state.creatorPid;
+  if (isSame || acceptChanged) return undefined;
+  return {
+    message:
+      'A segment with its id, key, size and maker is there that was made, or given another owner or mode, at another time.',
+    remedy: `${remedy}. Or have its bytes replaced by those of the image: --files accept-changed.`,
+  };
+}
+
+// -------------------------------------------------------------------------------------------------------- restoring
+
+function memoryOf(state: SegmentState, world: RestoredDescriptors): OwnedFd {
+  return world.shared(`segment ${state.id}`, () => ({ file: takeOrMake(state, world) })).file;
+}
+
+/** The plan has seen to it that what is there may be used; nobody may have attached it since. */
+function takeOrMake(state: SegmentState, world: RestoredDescriptors): OwnedFd {
+  const there = readSegments().find(({ id }) => id === state.id);
+  if (there === undefined) {
+    make(state, world);
+    return openSegment(state);
+  }
+  if (whyNotTaken(state, there, true) !== undefined) throw taken(state.id);
+  const file = openSegment(state);
+  emptyFile(file.number, state.sizeBytes);
+  return file;
+}
+
+const taken = (id: number): QuicksaveError =>
+  new QuicksaveError('segment-taken', `The System V segment ${id} has been taken by somebody else meanwhile.`);
+
+/** Only its owner may use it until it is complete. */
+const FIRST_MODE = 0o600;
+
+function make(state: SegmentState, world: RestoredDescriptors): void {
+  const process = world.process(state.creatorPid) ?? world.root();
+  const withKey = askFor(state, state.key, process);
+  const id = withKey === -ERRNO.EEXIST && state.removed ? askFor(state, SHM.IPC_PRIVATE, process) : withKey;
+  check('shmget', id, { doing: `make the System V segment ${state.id}`, pid: process.pid });
+  if (id !== state.id) {
+    removeSegment(id);
+    throw taken(state.id);
+  }
+  world.onFailure(() => removeSegment(id));
+}
+
+/** The id, or a negative errno. */
+function askFor({ id, sizeBytes, creator }: SegmentState, key: number, process: RebuiltProcess): number {
+  chooseNextSegmentId(id);
+  return asUser(process, creator, ({ batch }) =>
+    batch.tryCall('make a System V segment', SYS.shmget, key, sizeBytes, SHM.IPC_CREAT | SHM.IPC_EXCL | FIRST_MODE),
+  ).result;
+}
+
+const KEEP = -1;
+
+/** Calls of the process under other effective ids: the creator of a segment is who makes it. */
+function asUser<T>(
+  process: RebuiltProcess,
+  user: { readonly uid: number; readonly gid: number },
+  ask: (process: RebuiltProcess) => T,
+): T {
+  const { batch } = process;
+  const own = readStatus(asPid(process.pid));
+  const changesGroup = user.gid !== own.gid.effective;
+  const changesUser = user.uid !== own.uid.effective;
+  const become = (doing: string, call: number, id: number): void => void batch.call(doing, call, KEEP, id, KEEP);
+  if (changesGroup) become('take the group of a segment', SYS.setresgid, user.gid);
+  if (changesUser) become('take the user of a segment', SYS.setresuid, user.uid);
+  const asked = ask(process);
+  if (changesUser) become('be the own user again', SYS.setresuid, own.uid.effective);
+  if (changesGroup) become('be in the own group again', SYS.setresgid, own.gid.effective);
+  batch.run();
+  return asked;
+}
+
+/** Its file, by our own mapping of it: the file stays the segment's when that is gone, and is no attachment. */
+function openSegment({ id }: SegmentState): OwnedFd {
+  const address = attachSegment(id);
+  try {
+    const mapping = readMaps(asPid(process.pid)).find(({ start }) => Number(start) === Number(address));
+    if (mapping === undefined) throw new Error('an attached segment is mapped');
+    return openFile(mapLink(process.pid, mapping), OPEN.O_RDWR);
+  } finally {
+    detachSegment(address);
+  }
+}
+
+/** All have it attached, and its bytes are in. To set the owner changes by what it is known again: not without need. */
+function settle(state: SegmentState): void {
+  const { id, owner, mode, locked, removed } = state;
+  const now = segmentOf(id);
+  if (now.mode !== mode || now.owner.uid !== owner.uid || now.owner.gid !== owner.gid) setSegmentOwner(id, owner, mode);
+  if (now.locked !== locked) lockSegment(id, locked);
+  if (removed) removeSegment(id);
+}
