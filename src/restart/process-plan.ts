@@ -137,7 +137,9 @@ export function planProcess(process: ProcessModel, request: PlanRequest): Proces
     localDescriptors,
     entries: process.files.entries,
   };
-  return { ...plan, remarks: remarksOf(plan, host, request.leaders.has(pid)) };
+  // Only the root's parent is the restart command.
+  const hostOfIt = task.parent === undefined ? host : { ...host, keepsParent: true };
+  return { ...plan, remarks: remarksOf(plan, hostOfIt, request.leaders.has(pid)) };
 }
 
 const no32BitPrograms: Problem = {

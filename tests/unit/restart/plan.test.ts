@@ -3,6 +3,7 @@ import { encodeMemoryContext } from '../../../src/arch/x86/records.ts';
 import { MADV, MAP } from '../../../src/kernel/abi/mman.ts';
 import { processAspects, threadAspects } from '../../../src/resources/registry.ts';
 import type { RestartHost } from '../../../src/restart/host.ts';
+import { planRestart } from '../../../src/restart/plan.ts';
 import { type Problem, QuicksaveError, RefusedError } from '../../../src/support/errors.ts';
 import { codeAt, dataAt, largeLayout, layoutOf, smallLayout, stateOf, tableOf } from '../arch/x86/samples.ts';
 import { errorOf } from '../image/streams.ts';
@@ -53,6 +54,17 @@ describe('the plan of an image without fault', () => {
     expect(plan.saver).toBeUndefined();
     const saver = { pid: PID + 1, leads: 'group' } as const;
     expect(planOf({ task: { ...task, saver } }).saver).toEqual({ tid: PID + 1, leads: 'group' });
+  });
+
+  it('tells of the death signal of the root only, whose parent is the restart command', () => {
+    const { root, ...model } = modelWith();
+    const childTask = { ...task, pid: PID + 1, parent: PID, threads: [PID + 1] };
+    const child = { ...root, task: childTask, threads: [threadModel({ tid: PID + 1 })] };
+    const processes = [root, child];
+    const { remarks } = planRestart({ ...model, root, processes }, { ...goodHost, keepsParent: false });
+    expect(remarks.filter((remark) => remark.includes('no longer gets signal'))).toEqual([
+      expect.stringContaining(`thread ${PID} `),
+    ]);
   });
 
   it('has the registers and the signal mask of every thread', () => {
