@@ -5,6 +5,7 @@
  * its undo on the stack before it is made, and whatever happens to us the target goes on (see tracee/stopped-task.ts).
  */
 import { callsOf64, callsOfI386 } from '../arch/x86/call-abi.ts';
+import { unprotected } from '../image/protection.ts';
 import { xsaveLayout } from '../kernel/cpu.ts';
 import { PageCrew } from '../pages/page-crew.ts';
 import { is32BitProgram } from '../procfs/exe.ts';
@@ -30,7 +31,7 @@ import { describeHost, ImageStream } from './write-image.ts';
 
 export function checkpoint(request: CheckpointRequest): CheckpointSummary {
   const started = performance.now();
-  const stream = new ImageStream(request.output);
+  const stream = new ImageStream(request.output, request.protection);
   let crew: PageCrew | undefined;
   let parent: ParentImage | undefined;
   let tracking: Tracking | undefined;
@@ -47,7 +48,7 @@ export function checkpoint(request: CheckpointRequest): CheckpointSummary {
         request.onPages,
       );
       if (request.parent !== undefined) {
-        parent = openParentImage(request.parent, request.pid, request.output, crew);
+        parent = openParentImage(request.parent, request, crew);
       }
     } finally {
       // Even a refusal ends a stream as an image does.
@@ -63,7 +64,7 @@ export function checkpoint(request: CheckpointRequest): CheckpointSummary {
     tracking.leave(stream.imageId);
     return summary;
   } catch (error) {
-    if (!request.output.positioned) stream.fail(error);
+    if (!request.output.positioned) stream.fail(error, crew?.reached);
     request.output.abandon();
     throw error;
   } finally {
@@ -136,6 +137,8 @@ const rehearsal: Omit<CheckpointRequest, 'pid'> = {
   kill: false,
   tcp: 'established',
   compression: undefined,
+  access: {},
+  protection: unprotected,
   track: false,
   onPages: () => {
     // Nobody watches a rehearsal.
@@ -156,7 +159,7 @@ function rehearseSaves(pid: Pid, large: boolean, started: number): void {
     refuse: ignore,
   };
   for (let round = 0; round < REHEARSALS; round++) {
-    const stream = new ImageStream(discardingOutput);
+    const stream = new ImageStream(discardingOutput, unprotected);
     stream.head(describeHost(xsaveLayout()));
     new Save({ ...rehearsal, pid }, prepared).run(stream, started);
   }

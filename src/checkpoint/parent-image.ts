@@ -2,16 +2,16 @@
 import { dirname } from 'node:path';
 import { imagesIn } from '../image/image-folder.ts';
 import { openInput } from '../image/image-source.ts';
-import { followParents, type Lineage } from '../pages/lineage.ts';
-import { type MappedImage, mapImage } from '../pages/mapped-image.ts';
+import { followParents, type Lineage, plainParent } from '../pages/lineage.ts';
+import { checkedBy, type MappedImage, mapImage } from '../pages/mapped-image.ts';
 import type { PageCrew } from '../pages/page-crew.ts';
 import { byObject } from '../pages/page-pieces.ts';
 import { encodeParentPages } from '../pages/parent-pages.ts';
 import { storedPieces } from '../pages/stored-pages.ts';
-import type { Pid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { tryStat } from '../support/try-stat.ts';
 import type { Output } from './output.ts';
+import type { CheckpointRequest } from './request.ts';
 
 export interface ParentImage {
   readonly imageId: string;
@@ -27,9 +27,12 @@ export interface ParentMemory {
   readonly pages: SharedArrayBuffer;
 }
 
+export type ParentRequest = Pick<CheckpointRequest, 'pid' | 'output' | 'access' | 'protection'>;
+
 /** Throws if it is no whole image of that process, or would be overwritten by the new one. */
-export function openParentImage(path: string, pid: Pid, output: Output, crew: PageCrew): ParentImage {
-  const opened = openInput(path, { waits: false });
+export function openParentImage(path: string, request: ParentRequest, crew: PageCrew): ParentImage {
+  const { pid, output, access, protection } = request;
+  const opened = openInput(path, { waits: false, access });
   let image: MappedImage | undefined;
   let lineage: Lineage | undefined;
   const close = (): void => {
@@ -38,7 +41,9 @@ export function openParentImage(path: string, pid: Pid, output: Output, crew: Pa
   };
   try {
     if (opened.sizeBytes === undefined) throw new QuicksaveError('not-a-file', `The parent image ${path} is no file.`);
-    image = mapImage(opened.fd, opened.sizeBytes, (chunks) => crew.verify(chunks));
+    const isEncrypted = opened.encryption !== undefined;
+    if (protection.recipients.length > 0 && !isEncrypted) throw plainParent(path);
+    image = mapImage(opened, crew, checkedBy(crew));
     const { root, head, processes } = image.model;
     const { task } = root;
     if (task.pid !== pid) {
@@ -46,7 +51,7 @@ export function openParentImage(path: string, pid: Pid, output: Output, crew: Pa
         remedy: 'Give an earlier image of the same process.',
       });
     }
-    lineage = followParents({ image, find: imagesIn(dirname(path)), crew });
+    lineage = followParents({ image, isEncrypted, find: imagesIn(dirname(path), access), crew });
     refuseToReplace([path, ...lineage.paths], output);
     const byMemory = byObject([...image.chunks, ...lineage.chunks]);
     const memories = new Map<number, ParentMemory>();

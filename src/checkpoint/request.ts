@@ -1,4 +1,5 @@
 /** What a save is asked for, and what it tells. */
+import type { ImageAccess, Protection } from '../image/protection.ts';
 import type { TcpPolicy } from '../resources/connection-keeper.ts';
 import type { Pid } from '../support/brand.ts';
 import type { Compression } from './compression-choice.ts';
@@ -16,6 +17,9 @@ export interface CheckpointRequest {
   readonly compression: Compression;
   /** An earlier image of the tree, by its path: pages that are the same are not written again. */
   readonly parent?: string | undefined;
+  /** For the parent, and those that it builds on. */
+  readonly access: ImageAccess;
+  readonly protection: Protection;
   /** Tracks from now on what the programs write, for a save with this image as its parent. */
   readonly track: boolean;
   /** Called between chunks; may throw to give up. */

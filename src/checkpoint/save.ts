@@ -76,12 +76,10 @@ export class Save {
   /** `stream` has its HEAD already. */
   run(stream: ImageStream, started: number): CheckpointSummary {
     const { output, pid, kill } = this.#request;
-    const { writer } = stream;
     let saved: Saved;
     try {
       saved = this.#whileFrozen(stream);
-      writer.end();
-      stream.flush();
+      stream.end();
       output.commit();
       if (kill) this.#killTree(saved.frozen);
     } finally {
@@ -98,7 +96,7 @@ export class Save {
       parentPages: saved.parentPages,
       pageBytes: saved.rawBytes,
       storedBytes: saved.storedBytes,
-      imageBytes: stream.position,
+      imageBytes: stream.writtenBytes,
       pauseMs: this.#pauseMs,
       totalMs: performance.now() - started,
       killed: kill,
@@ -229,7 +227,7 @@ export class Save {
     }
     writeTree(writer, tree, sources, (pid) => parent?.memories.get(pid)?.objref);
     stream.flush();
-    const order = { writer, crew, output, sources, compression, parents };
+    const order = { stream, crew, output, sources, compression, parents };
     const written = writePages({ ...order, isWaitedFor: !mayGoOn && !kill });
     for (const content of contents) writeContent(stream, content, written.level);
     return written;

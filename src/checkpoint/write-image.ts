@@ -3,9 +3,13 @@ import { randomUUID } from 'node:crypto';
 import { release, version } from 'node:os';
 import { encodeCpu, encodeMemoryContext, encodeThread } from '../arch/x86/records.ts';
 import { componentName, type XstateLayout } from '../arch/x86/xstate.ts';
+import { type Envelope, newEnvelope } from '../image/envelope.ts';
 import type { HeadState } from '../image/head.ts';
+import type { Protection } from '../image/protection.ts';
 import { RECORD } from '../image/record-types.ts';
+import { SEGMENT_OVERHEAD, sealSegment } from '../image/segment.ts';
 import { ImageWriter } from '../image/writer.ts';
+import type { SaveEncryption } from '../pages/save-job.ts';
 import { readCpuinfo } from '../procfs/cpuinfo.ts';
 import { QuicksaveError, RefusedError } from '../support/errors.ts';
 import { VERSION } from '../support/version.ts';
@@ -40,27 +44,45 @@ export function describeHost(layout: XstateLayout, parentId?: string): HeadState
   };
 }
 
-/** Collects records, because each write to the output costs more than a record's encoding. */
+/** More than this is not collected. */
+const FLUSH_AT_BYTES = 4 * 1024 * 1024;
+
+/** Bytes that wait to be written. */
+interface Waiting {
+  readonly bytes: Uint8Array;
+  /** Of an encrypted image: they are a segment of their own. */
+  readonly alone: boolean;
+}
+
+/**
+ * Collects records, because each write to the output costs more than a record's encoding; encrypts them, if that is wanted.
+ *
+ * Positions are those of the plain image.
+ */
 export class ImageStream {
   /** Of the image, once HEAD is made. */
   imageId = '';
   readonly writer: ImageWriter;
   readonly output: Output;
+  readonly #envelope: Envelope | undefined;
+  #segments = 0;
   #position = 0;
-  #waiting: Uint8Array[] = [];
+  #waiting: Waiting[] = [];
+  #waitingBytes = 0;
 
-  constructor(output: Output) {
+  constructor(output: Output, { recipients, signer }: Protection) {
     this.output = output;
-    this.writer = new ImageWriter({
-      write: (bytes) => {
-        // The bytes are the writer's again afterwards only for pages; records are made anew each time.
-        this.#waiting.push(bytes);
-      },
-      skip: (bytes) => {
+    this.#envelope = recipients.length === 0 ? undefined : newEnvelope(recipients);
+    const sink = {
+      // The bytes are the writer's again afterwards only for pages; records are made anew each time.
+      write: (bytes: Uint8Array) => this.#collect({ bytes, alone: false }),
+      writePages: (bytes: Uint8Array) => this.#collect({ bytes, alone: true }),
+      skip: (bytes: number) => {
         this.flush();
         this.#position += bytes;
       },
-    });
+    };
+    this.writer = new ImageWriter(sink, signer);
   }
 
   head(state: HeadState): void {
@@ -68,33 +90,103 @@ export class ImageStream {
     this.writer.head(state);
   }
 
-  /** Bytes so far, as far as they were not only collected. */
-  get position(): number {
-    return this.#position;
+  /** What is in the output so far, as far as it was not only collected. */
+  get writtenBytes(): number {
+    return this.#outputPosition(this.#position);
+  }
+
+  /** What threads need that write page chunks themselves; undefined if the image is not encrypted. */
+  get encryption(): SaveEncryption | undefined {
+    if (this.#envelope === undefined) return undefined;
+    return { key: this.#envelope.key, offset: this.#outputPosition(0) };
+  }
+
+  /** Others have written so many. */
+  countSegments(count: number): void {
+    this.#segments += count;
+  }
+
+  #outputPosition(position: number): number {
+    return (this.#envelope?.bytes.length ?? 0) + position + this.#segments * SEGMENT_OVERHEAD;
+  }
+
+  #collect(waiting: Waiting): void {
+    this.#waiting.push(waiting);
+    this.#waitingBytes += waiting.bytes.length;
+    if (this.#waitingBytes > FLUSH_AT_BYTES) this.flush();
   }
 
   /** Writes what was collected; must come before anybody else writes to the output. */
   flush(): void {
-    if (this.#waiting.length === 0) return;
-    const bytes = Buffer.concat(this.#waiting);
+    this.#flush(false);
+  }
+
+  /** TAIL is the end. */
+  end(): void {
+    this.writer.end();
+    this.#flush(true);
+  }
+
+  #flush(isEnd: boolean): void {
+    const waiting = this.#waiting;
+    if (waiting.length === 0) return;
     this.#waiting = [];
-    this.output.write(bytes, this.#position);
+    this.#waitingBytes = 0;
+    const all = this.#envelope === undefined ? [Buffer.concat(waiting.map(({ bytes }) => bytes))] : segmentsOf(waiting);
+    all.forEach((bytes, index) => {
+      this.#write(bytes, isEnd && index === all.length - 1);
+    });
+  }
+
+  #write(bytes: Uint8Array, isLast: boolean): void {
+    const { output } = this;
+    if (this.#envelope === undefined) output.write(bytes, this.#position);
+    else {
+      const { bytes: envelope, key } = this.#envelope;
+      if (this.#position === 0) output.write(envelope, 0);
+      const segment = sealSegment(key, this.#position, [bytes], { isLast });
+      output.write(Buffer.concat(segment), this.#outputPosition(this.#position));
+      this.#segments++;
+    }
     this.#position += bytes.length;
   }
 
-  /** Ends a stream with the reason why there is no image: whoever reads it at the other end can tell it. */
-  fail(error: unknown): void {
+  /**
+   * Ends a stream with the reason why there is no image: whoever reads it at the other end can tell it. `reached`: how far others
+   * have written.
+   */
+  fail(error: unknown, reached = 0): void {
     const isBegun = this.#position > 0;
     this.#waiting = isBegun ? [] : this.#waiting.slice(0, 1);
+    this.#position = Math.max(this.#position, reached);
     const { code, text } = describeFailure(error);
     try {
       this.writer.fail(code, text);
-      this.flush();
+      this.#flush(true);
     } catch {
       // The stream itself is what failed. Without TAIL no reader takes it.
     }
   }
 }
+
+/** Data of chunks each by itself, all else joined, in pieces that are no burden to a reader. */
+function segmentsOf(waiting: readonly Waiting[]): Uint8Array[] {
+  const found: { parts: Uint8Array[]; alone: boolean }[] = [];
+  for (const { bytes, alone } of waiting) {
+    const last = found.at(-1);
+    if (last === undefined || alone || last.alone) found.push({ parts: [bytes], alone });
+    else last.parts.push(bytes);
+  }
+  return found.flatMap(({ parts, alone }) => {
+    const bytes = Buffer.concat(parts);
+    return alone ? [bytes] : inPieces(bytes, FLUSH_AT_BYTES);
+  });
+}
+
+const inPieces = (bytes: Buffer, size: number): Uint8Array[] =>
+  Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) =>
+    bytes.subarray(index * size, (index + 1) * size),
+  );
 
 function describeFailure(error: unknown): { code: string; text: string } {
   if (!(error instanceof QuicksaveError)) return { code: 'internal', text: String(error) };

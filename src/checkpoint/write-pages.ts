@@ -1,14 +1,14 @@
 /** Write: the pages of all sources, by the crew, compressed as was asked or as turns out to be best. */
-import type { ImageWriter } from '../image/writer.ts';
 import type { PageCrew } from '../pages/page-crew.ts';
-import { PAGE, pagesOf, type SaveChunk } from '../pages/save-job.ts';
+import { CHUNK_DIGEST_BYTES, chunkDigests, PAGE, pagesOf, type SaveChunk } from '../pages/save-job.ts';
 import type { SharedState } from '../pages/shared-state.ts';
 import { type Compression, chooseCompression, TRIAL_BYTES, Trial } from './compression-choice.ts';
 import type { Output } from './output.ts';
 import type { PageSource } from './page-sources.ts';
+import type { ImageStream } from './write-image.ts';
 
 export interface PagesOrder {
-  readonly writer: ImageWriter;
+  readonly stream: ImageStream;
   readonly crew: PageCrew;
   readonly output: Output;
   readonly sources: readonly PageSource[];
@@ -82,16 +82,19 @@ class Writing {
     to: number,
     level: number | undefined,
   ): Pick<WrittenPages, 'rawBytes' | 'storedBytes'> {
-    const { writer, crew, output, parents } = this.#order;
+    const { stream, crew, output, parents } = this.#order;
     const { pid, memory, objref, plan } = source;
     const parent = parents.get(objref);
     const chunks = plan.chunks.slice(from, to);
     const before = pagesIn(plan.chunks.slice(0, from));
     const copy = source.copy === 0 ? 0 : source.copy + before * PAGE;
-    const job = { pid, memory, copy, objref, output: output.fd, positioned: output.positioned, level, chunks, parent };
+    const { encryption, writer } = stream;
+    const digests = writer.isSigned ? new SharedArrayBuffer(chunks.length * CHUNK_DIGEST_BYTES) : undefined;
+    const target = { output: output.fd, positioned: output.positioned, encryption, digests };
+    const job = { pid, memory, copy, objref, ...target, level, chunks, parent };
     const of = { pagesBefore: this.#pagesBefore, pages: this.#pages };
     const state = crew.save(job, writer.position, of);
-    adoptChunks(writer, state);
+    adoptChunks(stream, state, digests);
     this.#pagesBefore += pagesIn(chunks);
     const rawBytes = (pagesIn(chunks) - state.read('zeroPages') - state.read('parentPages')) * PAGE;
     const storedBytes = state.read('storedBytes');
@@ -115,10 +118,13 @@ function chunksUpTo(chunks: readonly SaveChunk[], from: number, sizeBytes: numbe
 }
 
 /** The crew has written its records itself; the writer takes them into its account. */
-function adoptChunks(writer: ImageWriter, state: SharedState): void {
+function adoptChunks(stream: ImageStream, state: SharedState, digests: SharedArrayBuffer | undefined): void {
+  const { writer } = stream;
   const written = state.results().sort((a, b) => a.position - b.position);
-  written.forEach(({ position, crc }, index) => {
+  written.forEach(({ chunk, position, crc }, index) => {
     const end = written[index + 1]?.position ?? state.position;
     writer.noteChecksum(writer.reserve(end - position), crc);
+    if (digests !== undefined) writer.noteDigests(position, chunkDigests(digests, chunk));
   });
+  stream.countSegments(state.read('segments'));
 }

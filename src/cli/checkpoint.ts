@@ -5,6 +5,7 @@ import { checkpoint } from '../checkpoint/checkpoint.ts';
 import { outputTo, streamOutput } from '../checkpoint/output.ts';
 import type { CheckpointRequest, CheckpointSummary } from '../checkpoint/request.ts';
 import { ownParent } from '../checkpoint/saver.ts';
+import { readProtection } from '../image/protection.ts';
 import { asPid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { parseCompression } from './compression-option.ts';
@@ -21,6 +22,9 @@ interface Options {
   readonly parent?: string;
   readonly track?: boolean;
   readonly compress: string | true;
+  readonly encrypt?: readonly string[];
+  readonly sign?: string;
+  readonly key?: readonly string[];
 }
 
 const STANDARD_OUTPUT = 1;
@@ -34,6 +38,10 @@ export function runCheckpoint(pidText: string | undefined, options: Options): vo
   const pid = pidText === undefined ? ownParent() : parsePid(pidText);
   const compression = parseCompression(options.compress);
   const tcp = parseTcp(options.tcp);
+  const { encrypt, sign, parent } = options;
+  // A key in the environment that is not there is no reason not to save.
+  const keys = parent === undefined ? [] : options.key;
+  const { protection, access } = readProtection({ encrypt, sign, keys });
   if (options.output === '-' && isatty(STANDARD_OUTPUT)) {
     throw new UsageError('an image is not written to a terminal; give a file, or send it into a pipe.');
   }
@@ -57,7 +65,9 @@ export function runCheckpoint(pidText: string | undefined, options: Options): vo
       kill: options.kill ?? false,
       tcp,
       compression,
-      parent: options.parent,
+      parent,
+      access,
+      protection,
       track: options.track ?? false,
       onPages,
     }),

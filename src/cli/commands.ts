@@ -8,6 +8,7 @@ export { runCleanup } from './cleanup.ts';
 export { runDiff } from './diff.ts';
 export { runExport } from './export.ts';
 export { runInspect } from './inspect.ts';
+export { runKeygen } from './keygen.ts';
 export { runMerge } from './merge.ts';
 export { failWith } from './print-error.ts';
 export { runReport } from './report.ts';

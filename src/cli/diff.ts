@@ -1,4 +1,5 @@
 /** `quicksave diff A B [--json]` */
+import { readAccess } from '../image/protection.ts';
 import { diffImages } from '../report/diff.ts';
 import { renderDifference } from '../report/render-diff.ts';
 import { printResult } from './print-result.ts';
@@ -6,9 +7,10 @@ import { printResult } from './print-result.ts';
 interface Options {
   readonly json?: boolean;
   readonly images?: string;
+  readonly key?: readonly string[];
 }
 
 export function runDiff(a: string, b: string, options: Options): void {
-  const difference = diffImages(a, b, options.images);
+  const difference = diffImages(a, b, { images: options.images, access: readAccess({ keys: options.key }) });
   printResult(options.json ? `${JSON.stringify(difference, undefined, 2)}\n` : renderDifference(difference));
 }

@@ -10,6 +10,10 @@ export const examples: Readonly<Record<string, readonly Example[]>> = {
     { line: 'quicksave checkpoint 4711 -o job.qs', does: 'saves process 4711, which goes on' },
     { line: 'quicksave checkpoint 4711 -o job.qs --kill --compress', does: 'saves it compressed, and ends it' },
     {
+      line: 'quicksave checkpoint 4711 -o job.qs --encrypt secret.key',
+      does: 'saves it into an image that only who has the key can read or change',
+    },
+    {
       line: 'quicksave checkpoint 4711 -o - | ssh host quicksave restart -',
       does: 'saves it and brings it up on another host',
     },
@@ -21,6 +25,14 @@ export const examples: Readonly<Record<string, readonly Example[]>> = {
   check: [
     { line: 'quicksave check', does: 'says what this host can do' },
     { line: 'quicksave check 4711', does: 'says what stands in the way of saving process 4711' },
+  ],
+  keygen: [
+    { line: 'quicksave keygen secret.key', does: 'makes a secret for --encrypt and --key' },
+    {
+      line: 'quicksave keygen --recipient restore.key',
+      does: 'makes two: saves are made with --encrypt restore.key.pub, and opened with --key restore.key',
+    },
+    { line: 'quicksave keygen --signing release.key', does: 'makes two, for --sign and --verify-key' },
   ],
   cleanup: [{ line: 'quicksave cleanup', does: 'gives up connections of saves that will not be restarted' }],
   merge: [

@@ -4,6 +4,7 @@ import { type Output, outputTo, streamOutput } from '../checkpoint/output.ts';
 import { type ExportSummary, exportImage } from '../export/export.ts';
 import { exportFormats } from '../export/formats.ts';
 import { openInput } from '../image/image-source.ts';
+import { readAccess } from '../image/protection.ts';
 import { counted, printable, sizeText } from '../report/table.ts';
 import { parsePid } from './checkpoint.ts';
 import { printLine } from './print-error.ts';
@@ -13,6 +14,7 @@ interface Options {
   readonly format: string;
   readonly output: string;
   readonly task?: string;
+  readonly key?: readonly string[];
 }
 
 const STANDARD_OUTPUT = 1;
@@ -29,7 +31,7 @@ export function runExport(source: string, options: Options): void {
   }
   if (options.task !== undefined && !format.takesProcess) throw new UsageError(`--task is not for ${format.name}.`);
   const process = options.task === undefined ? undefined : parsePid(options.task);
-  const opened = openInput(source);
+  const opened = openInput(source, { access: readAccess({ keys: options.key }) });
   try {
     const output = options.output === '-' ? streamOutput(STANDARD_OUTPUT) : outputTo(options.output);
     let summary: ExportSummary;

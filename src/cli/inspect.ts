@@ -1,5 +1,6 @@
 /** `quicksave inspect IMAGE`: the tree and what takes room; with options, one thing closely. */
 import { type OpenedInput, openInput } from '../image/image-source.ts';
+import { readAccess } from '../image/protection.ts';
 import { type Inspection, inspectInput } from '../report/inspect.ts';
 import { renderInspection } from '../report/render-inspection.ts';
 import { inspectOpened } from '../report/task-view.ts';
@@ -14,13 +15,14 @@ interface Options extends MemoryOptions {
   readonly maps?: boolean;
   readonly fds?: boolean;
   readonly sockets?: boolean;
+  readonly key?: readonly string[];
 }
 
 export function runInspect(image: string, options: Options): void {
   const views = [options.memory, options.strings, options.search].filter((one) => one !== undefined);
   if (views.length > 1) throw new UsageError('give one of --memory, --strings and --search.');
   const pid = options.task === undefined ? undefined : parsePid(options.task);
-  const input = openInput(image);
+  const input = openInput(image, { access: readAccess({ keys: options.key }) });
   try {
     if (views.length > 0) lookIntoMemory(input, options, pid);
     else showInspection(inspect(input, pid), options);

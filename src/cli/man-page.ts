@@ -55,6 +55,7 @@ export const environment: readonly (readonly [name: string, means: string])[] = 
     'QUICKSAVE_EVERY, QUICKSAVE_KEEP, QUICKSAVE_DIR, QUICKSAVE_GRACE',
     'Defaults of the options of quicksave run of the same names.',
   ],
+  ['QUICKSAVE_KEY_FILE', 'A key file that opens encrypted images: default of --key.'],
   ['QUICKSAVE_JOB', 'Set by quicksave run for its program: the id of the job.'],
 ];
 

@@ -2,7 +2,9 @@
 import { isatty } from 'node:tty';
 import { chooseCompression, ORDINARY_LEVEL } from '../checkpoint/compression-choice.ts';
 import { outputTo, streamOutput } from '../checkpoint/output.ts';
+import { ImageStream } from '../checkpoint/write-image.ts';
 import { mergeImage } from '../export/merge.ts';
+import { readProtection } from '../image/protection.ts';
 import { counted, sizeText } from '../report/table.ts';
 import { parseCompression } from './compression-option.ts';
 import { printLine } from './print-error.ts';
@@ -12,12 +14,17 @@ interface Options {
   readonly output: string;
   readonly images?: string;
   readonly compress: string | true;
+  readonly encrypt?: readonly string[];
+  readonly sign?: string;
+  readonly key?: readonly string[];
 }
 
 const STANDARD_OUTPUT = 1;
 
 export function runMerge(source: string, options: Options): void {
   const wanted = parseCompression(options.compress);
+  const { encrypt, sign, key: keys } = options;
+  const { protection, access } = readProtection({ encrypt, sign, keys });
   if (options.output === '-' && isatty(STANDARD_OUTPUT)) {
     throw new UsageError('an image is not written to a terminal; give a file, or send it into a pipe.');
   }
@@ -25,14 +32,11 @@ export function runMerge(source: string, options: Options): void {
   try {
     const choice = chooseCompression(wanted, { output, isWaitedFor: false, pageBytes: 0 });
     const level = choice === 'trial' ? ORDINARY_LEVEL : choice;
-    let position = 0;
-    const write = (bytes: Uint8Array): void => {
-      output.write(bytes, position);
-      position += bytes.length;
-    };
-    const { pid, pages, imageBytes } = mergeImage(source, { write }, { images: options.images, level });
+    const stream = new ImageStream(output, protection);
+    const { pid, pages } = mergeImage(source, stream.writer, { images: options.images, access, level });
+    stream.end();
     output.commit();
-    printLine(`merged the image of process ${pid}: ${counted(pages, 'page')}, ${sizeText(imageBytes)}`);
+    printLine(`merged the image of process ${pid}: ${counted(pages, 'page')}, ${sizeText(stream.writtenBytes)}`);
   } catch (error) {
     output.abandon();
     throw error;

@@ -37,6 +37,26 @@ const compression = (): Option =>
     .default('auto')
     .env('QUICKSAVE_COMPRESS');
 
+const many = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
+
+const encrypt = (): Option =>
+  new Option(
+    '--encrypt <keyfile>',
+    'encrypt the image for whoever has this key: a secret, or a public key; may be given several times',
+  ).argParser(many);
+
+const sign = (): Option => new Option('--sign <keyfile>', 'sign the image with this private Ed25519 key');
+
+const key = (): Option =>
+  new Option('--key <keyfile>', 'opens encrypted images: a secret, or a private key; may be given several times')
+    .argParser(many)
+    .env('QUICKSAVE_KEY_FILE');
+
+const verifyKey = (): Option =>
+  new Option('--verify-key <keyfile>', 'refuse images that are not signed by the owner of this public Ed25519 key');
+
+const trust = (): Option => new Option('--trust', 'take images that belong to other users too');
+
 function addSaving(root: Command, commands: Load): void {
   root
     .command('checkpoint')
@@ -53,6 +73,9 @@ function addSaving(root: Command, commands: Load): void {
     .option('--parent <image>', 'write only pages that differ from this earlier image of the process')
     .option('--track', 'track what it writes from now on, for a save with --parent and this image')
     .addOption(compression())
+    .addOption(encrypt())
+    .addOption(sign())
+    .addOption(key())
     .action(async (pid, options) => (await commands()).runCheckpoint(pid, options));
   root
     .command('restart')
@@ -62,6 +85,9 @@ function addSaving(root: Command, commands: Load): void {
     .option('--pid-file <file>', 'write its pid into this file')
     .option('--images <folder>', 'where the parents of an incremental image are; default: where it is')
     .option('--files <policy>', 'files that have changed since: refuse or accept-changed', 'refuse')
+    .addOption(key())
+    .addOption(verifyKey())
+    .addOption(trust())
     .action(async (image, options) => (await commands()).runRestart(image, options));
   root
     .command('check')
@@ -95,6 +121,10 @@ function addJobs(root: Command, commands: Load): void {
     .addOption(compression())
     .option('--files <policy>', 'files that have changed since a save: refuse or accept-changed', 'refuse')
     .option('--fresh', 'start over, whatever has been saved')
+    .addOption(encrypt())
+    .addOption(sign())
+    .addOption(key())
+    .addOption(trust())
     .action(async (command, options) => (await commands()).runRun(command, options));
   root
     .command('status')
@@ -124,6 +154,7 @@ function addLooking(root: Command, commands: Load): void {
     .option('--search <text>', 'where a text stands in memory')
     .option('--all', 'everything but the bytes of memory')
     .option('--json', 'print the result as data: docs/inspect-json.md')
+    .addOption(key())
     .action(async (image, options) => (await commands()).runInspect(image, options));
   root
     .command('diff')
@@ -132,6 +163,7 @@ function addLooking(root: Command, commands: Load): void {
     .argument('<b>', 'image file, the later one')
     .option('--images <folder>', 'where the parents of incremental images are; default: where they are')
     .option('--json', 'print the result as data')
+    .addOption(key())
     .action(async (a, b, options) => (await commands()).runDiff(a, b, options));
   root
     .command('export')
@@ -143,12 +175,14 @@ function addLooking(root: Command, commands: Load): void {
     )
     .option('--task <pid>', 'the process that a core file is of; the root of the tree if it is not given')
     .requiredOption('-o, --output <file>', 'where it goes; - is standard output')
+    .addOption(key())
     .action(async (image, options) => (await commands()).runExport(image, options));
   root
     .command('report')
     .description('make a page to look at of an image: one HTML file that needs nothing else')
     .argument('<image>', 'image file; - is standard input')
     .requiredOption('-o, --output <file>', 'where the page goes; - is standard output')
+    .addOption(key())
     .action(async (image, options) => (await commands()).runReport(image, options));
   root
     .command('merge')
@@ -157,16 +191,28 @@ function addLooking(root: Command, commands: Load): void {
     .requiredOption('-o, --output <file>', 'where the whole image goes; - is standard output')
     .option('--images <folder>', 'where the parents are; default: where the image is')
     .addOption(compression())
+    .addOption(encrypt())
+    .addOption(sign())
+    .addOption(key())
     .action(async (image, options) => (await commands()).runMerge(image, options));
   root
     .command('verify')
     .description('read an image and check all of it')
     .argument('<image>', 'image file; - is standard input')
     .option('--images <folder>', 'where the parents of an incremental image are; default: where it is')
+    .addOption(key())
+    .addOption(verifyKey())
     .action(async (image, options) => (await commands()).runVerify(image, options));
 }
 
 function addHelpers(root: Command, commands: Load): void {
+  root
+    .command('keygen')
+    .description('make a key file: a secret that encrypts and opens images')
+    .argument('<file>', 'where it goes; it must not be there yet. A public key goes into FILE.pub')
+    .option('--recipient', 'a pair of X25519 keys: whoever has the public one can encrypt, but not open')
+    .option('--signing', 'a pair of Ed25519 keys: the private one signs, the public one verifies')
+    .action(async (file, options) => (await commands()).runKeygen(file, options));
   root
     .command('completion')
     .description('print the completion of a shell')

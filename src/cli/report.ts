@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { outputTo, streamOutput } from '../checkpoint/output.ts';
 import { openInput } from '../image/image-source.ts';
+import { readAccess } from '../image/protection.ts';
 import { pageOf } from '../report/page.ts';
 import { sizeText } from '../report/table.ts';
 import { openForLooking } from '../report/task-view.ts';
@@ -9,12 +10,13 @@ import { printLine } from './print-error.ts';
 
 interface Options {
   readonly output: string;
+  readonly key?: readonly string[];
 }
 
 const STANDARD_OUTPUT = 1;
 
-export function runReport(source: string, { output: path }: Options): void {
-  const opened = openInput(source);
+export function runReport(source: string, { output: path, key: keys }: Options): void {
+  const opened = openInput(source, { access: readAccess({ keys }) });
   let page: Buffer;
   try {
     const image = openForLooking(opened);

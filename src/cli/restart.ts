@@ -1,5 +1,6 @@
 /** `quicksave restart FILE|-` */
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readAccess } from '../image/protection.ts';
 import { Companion, endLike } from '../restart/accompany.ts';
 import { type RestartSummary, restart } from '../restart/restart.ts';
 import { Foreground } from '../restart/terminal.ts';
@@ -15,6 +16,9 @@ interface Options {
   readonly pidFile?: string;
   readonly files: string;
   readonly images?: string;
+  readonly key?: readonly string[];
+  readonly verifyKey?: string;
+  readonly trust?: boolean;
 }
 
 const STANDARD_OUTPUT = 1;
@@ -38,8 +42,9 @@ function bringBack(
   source: string,
   policy: string,
   foreground: Foreground | undefined,
-  { detach, pidFile, images }: Options,
+  { detach, pidFile, images, key: keys, verifyKey, trust = false }: Options,
 ): RestartSummary {
+  const access = { ...readAccess({ keys, verifyKey }), ownOnly: !trust };
   const sentence = 'The restart was interrupted; no process was left.';
   let written = false;
   try {
@@ -48,6 +53,7 @@ function bringBack(
         source,
         acceptChangedFiles: policy === 'accept-changed',
         images,
+        access,
         streams: [0, 1, 2],
         parent: process.pid,
         keepsParent: !detach,

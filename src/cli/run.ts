@@ -1,5 +1,7 @@
 /** `quicksave run [--every 10m] [--keep 3] [--dir DIR] -- COMMAND…` */
 import { resolve } from 'node:path';
+import { opensImages } from '../image/key-files.ts';
+import { readProtection } from '../image/protection.ts';
 import type { JobEnd } from '../jobs/job-records.ts';
 import { type JobRequest, superviseJob } from '../jobs/supervise.ts';
 import { printable } from '../report/table.ts';
@@ -18,6 +20,10 @@ interface Options {
   readonly files: string;
   readonly log?: string;
   readonly fresh?: boolean;
+  readonly encrypt?: readonly string[];
+  readonly sign?: string;
+  readonly key?: readonly string[];
+  readonly trust?: boolean;
 }
 
 /** EX_TEMPFAIL of sysexits.h: try again. */
@@ -49,8 +55,20 @@ function parseRequest(command: readonly string[], options: Options): JobRequest 
     compress: levelOf(options.compress),
     fresh: options.fresh ?? false,
     acceptChangedFiles: options.files === 'accept-changed',
+    protection: parseProtection(options),
     log: options.log === undefined ? undefined : resolve(options.log),
     say: (line) => printLine(printable(`quicksave: ${line}`)),
+  };
+}
+
+/** Key files that cannot be used are told before the program starts. Its saves are signed: so must be what it goes on from. */
+function parseProtection({ encrypt = [], sign, key: keys = [], trust = false }: Options): JobRequest['protection'] {
+  readProtection({ encrypt, sign, keys });
+  const signing = sign === undefined ? undefined : resolve(sign);
+  const opening = [...keys, ...encrypt.filter(opensImages)].map((path) => resolve(path));
+  return {
+    ofSave: { encrypt: encrypt.map((path) => resolve(path)), ...(signing === undefined ? {} : { sign: signing }) },
+    ofRestart: { keys: opening, trust, ...(signing === undefined ? {} : { verifyKey: signing }) },
   };
 }
 

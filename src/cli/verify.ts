@@ -1,11 +1,20 @@
 /** `quicksave verify IMAGE` */
 
+import { readAccess } from '../image/protection.ts';
+import { keyName } from '../image/signature.ts';
 import { counted, printable, sizeText } from '../report/table.ts';
-import { verifyImageAt } from '../report/verify.ts';
+import { type Verification, verifyImageAt } from '../report/verify.ts';
 import { printResult } from './print-result.ts';
 
-export function runVerify(image: string, options: { readonly images?: string }): void {
-  const { model, imageBytes, records, dataPages, zeroPages, parentPages } = verifyImageAt(image, options.images);
+interface Options {
+  readonly images?: string;
+  readonly key?: readonly string[];
+  readonly verifyKey?: string;
+}
+
+export function runVerify(image: string, { images, key: keys, verifyKey }: Options): void {
+  const verification = verifyImageAt(image, { images, access: readAccess({ keys, verifyKey }) });
+  const { model, imageBytes, records, dataPages, zeroPages, parentPages } = verification;
   const { processes, root, head } = model;
   const threads = processes.reduce((sum, { task }) => sum + task.threads.length, 0);
   const others = processes.length === 1 ? '' : ` and ${counted(processes.length - 1, 'descendant')}`;
@@ -15,10 +24,18 @@ export function runVerify(image: string, options: { readonly images?: string }):
   // Without checksums nobody can say that not a byte of a page has changed.
   const verdict = model.origin === undefined ? 'intact' : `complete, as far as ${model.origin.format} tells`;
   const made = `saved by ${head.state.tool} on Linux ${head.state.kernel.release}`;
+  const protection = protectionText(verification, verifyKey !== undefined);
   printResult(
     printable(
       `${verdict}: process ${root.task.pid} (${root.task.comm})${others}, ${counted(threads, 'thread')}, ` +
-        `${counted(records, 'record')}, ${pages}, ${sizeText(imageBytes)}, ${made}`,
+        `${counted(records, 'record')}, ${pages}, ${sizeText(imageBytes)}, ${made}${protection}`,
     ).concat('\n'),
   );
+}
+
+function protectionText({ isEncrypted, signature }: Verification, isChecked: boolean): string {
+  const encrypted = isEncrypted ? ', encrypted' : '';
+  if (signature === undefined) return encrypted;
+  const worth = isChecked ? '' : ' (not checked: --verify-key)';
+  return `${encrypted}, signed with key ${keyName(signature.publicKey)}${worth}`;
 }

@@ -4,11 +4,12 @@ import { decodeHead } from '../image/head.ts';
 import { imagesBeside } from '../image/image-folder.ts';
 import { openInput, sourceOf } from '../image/image-source.ts';
 import { encodeZstdChunk, type PageRun } from '../image/page-chunk.ts';
+import type { ImageAccess } from '../image/protection.ts';
 import { decodeRecord, ImageReader, type MetadataRecord } from '../image/reader.ts';
 import { RECORD, recordLabel } from '../image/record-types.ts';
 import { parseState } from '../image/schema.ts';
 import { MemoryRecord } from '../image/tree.ts';
-import { type ByteSink, ImageWriter } from '../image/writer.ts';
+import type { ImageWriter } from '../image/writer.ts';
 import { NativeMemory } from '../kernel/native-memory.ts';
 import { type ImageInput, readImageFile } from '../pages/image-input.ts';
 import { packPages } from '../pages/page-codec.ts';
@@ -23,6 +24,7 @@ const CHUNK_PAGES = 256;
 export interface MergeOptions {
   /** The folder where the parents are; undefined: that of the image. */
   readonly images: string | undefined;
+  readonly access: ImageAccess;
   /** zstd level; undefined: pages as they are. */
   readonly level: number | undefined;
 }
@@ -30,12 +32,11 @@ export interface MergeOptions {
 export interface MergeSummary {
   readonly pid: number;
   readonly pages: number;
-  readonly imageBytes: number;
 }
 
-/** Checks the image and all that is needed of its parents before it writes anything. */
-export function mergeImage(source: string, sink: ByteSink, { images, level }: MergeOptions): MergeSummary {
-  const opened = openInput(source);
+/** Checks the image and all that is needed of its parents before it writes anything. The caller ends what the writer writes. */
+export function mergeImage(source: string, writer: ImageWriter, { images, access, level }: MergeOptions): MergeSummary {
+  const opened = openInput(source, { access });
   const crew = new PageCrew(opened.sizeBytes ?? 0, () => {
     // Nobody watches the checking.
   });
@@ -44,8 +45,7 @@ export function mergeImage(source: string, sink: ByteSink, { images, level }: Me
     if (opened.sizeBytes === undefined) {
       throw new QuicksaveError('not-a-file', `${source} is no file: its pages cannot be looked up.`);
     }
-    input = readImageFile(opened.fd, opened.sizeBytes, crew, imagesBeside(source, images));
-    const writer = new ImageWriter(sink);
+    input = readImageFile(opened, crew, imagesBeside(source, images, access));
     const reader = new ImageReader(sourceOf(opened), { pageData: 'skip' });
     for (let record = reader.next(); record !== undefined; record = reader.next()) {
       if (record.kind === 'metadata') copyRecord(writer, record);
@@ -54,8 +54,7 @@ export function mergeImage(source: string, sink: ByteSink, { images, level }: Me
     const objects = new Set(input.chunks.map(({ objref }) => objref));
     for (const objref of objects) for (const page of input.pages(objref)) chunks.add(objref, page);
     chunks.flush();
-    writer.end();
-    return { pid: input.model.root.task.pid, pages: chunks.pages, imageBytes: writer.position };
+    return { pid: input.model.root.task.pid, pages: chunks.pages };
   } finally {
     input?.close();
     opened.close();

@@ -24,7 +24,11 @@ export const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer
 /** The length with padding; exact for every length that a number holds. */
 export const paddedLength = (length: number): number => Math.ceil(length / RECORD_ALIGNMENT) * RECORD_ALIGNMENT;
 
-export const isAllZero = (bytes: Uint8Array): boolean => bytes.every((byte) => byte === 0);
+export function isAllZero(bytes: Uint8Array): boolean {
+  // A loop: `every` takes ten times as long, for the padding of each chunk of raw pages.
+  for (let at = 0; at < bytes.length; at++) if (bytes[at] !== 0) return false;
+  return true;
+}
 
 /** Writes a header into the first bytes of `into`. */
 export function putRecordHeader(into: Uint8Array, header: RecordHeader): void {

@@ -1,11 +1,14 @@
 /** Finding an image by its id: among the files of a folder, of which only HEAD is read. */
-import { closeSync, readdirSync, readSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { QuicksaveError } from '../support/errors.ts';
+import { ByteStream } from './byte-stream.ts';
 import { RECORD_HEADER_SIZE } from './frame.ts';
-import { decodeHead, HEAD_PREFIX_SIZE, MAX_HEAD_SIZE, startsWithMagic } from './head.ts';
+import { decodeHead, HEAD_PREFIX_SIZE, startsWithMagic } from './head.ts';
 import { incrementalImage } from './image-errors.ts';
-import { type OpenedInput, openInput } from './image-source.ts';
+import { type OpenedInput, openInput, sourceOf } from './image-source.ts';
+import type { Keyring } from './key-files.ts';
+import type { ImageAccess } from './protection.ts';
 import { ImageReader } from './reader.ts';
 
 export interface FoundImage {
@@ -17,21 +20,30 @@ export interface FoundImage {
 export type FindImage = (imageId: string) => FoundImage;
 
 export const imagesIn =
-  (folder: string): FindImage =>
+  (folder: string, access?: ImageAccess): FindImage =>
   (imageId) => {
+    const closed: string[] = [];
     const path = namesIn(folder)
       .map((name) => join(folder, name))
-      .find((candidate) => tryImageId(candidate) === imageId);
-    if (path !== undefined) return { path, opened: openInput(path) };
-    throw new QuicksaveError('missing-parent', `The image builds on image ${imageId}, which is not in ${folder}.`, {
-      remedy: 'Put that image there, or name the folder where it is: --images FOLDER.',
-    });
+      .find((candidate) => tryImageId(candidate, access?.keys, closed) === imageId);
+    if (path !== undefined) return { path, opened: openInput(path, { access }) };
+    const locked = closed.length === 0 ? '' : ` (${closed.join(', ')} cannot be opened with the keys given)`;
+    throw new QuicksaveError(
+      'missing-parent',
+      `The image builds on image ${imageId}, which is not in ${folder}${locked}.`,
+      {
+        remedy:
+          closed.length === 0
+            ? 'Put that image there, or name the folder where it is: --images FOLDER.'
+            : 'Give its key too: --key KEYFILE, as often as there are keys.',
+      },
+    );
   };
 
 /** Where the parents of an image are looked for: in the folder that was named, else in its own. A stream has none. */
-export function imagesBeside(source: string, folder: string | undefined): FindImage {
-  if (folder !== undefined) return imagesIn(folder);
-  return source === '-' ? nowhere : imagesIn(dirname(source));
+export function imagesBeside(source: string, folder: string | undefined, access?: ImageAccess): FindImage {
+  if (folder !== undefined) return imagesIn(folder, access);
+  return source === '-' ? nowhere : imagesIn(dirname(source), access);
 }
 
 const nowhere: FindImage = (imageId) => {
@@ -50,40 +62,26 @@ function namesIn(folder: string): string[] {
   }
 }
 
-/** Undefined for what is no image. */
-function tryImageId(path: string): string | undefined {
-  let fd: number | undefined;
+/** Undefined for what is no image, or is encrypted for other keys: those are noted in `closed`. */
+function tryImageId(path: string, keys: Keyring | undefined, closed: string[]): string | undefined {
+  let opened: OpenedInput | undefined;
   try {
     // A FIFO would be waited for without end.
-    const opened = openInput(path, { waits: false });
-    if (opened.sizeBytes === undefined) {
-      opened.close();
-      return undefined;
-    }
-    fd = opened.fd;
-    return imageIdIn(fd);
-  } catch {
+    opened = openInput(path, { waits: false, access: keys === undefined ? {} : { keys } });
+    return opened.sizeBytes === undefined ? undefined : imageIdIn(opened);
+  } catch (error) {
+    if (error instanceof QuicksaveError && ['no-key', 'wrong-key'].includes(error.code)) closed.push(path);
     return undefined;
   } finally {
-    if (fd !== undefined) closeSync(fd);
+    opened?.close();
   }
 }
 
-function imageIdIn(fd: number): string | undefined {
+function imageIdIn(opened: OpenedInput): string | undefined {
   const start = Buffer.alloc(RECORD_HEADER_SIZE + HEAD_PREFIX_SIZE);
-  readSync(fd, start, 0, start.length, 0);
+  const stream = new ByteStream(sourceOf(opened));
+  stream.tryFill(start);
   if (!startsWithMagic(start.subarray(RECORD_HEADER_SIZE))) return undefined;
-  const bytes = Buffer.alloc(RECORD_HEADER_SIZE + MAX_HEAD_SIZE + 8);
-  const length = readSync(fd, bytes, 0, bytes.length, 0);
-  let at = 0;
-  const reader = new ImageReader({
-    read: (into) => {
-      const part = bytes.subarray(at, Math.min(length, at + into.length));
-      into.set(part);
-      at += part.length;
-      return part.length;
-    },
-  });
-  const head = reader.next();
+  const head = new ImageReader(sourceOf(opened)).next();
   return head?.kind === 'metadata' ? decodeHead(head.payload).state.imageId : undefined;
 }

@@ -13,6 +13,7 @@ export const MAX_RUNS = 65_536;
 export const MAX_RAW_BYTES = 64 * 1024 * 1024;
 /** The fixed part, before the runs. */
 export const CHUNK_PREFIX_SIZE = 32;
+const DATA_OFFSET_FIELD = 24;
 const RUN_SIZE = 16;
 const RUN_END_LIMIT = 2 ** 63;
 export const MAX_CHUNK_PAYLOAD = CHUNK_PREFIX_SIZE + MAX_RUNS * RUN_SIZE + PAGE_SIZE + MAX_RAW_BYTES;
@@ -98,6 +99,14 @@ export function encodeZstdChunk(objref: number, runs: readonly PageRun[], frame:
   return record;
 }
 
+/** Where the data of a whole record that is a page chunk stands in it; undefined for another record. */
+export function storedDataIn(record: Uint8Array): { readonly start: number; readonly end: number } | undefined {
+  const view = viewOf(record);
+  if (view.getUint16(0, true) !== RECORD.PGARR) return undefined;
+  const start = RECORD_HEADER_SIZE + view.getUint32(RECORD_HEADER_SIZE + DATA_OFFSET_FIELD, true);
+  return { start, end: RECORD_HEADER_SIZE + Number(view.getBigUint64(8, true)) };
+}
+
 const runsEnd = (runCount: number): number => CHUNK_PREFIX_SIZE + runCount * RUN_SIZE;
 
 function rawDataOffset(streamPosition: number, runCount: number, rawBytes: number): number {
@@ -127,7 +136,7 @@ function putPrefix(payload: Uint8Array, prefix: ChunkPrefix): void {
   view.setUint32(4, prefix.runCount, true);
   view.setBigUint64(8, BigInt(prefix.rawBytes), true);
   view.setBigUint64(16, BigInt(prefix.storedBytes), true);
-  view.setUint32(24, prefix.dataOffset, true);
+  view.setUint32(DATA_OFFSET_FIELD, prefix.dataOffset, true);
 }
 
 function putRun(view: DataView, at: number, run: PageRun): void {
@@ -145,7 +154,7 @@ export function decodeChunkPrefix(bytes: Uint8Array, offset: number, length: num
     runCount: view.getUint32(4, true),
     rawBytes: Number(view.getBigUint64(8, true)),
     storedBytes: Number(view.getBigUint64(16, true)),
-    dataOffset: view.getUint32(24, true),
+    dataOffset: view.getUint32(DATA_OFFSET_FIELD, true),
   };
   const fault =
     (encoding > ENCODING.zstd ? `has the unknown encoding ${encoding}` : undefined) ??

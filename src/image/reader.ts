@@ -5,6 +5,7 @@
  * With `pageData: 'skip'` the data of page chunks is passed over: their records come out unchecked, to be read and checked by
  * others with `verifyChunk`; the digest in TAIL is still checked over the checksums that they claim.
  */
+import type { KeyObject } from 'node:crypto';
 import { ImageError } from '../support/errors.ts';
 import type { ByteSource } from './byte-stream.ts';
 import { ByteStream } from './byte-stream.ts';
@@ -20,6 +21,7 @@ import type { ChunkEncoding, PageRun } from './page-chunk.ts';
 import { CHUNK_PREFIX_SIZE, decodeChunkPrefix, decodeChunkRuns, MAX_CHUNK_PAYLOAD } from './page-chunk.ts';
 import { isKnownRecord, RECORD, RECORD_FLAG, recordLabel, recordName } from './record-types.ts';
 import { parseState } from './schema.ts';
+import { decodeSignature, digestOf, requireSignature, requireSigner, type Signature } from './signature.ts';
 import { ChecksumDigest, decodeTail } from './tail.ts';
 
 export const MAX_METADATA_PAYLOAD = 64 * 1024 * 1024;
@@ -63,12 +65,20 @@ export interface ReaderOptions {
    * beyond the limits of the format. Without it each chunk gets a buffer of its own.
    */
   readonly bufferFor?: (chunk: ChunkRecord) => Uint8Array;
+  /**
+   * Whoever must have signed the image. Where page data is read, that is checked before the end is reported; where it is skipped,
+   * only that there is a signature of that key: {@link ImageReader.checkSignature} is for the caller to call.
+   */
+  readonly signedBy?: KeyObject | undefined;
 }
 
 export class ImageReader {
   readonly #stream: ByteStream;
   readonly #options: ReaderOptions;
   readonly #digest = new ChecksumDigest();
+  /** Of all records, if a signature is to be checked; of page data that was skipped undefined, until it is given. */
+  readonly #digests: (Uint8Array | undefined)[] = [];
+  #signature: Signature | undefined;
   #ended = false;
   #skippedRecords = 0;
 
@@ -94,6 +104,23 @@ export class ImageReader {
     return this.#skippedRecords;
   }
 
+  /** Undefined where the image is not signed; what it is worth is not said by it. Known at the end. */
+  get signature(): Signature | undefined {
+    return this.#signature;
+  }
+
+  /**
+   * Of an image whose page data was skipped: `ofData` are the SHA-256 digests of the stored data of all chunks, in their order.
+   * Throws QuicksaveError if it is not what was signed.
+   */
+  checkSignature(ofData: readonly Uint8Array[]): void {
+    const { signedBy } = this.#options;
+    if (signedBy === undefined) return;
+    let next = 0;
+    const digests = this.#digests.map((digest) => digest ?? ofData[next++]);
+    requireSignature(this.#signature, signedBy, digests);
+  }
+
   /** The next record, HEAD first; undefined when TAIL was met and agrees with all that came before. */
   next(): ImageRecord | undefined {
     while (!this.#ended) {
@@ -109,11 +136,16 @@ export class ImageReader {
     if (offset === 0) checkLooksLikeHead(headerBytes);
     const header = decodeRecordHeader(headerBytes, offset);
     checkPlace(header, offset);
+    if (this.#signature !== undefined && header.type !== RECORD.TAIL) {
+      throw badRecord(recordLabel(header.type, offset), 'it stands behind the signature', offset);
+    }
     if (header.type === RECORD.PGARR) return this.#chunk(header, headerBytes, offset);
     const record = this.#metadata(header, headerBytes, offset);
     if (header.type === RECORD.TAIL) return this.#tail(record);
     if (header.type === RECORD.ERROR) throw failedCheckpoint(record);
     this.#digest.add(header.crc);
+    if (header.type === RECORD.SIGNATURE) return this.#takeSignature(record);
+    this.#note(() => digestOf([headerBytes, record.payload]));
     if (isKnownRecord(header.type)) return record;
     return this.#passOver(header, offset);
   }
@@ -152,7 +184,19 @@ export class ImageReader {
     const data = this.#options.pageData === 'skip' ? this.#skipData(chunk) : this.#readData(chunk);
     this.#padding(header, offset);
     this.#digest.add(header.crc);
+    this.#note(() => digestOf([chunk.headerBytes]));
+    this.#note(() => (data === undefined ? undefined : digestOf([data])));
     return { ...chunk, data };
+  }
+
+  #note(digest: () => Uint8Array | undefined): void {
+    if (this.#options.signedBy !== undefined) this.#digests.push(digest());
+  }
+
+  #takeSignature({ payload, type, offset }: MetadataRecord): undefined {
+    const signature = decodeSignature(payload);
+    if (signature === undefined) throw badRecord(recordLabel(type, offset), 'it is malformed', offset);
+    this.#signature = signature;
   }
 
   #chunkHeader(header: RecordHeader, recordHeader: Uint8Array, offset: number): ChunkRecord {
@@ -221,6 +265,10 @@ export class ImageReader {
     const end = this.#stream.position;
     if (this.#stream.tryFill(new Uint8Array(1)) > 0)
       throw damagedImage(`something follows its end at byte ${end}`, end);
+    const { signedBy, pageData } = this.#options;
+    if (signedBy === undefined) return;
+    if (pageData === 'skip') requireSigner(this.#signature, signedBy);
+    else requireSignature(this.#signature, signedBy, this.#digests);
   }
 }
 

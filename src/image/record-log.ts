@@ -10,6 +10,8 @@ import { ChecksumDigest, encodeTail } from './tail.ts';
 export class RecordLog {
   /** In order of position, as places are given out ascending and a Map keeps the order of its first insertions. */
   readonly #checksums = new Map<number, number | undefined>();
+  /** By the position of the record. Only of an image that is to be signed. */
+  readonly #digests = new Map<number, readonly Uint8Array[]>();
   #position = 0;
 
   /** Where the next record goes. */
@@ -35,6 +37,20 @@ export class RecordLog {
     if (this.#checksums.get(position) !== undefined)
       throw misuse(`a second checksum for the record at byte ${position}`);
     this.#checksums.set(position, crc);
+  }
+
+  /** `digests`: as `digestsOfRecord` gives them. */
+  noteDigests(position: number, digests: readonly Uint8Array[]): void {
+    this.#digests.set(position, digests);
+  }
+
+  /** Of all records so far, in the order of the stream. */
+  digests(): Uint8Array[] {
+    return [...this.#checksums.keys()].flatMap((position) => {
+      const digests = this.#digests.get(position);
+      if (digests === undefined) throw misuse(`the record at byte ${position} was never digested`);
+      return digests;
+    });
   }
 
   /** The payload of TAIL. */

@@ -18,6 +18,7 @@ export const RECORD = {
   FILES: 301,
   FD_ENT: 302,
   FD_DATA: 303,
+  SIGNATURE: 5000,
   TAIL: 5001,
   ERROR: 9999,
 } as const;
@@ -42,6 +43,7 @@ const binaryTypes: ReadonlySet<number> = new Set([
   RECORD.CPU,
   RECORD.MM_CONTEXT,
   RECORD.PGARR,
+  RECORD.SIGNATURE,
   RECORD.TAIL,
 ]);
 

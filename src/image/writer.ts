@@ -11,14 +11,18 @@ import { checksumIn, encodeFrame, paddedLength, RECORD_HEADER_SIZE } from './fra
 import type { HeadState } from './head.ts';
 import { encodeHead } from './head.ts';
 import { misuse } from './image-errors.ts';
+import type { Signer } from './key-files.ts';
 import type { PageRun } from './page-chunk.ts';
-import { encodeZstdChunk, planRawChunk, sealChunkHeader } from './page-chunk.ts';
+import { encodeZstdChunk, planRawChunk, sealChunkHeader, storedDataIn } from './page-chunk.ts';
 import { RecordLog } from './record-log.ts';
-import { RECORD } from './record-types.ts';
+import { RECORD, RECORD_FLAG } from './record-types.ts';
+import { digestOf, digestsOfRecord, encodeSignature } from './signature.ts';
 
 export interface ByteSink {
   /** Takes all of the bytes; throws if it cannot. They belong to the caller again when it returns. */
   write(bytes: Uint8Array): void;
+  /** The same of the data of a page chunk, where a sink has to know it. */
+  writePages?(bytes: Uint8Array): void;
   /** Passes over bytes that others write. Only a sink with positions has it. */
   skip?(bytes: number): void;
 }
@@ -29,14 +33,18 @@ export interface ChunkOptions {
 }
 
 const NO_OBJECT = 0;
+const NOTHING = new Uint8Array(0);
 
 export class ImageWriter {
   readonly #sink: ByteSink;
+  readonly #signer: Signer | undefined;
   readonly #log = new RecordLog();
   #ended = false;
 
-  constructor(sink: ByteSink) {
+  /** With a signer the image is signed at its end. */
+  constructor(sink: ByteSink, signer?: Signer) {
     this.#sink = sink;
+    this.#signer = signer;
   }
 
   /** Where the next record goes. */
@@ -66,8 +74,22 @@ export class ImageWriter {
   /** A whole record made elsewhere, its checksum in its header (as `encodeFrame` and `encodeZstdChunk` make it). */
   sealed(record: Uint8Array): void {
     this.#checkState(record);
-    this.#log.noteChecksum(this.#log.reserve(record.length), checksumIn(record));
-    this.#sink.write(record);
+    const position = this.#log.reserve(record.length);
+    this.#log.noteChecksum(position, checksumIn(record));
+    if (this.isSigned) this.#log.noteDigests(position, digestsOfRecord(record));
+    const data = storedDataIn(record);
+    if (data === undefined) this.#sink.write(record);
+    else
+      this.#writeChunk(
+        record.subarray(0, data.start),
+        record.subarray(data.start, data.end),
+        record.subarray(data.end),
+      );
+  }
+
+  /** Whoever writes page chunks has to give their digests too. */
+  get isSigned(): boolean {
+    return this.#signer !== undefined;
   }
 
   /** Pages of one memory object. `data` holds the data runs one after the other. */
@@ -91,9 +113,17 @@ export class ImageWriter {
     this.#log.noteChecksum(position, crc);
   }
 
-  /** Writes TAIL: the image is complete. */
+  noteDigests(position: number, digests: readonly Uint8Array[]): void {
+    this.#log.noteDigests(position, digests);
+  }
+
+  /** Writes TAIL, and before it SIGNATURE where there is a signer: the image is complete. */
   end(): void {
     this.#checkOpen();
+    if (this.#signer !== undefined) {
+      const signature = encodeSignature(this.#signer, this.#log.digests());
+      this.bytes(RECORD.SIGNATURE, NO_OBJECT, signature, RECORD_FLAG.OPTIONAL);
+    }
     const tail = encodeFrame(RECORD.TAIL, 0, NO_OBJECT, this.#log.seal());
     this.#ended = true;
     this.#sink.write(tail);
@@ -111,10 +141,17 @@ export class ImageWriter {
     const plan = planRawChunk(objref, runs, this.position);
     if (data.length !== plan.rawBytes) throw misuse(`a page chunk has ${data.length} bytes for ${plan.rawBytes}`);
     const crc = sealChunkHeader(plan.headerBytes, data);
-    this.#log.noteChecksum(this.#log.reserve(plan.totalBytes), crc);
-    this.#sink.write(plan.headerBytes);
+    const position = this.#log.reserve(plan.totalBytes);
+    this.#log.noteChecksum(position, crc);
+    if (this.isSigned) this.#log.noteDigests(position, [digestOf([plan.headerBytes]), digestOf([data])]);
     // No padding: all before the data fills whole multiples of 8, and so do pages.
-    if (data.length > 0) this.#sink.write(data);
+    this.#writeChunk(plan.headerBytes, data, NOTHING);
+  }
+
+  #writeChunk(head: Uint8Array, data: Uint8Array, padding: Uint8Array): void {
+    this.#sink.write(head);
+    if (data.length > 0) (this.#sink.writePages ?? this.#sink.write).call(this.#sink, data);
+    if (padding.length > 0) this.#sink.write(padding);
   }
 
   #checkState(record: Uint8Array): void {

@@ -6,7 +6,7 @@ import { FCNTL } from '../kernel/abi/fcntl.ts';
 import { SIGNAL } from '../kernel/abi/signal.ts';
 import { fcntl } from '../kernel/calls/descriptors.ts';
 import { sendSignal } from '../kernel/calls/task-attributes.ts';
-import { restart } from '../library/restart.ts';
+import { type RestartOptions, restart } from '../library/restart.ts';
 import { listProcesses, listProcNumbers, unlessMissing } from '../procfs/proc-file.ts';
 import { readStat } from '../procfs/stat.ts';
 import { asPid, localFd } from '../support/brand.ts';
@@ -81,11 +81,11 @@ const ATTEMPTS = 8;
 export async function resumeProgram(
   image: string,
   streams: Streams,
-  acceptChangedFiles: boolean,
+  options: Omit<RestartOptions, 'streams'>,
 ): Promise<Program & { readonly remarks: readonly string[] }> {
   for (let attempt = 1; ; attempt++) {
     try {
-      const { pid, exited, remarks } = await restart(image, { acceptChangedFiles, streams });
+      const { pid, exited, remarks } = await restart(image, { ...options, streams });
       return { pid, remarks, ended: exited() };
     } catch (error) {
       if (attempt === ATTEMPTS || !isPidInUse(error)) throw error;

@@ -7,7 +7,8 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { tryWaitForTask } from '../kernel/calls/wait.ts';
-import { checkpoint } from '../library/checkpoint.ts';
+import { type CheckpointOptions, checkpoint } from '../library/checkpoint.ts';
+import type { RestartOptions } from '../library/restart.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
 import { readStat } from '../procfs/stat.ts';
 import { readStatus } from '../procfs/status.ts';
@@ -40,10 +41,16 @@ export interface JobRequest {
   /** Start over, whatever saves there are. */
   readonly fresh: boolean;
   readonly acceptChangedFiles: boolean;
+  readonly protection: JobProtection;
   /** Where the program's output goes, if not to ours. */
   readonly log: string | undefined;
   /** A line for a person. */
   readonly say: (line: string) => void;
+}
+
+export interface JobProtection {
+  readonly ofSave: Pick<CheckpointOptions, 'encrypt' | 'sign'>;
+  readonly ofRestart: Pick<RestartOptions, 'keys' | 'verifyKey' | 'trust'>;
 }
 
 export type JobOutcome =
@@ -234,7 +241,7 @@ class Care {
       try {
         return await this.#resume(save, streams);
       } catch (error) {
-        if (error instanceof RefusedError) throw error;
+        if (error instanceof RefusedError || isNotForUs(error)) throw error;
         if (error instanceof ImageError) this.#setAside(save, error);
         else failure ??= error;
       }
@@ -252,7 +259,8 @@ class Care {
   }
 
   async #resume(save: SaveFile, streams: Streams): Promise<Program> {
-    const program = await resumeProgram(save.path, streams, this.#request.acceptChangedFiles);
+    const { acceptChangedFiles, protection } = this.#request;
+    const program = await resumeProgram(save.path, streams, { acceptChangedFiles, ...protection.ofRestart });
     this.#note({ event: 'resumed', pid: program.pid, save: save.name });
     this.#say(`process ${program.pid} goes on from the save of ${new Date(save.savedAt).toISOString()} (${save.name})`);
     for (const remark of program.remarks) this.#request.say(`  ${remark}`);
@@ -276,8 +284,9 @@ class Care {
 
   async #save(pid: number, options: { kill: boolean; signal?: AbortSignal }): Promise<void> {
     const path = this.#folder.savePath(this.#state.run, ++this.#saves);
-    const { compress, keep } = this.#request;
-    const summary = await checkpoint(pid, path, { ...options, ...(compress === undefined ? {} : { compress }) });
+    const { compress, keep, protection } = this.#request;
+    const how = { ...options, ...protection.ofSave, ...(compress === undefined ? {} : { compress }) };
+    const summary = await checkpoint(pid, path, how);
     const { imageBytes, pauseMs, totalMs, killed } = summary;
     const pause = killed ? {} : { pauseMs };
     const save = this.#folder.saves().at(-1)?.name ?? path;
@@ -337,6 +346,11 @@ class Care {
     this.#request.say(line);
   }
 }
+
+/** A save that may well be good, but not to whoever has these keys: an older one is not what was asked for. */
+const NOT_FOR_US = ['bad-key', 'no-key', 'wrong-key', 'not-signed', 'wrong-signer', 'bad-signature', 'not-yours'];
+
+const isNotForUs = (error: unknown): boolean => error instanceof QuicksaveError && NOT_FOR_US.includes(error.code);
 
 function describe(error: unknown): { code: string; message: string; problems: string[] } {
   const message = error instanceof Error ? error.message : String(error);

@@ -12,6 +12,12 @@ export interface CheckpointOptions extends PipelineOptions {
   readonly parent?: string;
   /** Track what the process writes from now on: a save with this image as its parent is short then. Default: false. */
   readonly track?: boolean;
+  /** Key files, secrets or public X25519 keys: the image is encrypted for whoever has one of them. */
+  readonly encrypt?: readonly string[];
+  /** File of a private Ed25519 key that signs the image. */
+  readonly sign?: string;
+  /** Key files that open an encrypted parent, beside those of `encrypt`. */
+  readonly keys?: readonly string[];
 }
 
 /**
@@ -25,11 +31,13 @@ export function checkpoint(
   sink: string | Writable,
   options: CheckpointOptions = {},
 ): Promise<CheckpointSummary> {
-  const { kill = false, compress = 'auto', parent, track = false } = options;
+  const { kill = false, compress = 'auto', parent, track = false, encrypt, sign, keys } = options;
   const output = typeof sink === 'string' ? sink : '-';
   const streams = typeof sink === 'string' ? {} : { sink };
-  return runPipeline({ kind: 'checkpoint', pid, self: false, output, kill, compress, parent, track }, options, {
-    ...streams,
-    restarted: [0, 1, 2],
-  });
+  const protection = { encrypt, sign, keys };
+  return runPipeline(
+    { kind: 'checkpoint', pid, self: false, output, kill, compress, parent, track, ...protection },
+    options,
+    { ...streams, restarted: [0, 1, 2] },
+  );
 }

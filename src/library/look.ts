@@ -1,6 +1,7 @@
 /** Looking without touching: what is in an image, what a host can do, what stands in the way of saving a process. */
 import { checkProcess, type ProcessCheck } from '../checkpoint/check.ts';
 import { openInput } from '../image/image-source.ts';
+import { readAccess } from '../image/protection.ts';
 import { checkHost, type HostCheck } from '../report/check-host.ts';
 import { type Difference, diffImages } from '../report/diff.ts';
 import { type Inspection, inspectInput } from '../report/inspect.ts';
@@ -8,8 +9,8 @@ import { verifyImageAt } from '../report/verify.ts';
 import { asPid } from '../support/brand.ts';
 
 /** What is in an image, as data. Needs neither rights nor the files that the image refers to. */
-export function inspect(path: string): Inspection {
-  const input = openInput(path);
+export function inspect(path: string, { keys }: Pick<LookOptions, 'keys'> = {}): Inspection {
+  const input = openInput(path, { access: readAccess({ keys }) });
   try {
     return inspectInput(input);
   } finally {
@@ -18,11 +19,13 @@ export function inspect(path: string): Inspection {
 }
 
 /** What changed between two images in files. */
-export const diff = (a: string, b: string, options: LookOptions = {}): Difference => diffImages(a, b, options.images);
+export const diff = (a: string, b: string, { images, keys }: LookOptions = {}): Difference =>
+  diffImages(a, b, { images, access: readAccess({ keys }) });
 
 /** Reads and checks all of an image in a file. Throws ImageError for what is wrong first. */
-export function verify(path: string, options: LookOptions = {}): Intact {
-  const { model, imageBytes, records, dataPages, zeroPages, parentPages } = verifyImageAt(path, options.images);
+export function verify(path: string, { images, keys, verifyKey }: VerifyOptions = {}): Intact {
+  const access = readAccess({ keys, verifyKey });
+  const { model, imageBytes, records, dataPages, zeroPages, parentPages } = verifyImageAt(path, { images, access });
   const { processes, root } = model;
   const threads = processes.reduce((sum, { task }) => sum + task.threads.length, 0);
   const { pid } = root.task;
@@ -32,6 +35,13 @@ export function verify(path: string, options: LookOptions = {}): Intact {
 export interface LookOptions {
   /** The folder where the parents of an incremental image are; default: its own. */
   readonly images?: string;
+  /** Key files that open encrypted images: secrets, private X25519 keys. */
+  readonly keys?: readonly string[];
+}
+
+export interface VerifyOptions extends LookOptions {
+  /** File of an Ed25519 public key: an image that is not signed by its owner is refused. */
+  readonly verifyKey?: string;
 }
 
 export interface Intact {

@@ -22,6 +22,10 @@ export interface CheckpointOrder {
   /** The image that it builds on. */
   readonly parent?: string | undefined;
   readonly track: boolean;
+  /** Key files, by their paths. */
+  readonly encrypt?: readonly string[] | undefined;
+  readonly sign?: string | undefined;
+  readonly keys?: readonly string[] | undefined;
 }
 
 export interface RestartOrder {
@@ -30,6 +34,9 @@ export interface RestartOrder {
   readonly source: string;
   readonly acceptChangedFiles: boolean;
   readonly images?: string | undefined;
+  readonly keys?: readonly string[] | undefined;
+  readonly verifyKey?: string | undefined;
+  readonly trust: boolean;
 }
 
 export type Order = CheckpointOrder | RestartOrder;

@@ -6,6 +6,7 @@ import { writeSync } from 'node:fs';
 import { checkpoint } from '../checkpoint/checkpoint.ts';
 import { outputTo, streamOutput } from '../checkpoint/output.ts';
 import { refuseOtherParent } from '../checkpoint/saver.ts';
+import { readAccess, readProtection } from '../image/protection.ts';
 import { noteInterrupts } from '../kernel/interrupt-flag.ts';
 import { restart } from '../restart/restart.ts';
 import { asPid } from '../support/brand.ts';
@@ -36,10 +37,11 @@ function carryOut(order: Order): unknown {
 type OnPages = (doneBytes: number, totalBytes: number) => void;
 
 function save(
-  { pid, self, output, kill, compress, parent, track }: Extract<Order, { kind: 'checkpoint' }>,
+  { pid, self, output, kill, compress, parent, track, encrypt, sign, keys }: Extract<Order, { kind: 'checkpoint' }>,
   onPages: OnPages,
 ): unknown {
   if (self) refuseOtherParent(asPid(pid));
+  const { protection, access } = readProtection({ encrypt, sign, keys });
   const target = output === '-' ? streamOutput(STANDARD_OUTPUT) : outputTo(output);
   return checkpoint({
     pid: asPid(pid),
@@ -49,17 +51,20 @@ function save(
     tcp: 'established',
     compression: compress === 0 ? undefined : compress,
     parent,
+    access,
+    protection,
     track,
     onPages,
   });
 }
 
 function bringBack(order: Extract<Order, { kind: 'restart' }>, onPages: OnPages): unknown {
-  const { source, acceptChangedFiles, images } = order;
+  const { source, acceptChangedFiles, images, keys, verifyKey, trust } = order;
   return restart({
     source,
     acceptChangedFiles,
     images,
+    access: { ...readAccess({ keys, verifyKey }), ownOnly: !trust },
     streams: [FIRST_STREAM_FD, FIRST_STREAM_FD + 1, FIRST_STREAM_FD + 2],
     parent: process.ppid,
     keepsParent: true,

@@ -10,6 +10,12 @@ export interface RestartOptions extends PipelineOptions {
   readonly acceptChangedFiles?: boolean;
   /** The folder where the parents of an incremental image are; default: that of the image. */
   readonly images?: string;
+  /** Key files that open encrypted images: secrets, private X25519 keys. */
+  readonly keys?: readonly string[];
+  /** File of an Ed25519 public key: images that are not signed by its owner are refused. */
+  readonly verifyKey?: string;
+  /** Take images that belong to other users. Default: they are refused. */
+  readonly trust?: boolean;
   /** Our descriptors for standard streams that led to the outside. Default: our own. */
   readonly streams?: readonly [number, number, number];
 }
@@ -32,10 +38,17 @@ export interface Restarted extends RestartSummary {
  * or damaged. Nothing is left behind then.
  */
 export async function restart(source: string | Readable, options: RestartOptions = {}): Promise<Restarted> {
-  const { acceptChangedFiles = false, images, streams: restarted = [0, 1, 2] } = options;
+  const {
+    acceptChangedFiles = false,
+    images,
+    keys,
+    verifyKey,
+    trust = false,
+    streams: restarted = [0, 1, 2],
+  } = options;
   const isPath = typeof source === 'string';
   const summary = await runPipeline<RestartSummary>(
-    { kind: 'restart', source: isPath ? source : '-', acceptChangedFiles, images },
+    { kind: 'restart', source: isPath ? source : '-', acceptChangedFiles, images, keys, verifyKey, trust },
     options,
     isPath ? { restarted } : { source, restarted },
   );

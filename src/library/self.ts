@@ -14,6 +14,9 @@ import { type Order, type Reply, rebuildError } from './messages.ts';
 export interface SelfOptions {
   /** zstd level 1 to 19, or 0 for none; default: as much as the disk is slower than compressing. */
   readonly compress?: number;
+  /** As for `checkpoint`. */
+  readonly encrypt?: readonly string[];
+  readonly sign?: string;
 }
 
 export type SelfResult =
@@ -47,6 +50,8 @@ export async function checkpointSelf(file: string, options: SelfOptions = {}): P
     kill: false,
     compress: options.compress ?? 'auto',
     track: false,
+    encrypt: options.encrypt,
+    sign: options.sign,
   };
   const { child, reply } = startSaver(order);
   const [status, last] = await Promise.all([endOf(child), reply]);

@@ -1,4 +1,4 @@
-/** An image whose pages can be asked for by address. What comes through a pipe is kept in memory. */
+/** An image whose pages can be asked for by address. What comes through a pipe, or is encrypted, is kept in memory. */
 import { writeSync } from 'node:fs';
 import { type OpenedInput, sourceOf } from '../image/image-source.ts';
 import { type ImageModel, ModelBuilder } from '../image/model.ts';
@@ -27,7 +27,8 @@ const FOREIGN_REMEDY = 'It can be restarted, verified and inspected as a whole.'
 export function openAddressed(opened: OpenedInput): AddressedImage {
   const { start, source } = lookAhead(opened);
   if (isLinuxCr(start)) throw new QuicksaveError('foreign-image', FOREIGN, { remedy: FOREIGN_REMEDY });
-  if (opened.sizeBytes !== undefined)
+  // The pages of an encrypted one are not where they could be read by position.
+  if (opened.sizeBytes !== undefined && opened.encryption === undefined)
     return { ...readAll(opened.fd, new ImageReader(source, { pageData: 'skip' })), close: () => {} };
   const file = newMemoryFile('quicksave');
   try {

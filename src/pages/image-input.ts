@@ -1,17 +1,20 @@
 /** Reading an image: a file is mapped and checked whole before anything is made; a stream is read as it comes. */
 import { fstatSync, writeSync } from 'node:fs';
 import type { ByteSource } from '../image/byte-stream.ts';
+import { misuse } from '../image/image-errors.ts';
 import type { FindImage } from '../image/image-folder.ts';
+import type { OpenedInput } from '../image/image-source.ts';
 import { type ImageModel, ModelBuilder } from '../image/model.ts';
 import type { PageRun } from '../image/page-chunk.ts';
 import { type ChunkRecord, ImageReader, unpackChunk } from '../image/reader.ts';
 import { recordLabel } from '../image/record-types.ts';
+import type { Signature } from '../image/signature.ts';
 import { bytesAt } from '../kernel/native-memory.ts';
 import type { LocalFd } from '../support/brand.ts';
 import { ImageError, QuicksaveError } from '../support/errors.ts';
 import { followParents, type Inheriting, type Lineage } from './lineage.ts';
 import { chunkPages, type LoadChunk, type PlacedChunk, putPages } from './load-job.ts';
-import { lateRecord, mapImage } from './mapped-image.ts';
+import { checkedBy, lateRecord, mapImage } from './mapped-image.ts';
 import { ChunkRoom, unpackPages } from './page-codec.ts';
 import type { PageCrew } from './page-crew.ts';
 import { piecesOf } from './page-pieces.ts';
@@ -35,6 +38,8 @@ export interface ImageInput {
 export interface ImageCounts {
   readonly imageBytes: number;
   readonly records: number;
+  /** Undefined: it is not signed. */
+  readonly signature?: Signature | undefined;
   /** Pages whose bytes are in the image, and those that it only says are zero. */
   readonly dataPages: number;
   readonly zeroPages: number;
@@ -53,11 +58,16 @@ export interface PageTarget {
  * An image in a file: all of it is checked before this returns, and what it takes from its parents too. Without `find` an image that has
  * a parent is refused.
  */
-export function readImageFile(fd: number, sizeBytes: number, crew: PageCrew, find?: FindImage): ImageInput {
-  const image = mapImage(fd, sizeBytes, (chunks) => crew.verify(chunks));
+export function readImageFile(
+  opened: OpenedInput,
+  crew: PageCrew,
+  find?: FindImage,
+  options: FileOptions = {},
+): ImageInput {
+  const image = mapImage(opened, crew, checkedBy(crew, options));
   let lineage: Lineage;
   try {
-    lineage = followParents({ image, find, crew });
+    lineage = followParents({ image, isEncrypted: opened.encryption !== undefined, find, crew });
   } catch (error) {
     image.close();
     throw error;
@@ -75,15 +85,21 @@ export function readImageFile(fd: number, sizeBytes: number, crew: PageCrew, fin
     },
     pages: (objref) => storedPages(all, objref),
     checkPages: () => {
-      // Checksums say that the stored bytes are the written ones, not that they can be decompressed.
-      for (const chunk of all) chunkPages(chunk);
-      return { imageBytes: image.sizeBytes, records, ...countPages(chunks) };
+      if (options.unpacks !== true) throw misuse('pages were to be checked that had not been unpacked');
+      crew.verify(lineage.chunks, options);
+      const { signature, sizeBytes: imageBytes } = image;
+      return { imageBytes, records, signature, ...countPages(chunks) };
     },
     close: () => {
       lineage.close();
       image.close();
     },
   };
+}
+
+export interface FileOptions {
+  /** All pages are unpacked when they are checked, for `checkPages`. */
+  readonly unpacks?: boolean | undefined;
 }
 
 type PageCounts = Pick<ImageCounts, 'dataPages' | 'zeroPages' | 'parentPages'>;
@@ -98,10 +114,11 @@ function countPages(
 }
 
 /** An image from a stream: its metadata is read and checked; pages and TAIL come when they are loaded. */
-export function readImageStream(source: ByteSource, find?: FindImage): ImageInput {
+export function readImageStream(opened: OpenedInput, source: ByteSource, find?: FindImage): ImageInput {
   const stored = new ChunkRoom();
   const unpacked = new ChunkRoom();
-  const reader = new ImageReader(source, { bufferFor: (chunk) => stored.of(chunk.storedBytes).bytes });
+  const bufferFor = (chunk: ChunkRecord): Uint8Array => stored.of(chunk.storedBytes).bytes;
+  const reader = new ImageReader(source, { bufferFor, signedBy: opened.signedBy });
   const builder = new ModelBuilder();
   let record = reader.next();
   for (; record !== undefined && record.kind === 'metadata'; record = reader.next()) builder.add(record);
@@ -124,7 +141,8 @@ export function readImageStream(source: ByteSource, find?: FindImage): ImageInpu
         const { objref, runs } = record;
         inherited.push({ objref, runs: runs.filter(({ kind }) => kind === 'parent') });
       }
-      lineage = followParents({ image: { model, chunks: inherited }, find, crew });
+      const isEncrypted = opened.encryption !== undefined;
+      lineage = followParents({ image: { model, chunks: inherited }, isEncrypted, find, crew });
       crew.load(placed(target, lineage.chunks));
     },
     pages: () => {
@@ -141,7 +159,8 @@ export function readImageStream(source: ByteSource, find?: FindImage): ImageInpu
         counts = countPages([record], counts);
       }
       builder.finishPages();
-      return { imageBytes: reader.position, records: reader.recordCount + 1, ...counts };
+      const { position: imageBytes, recordCount, signature } = reader;
+      return { imageBytes, records: recordCount + 1, signature, ...counts };
     },
     // The stream is the caller's.
     close: () => {

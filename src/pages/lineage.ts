@@ -25,13 +25,15 @@ export interface Lineage {
 
 export interface LineageOptions {
   readonly image: { readonly model: ImageModel; readonly chunks: readonly Inheriting[] };
+  /** Then its parents must be too. */
+  readonly isEncrypted: boolean;
   /** Without it an image that takes pages from a parent is refused. */
   readonly find: FindImage | undefined;
   readonly crew: PageCrew;
 }
 
 /** Follows the parents of an image as far as pages are taken from them. */
-export function followParents({ image, find, crew }: LineageOptions): Lineage {
+export function followParents({ image, isEncrypted, find, crew }: LineageOptions): Lineage {
   const parents: Parent[] = [];
   const chunks: LoadChunk[] = [];
   const seen = new Set([image.model.head.state.imageId]);
@@ -40,8 +42,9 @@ export function followParents({ image, find, crew }: LineageOptions): Lineage {
   };
   try {
     let child: LineageOptions['image'] = image;
+    let isChildEncrypted = isEncrypted;
     for (let wanted = wantedOf(image.chunks); wanted.length > 0; ) {
-      const parent = openParent(child.model, find, seen);
+      const parent = openParent(child.model, { find, seen, crew, isChildEncrypted });
       parents.push(parent);
       const byMemory = byObject(parent.image.chunks);
       const rest: Wanted[] = [];
@@ -54,6 +57,7 @@ export function followParents({ image, find, crew }: LineageOptions): Lineage {
       }
       wanted = rest;
       child = parent.image;
+      isChildEncrypted = parent.isEncrypted;
     }
     return { chunks, paths: parents.map(({ path }) => path), close };
   } catch (error) {
@@ -65,6 +69,7 @@ export function followParents({ image, find, crew }: LineageOptions): Lineage {
 interface Parent {
   readonly image: MappedImage;
   readonly path: string;
+  readonly isEncrypted: boolean;
 }
 
 /** What a memory of the youngest image takes from a parent. */
@@ -99,22 +104,37 @@ function memoryIn({ image: { model }, path }: Parent, child: ImageModel, objref:
   );
 }
 
-function openParent(child: ImageModel, find: FindImage | undefined, seen: Set<string>): Parent {
+interface Search {
+  readonly find: FindImage | undefined;
+  readonly seen: Set<string>;
+  readonly crew: PageCrew;
+  readonly isChildEncrypted: boolean;
+}
+
+function openParent(child: ImageModel, { find, seen, crew, isChildEncrypted }: Search): Parent {
   const { parentId = '', imageId } = child.head.state;
   if (seen.has(parentId)) throw new ImageError('bad-record', `The image ${imageId} builds on itself.`);
   seen.add(parentId);
   if (find === undefined) throw incrementalImage(parentId);
   const { path, opened } = find(parentId);
   try {
+    const isEncrypted = opened.encryption !== undefined;
+    if (isChildEncrypted && !isEncrypted) throw plainParent(path);
     // Only what is needed of it is checked, when that is known.
-    const image = explained(path, () => mapImage(opened.fd, opened.sizeBytes ?? 0, () => {}));
-    if (image.model.head.state.imageId === parentId) return { image, path };
+    const image = explained(path, () => mapImage(opened, crew));
+    if (image.model.head.state.imageId === parentId) return { image, path, isEncrypted };
     image.close();
     throw new ImageError('missing-parent', `${path} is not image ${parentId} any more.`);
   } finally {
     opened.close();
   }
 }
+
+/** Whoever can change that file would change what the encrypted image says. */
+export const plainParent = (path: string): QuicksaveError =>
+  new QuicksaveError('wrong-parent', `The image is encrypted, and ${path}, which it builds on, is not.`, {
+    remedy: 'Encrypt that too: quicksave merge --encrypt makes a whole image of one.',
+  });
 
 interface Taken {
   readonly chunks: readonly LoadChunk[];
@@ -178,6 +198,7 @@ function explained<T>(path: string, use: () => T): T {
   } catch (error) {
     if (!(error instanceof QuicksaveError)) throw error;
     const { code, remedy, message } = error;
-    throw new ImageError(code, `In the parent image ${path}: ${message}`, remedy === undefined ? {} : { remedy });
+    const Kind = error instanceof ImageError ? ImageError : QuicksaveError;
+    throw new Kind(code, `In the parent image ${path}: ${message}`, remedy === undefined ? {} : { remedy });
   }
 }

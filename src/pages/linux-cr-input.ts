@@ -97,9 +97,7 @@ const loadChunk =
   ({ offset, objref, encoding, dataPosition, storedBytes, rawBytes, runs }: ChunkRecord): LoadChunk => ({
     offset,
     objref,
-    payloadAddress: image.address + dataPosition,
-    payloadBytes: storedBytes,
-    headerCrc: 0,
+    headCrc: 0,
     crc: 0,
     encoding,
     dataAddress: image.address + dataPosition,

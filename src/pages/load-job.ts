@@ -3,33 +3,42 @@
  * process that is being rebuilt. Both are shared between threads.
  */
 import { crc32c } from '../image/checksum.ts';
+import { damagedImage } from '../image/image-errors.ts';
 import type { PageRun } from '../image/page-chunk.ts';
+import { openSegment, SEGMENT_HEADER_SIZE, SEGMENT_OVERHEAD } from '../image/segment.ts';
+import { DIGEST_SIZE, digestOf } from '../image/signature.ts';
 import { MAX_RANGES, type RemoteRange, writeMemory } from '../kernel/calls/process-memory.ts';
 import { bytesAt, NativeMemory } from '../kernel/native-memory.ts';
 import { asPid, type LocalAddress, localAddress, remoteAddress } from '../support/brand.ts';
-import { ImageError } from '../support/errors.ts';
 import { ChunkRoom, unpackPages } from './page-codec.ts';
 import { type Piece, piecesOf } from './page-pieces.ts';
 import type { SharedState } from './shared-state.ts';
 
 const PAGE = 4096;
 
+/** The data of a chunk of an encrypted image: one segment, whose encrypted bytes are at `dataAddress`, its tag behind them. */
+export interface EncryptedData {
+  readonly key: Uint8Array;
+  /** Of the data in the plain image. */
+  readonly position: number;
+}
+
 /** A page chunk of an image in memory. */
 export interface LoadChunk {
   /** Where its record begins, for messages. */
   readonly offset: number;
   readonly objref: number;
-  /** Where its payload and its data are in our memory. */
-  readonly payloadAddress: number;
-  readonly payloadBytes: number;
-  /** Checksum of the record header, from which the payload's goes on, and the one that both must give. */
-  readonly headerCrc: number;
+  /** Checksum of its record up to the data, from which the data's goes on, and the one that both must give. */
+  readonly headCrc: number;
   readonly crc: number;
   readonly encoding: 'raw' | 'zstd';
+  /** Where its data is in our memory. */
   readonly dataAddress: number;
   readonly storedBytes: number;
   readonly rawBytes: number;
   readonly runs: readonly PageRun[];
+  /** Undefined: its data is there as it is. */
+  readonly segment?: EncryptedData | undefined;
   /** Which of its pages are to be put into the process; without it all that it has. */
   readonly pieces?: readonly Piece[];
 }
@@ -39,13 +48,20 @@ export interface PlacedChunk extends LoadChunk {
   readonly pid: number;
 }
 
-export type ChunkData = Pick<LoadChunk, 'offset' | 'encoding' | 'dataAddress' | 'storedBytes' | 'rawBytes'>;
+export type ChunkData = Pick<LoadChunk, 'offset' | 'encoding' | 'dataAddress' | 'storedBytes' | 'rawBytes' | 'segment'>;
 
 export type LoadJob = CommonJob &
   (
-    | { readonly kind: 'verify'; readonly chunks: readonly LoadChunk[] }
+    | ({ readonly kind: 'verify'; readonly chunks: readonly LoadChunk[] } & VerifyOptions)
     | { readonly kind: 'load'; readonly chunks: readonly PlacedChunk[] }
   );
+
+export interface VerifyOptions {
+  /** Compressed pages are unpacked too: that a checksum is right does not say that they can be. */
+  readonly unpacks?: boolean | undefined;
+  /** Where the SHA-256 digests of all data go, 32 bytes each. */
+  readonly digests?: SharedArrayBuffer | undefined;
+}
 
 interface CommonJob {
   readonly shared: SharedArrayBuffer;
@@ -71,33 +87,44 @@ export function runLoadJob(job: LoadJob, state: SharedState, afterChunk: () => v
 function runOne(job: LoadJob, index: number): number {
   const chunk = job.chunks[index];
   if (chunk === undefined) throw new RangeError(`there is no chunk ${index}`);
-  if (job.kind === 'verify') verify(chunk);
+  if (job.kind === 'verify') verify(job, index, chunk);
   else load(job.chunks[index] as PlacedChunk);
   return chunk.rawBytes;
 }
 
-function verify(chunk: LoadChunk): void {
-  const payload = bytesAt(localAddress(chunk.payloadAddress), chunk.payloadBytes);
-  if (crc32c(payload, chunk.headerCrc) === chunk.crc) return;
-  throw new ImageError(
-    'damaged-image',
-    `The image is damaged: the checksum of the PGARR record at byte ${chunk.offset} is wrong.`,
-    { offset: chunk.offset, remedy: 'Save the program again, or use another copy of the image.' },
-  );
+function verify({ digests, unpacks }: VerifyOptions, index: number, chunk: LoadChunk): void {
+  const address = storedInMemory(chunk);
+  const data = bytesAt(address, chunk.storedBytes);
+  if (crc32c(data, chunk.headCrc) !== chunk.crc) {
+    throw damagedImage(`the checksum of the PGARR record at byte ${chunk.offset} is wrong`, chunk.offset);
+  }
+  if (digests !== undefined) new Uint8Array(digests).set(digestOf([data]), index * DIGEST_SIZE);
+  if (unpacks === true) unpackedFrom(chunk, address);
 }
 
-/** The pages of a chunk's data runs, one behind the other; raw ones are a view of the image. */
+/** The pages of a chunk's data runs, one behind the other; where they are stored as they are, a view of the image. */
 export function chunkPages(chunk: ChunkData): Buffer {
   const pages = bytesAt(pagesInMemory(chunk), chunk.rawBytes);
-  return chunk.encoding === 'raw' ? pages : Buffer.from(pages);
+  return chunk.encoding === 'raw' && chunk.segment === undefined ? pages : Buffer.from(pages);
 }
 
 /** This thread's. */
+const decrypted = new ChunkRoom();
 const unpacked = new ChunkRoom();
 
-/** Where they are: in the image, or unpacked, until this thread unpacks the next. */
-export function pagesInMemory(chunk: ChunkData): LocalAddress {
-  const address = localAddress(chunk.dataAddress);
+/** Where they are: in the image, or decrypted or unpacked, until this thread does that with the next. */
+export const pagesInMemory = (chunk: ChunkData): LocalAddress => unpackedFrom(chunk, storedInMemory(chunk));
+
+function storedInMemory({ segment, dataAddress, storedBytes }: ChunkData): LocalAddress {
+  const address = localAddress(dataAddress);
+  if (segment === undefined || storedBytes === 0) return address;
+  const into = decrypted.of(storedBytes);
+  const encrypted = bytesAt(address, storedBytes + SEGMENT_OVERHEAD - SEGMENT_HEADER_SIZE);
+  into.bytes.set(openSegment(segment.key, segment.position, { length: storedBytes, isLast: false }, encrypted));
+  return into.address;
+}
+
+function unpackedFrom(chunk: ChunkData, address: LocalAddress): LocalAddress {
   if (chunk.encoding === 'raw') return address;
   const into = unpacked.of(chunk.rawBytes).address;
   const stored = { address, sizeBytes: chunk.storedBytes };

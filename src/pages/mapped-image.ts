@@ -1,27 +1,53 @@
 /** An image file in our memory: its metadata read and checked, its page chunks described, their bytes not looked at yet. */
+import type { ByteSource } from '../image/byte-stream.ts';
+import { crc32c } from '../image/checksum.ts';
+import type { SegmentPlace } from '../image/encrypted-source.ts';
 import { headerChecksum, RECORD_HEADER_SIZE } from '../image/frame.ts';
+import { badRecord, misuse } from '../image/image-errors.ts';
+import { type Encryption, type OpenedInput, sourceOf } from '../image/image-source.ts';
 import { type ImageModel, ModelBuilder } from '../image/model.ts';
 import { type ChunkRecord, ImageReader, type MetadataRecord } from '../image/reader.ts';
 import { recordLabel } from '../image/record-types.ts';
+import type { Signature } from '../image/signature.ts';
 import { bytesAt, NativeMemory } from '../kernel/native-memory.ts';
 import { localAddress } from '../support/brand.ts';
 import { ImageError, QuicksaveError } from '../support/errors.ts';
 import type { LoadChunk } from './load-job.ts';
+import type { PageCrew } from './page-crew.ts';
 
 export interface MappedImage {
   readonly model: ImageModel;
   readonly chunks: readonly LoadChunk[];
   readonly sizeBytes: number;
   readonly records: number;
+  readonly signature: Signature | undefined;
   close(): void;
 }
 
-/** `check` is given the chunks before what they say of pages is held against the rest. */
-export function mapImage(fd: number, sizeBytes: number, check: (chunks: readonly LoadChunk[]) => void): MappedImage {
+/** Checks the data of all chunks; gives their SHA-256 digests if they are wanted. */
+export type CheckChunks = (chunks: readonly LoadChunk[], digesting: boolean) => readonly Uint8Array[];
+
+export const checkedBy =
+  (crew: PageCrew, options: { readonly unpacks?: boolean | undefined } = {}): CheckChunks =>
+  (chunks, digesting) => {
+    if (digesting) return crew.verifyAndDigest(chunks, options);
+    crew.verify(chunks, options);
+    return [];
+  };
+
+/**
+ * `check` is given the chunks before what they say of pages is held against the rest. Without it they are not looked at yet, unless
+ * the image has to be signed.
+ */
+export function mapImage(opened: OpenedInput, crew: PageCrew, check?: CheckChunks): MappedImage {
+  const { fd, sizeBytes, signedBy, encryption } = opened;
+  if (sizeBytes === undefined) throw misuse('a stream was to be mapped');
   if (sizeBytes === 0) throw new QuicksaveError('not-an-image', 'This is not a quicksave image: the file is empty.');
   const image = NativeMemory.mapFile(fd, sizeBytes);
   try {
-    const reader = readerOf(image, sizeBytes);
+    const segments = new Map<number, SegmentPlace>();
+    const source = encryption === undefined ? mappedSource(image, sizeBytes) : sourceOf(opened, noteIn(segments));
+    const reader = new ImageReader(source, { pageData: 'skip', signedBy });
     const builder = new ModelBuilder();
     const chunks: LoadChunk[] = [];
     for (let record = reader.next(); record !== undefined; record = reader.next()) {
@@ -30,17 +56,20 @@ export function mapImage(fd: number, sizeBytes: number, check: (chunks: readonly
         builder.add(record);
       } else {
         builder.addChunk(record);
-        chunks.push(describeChunk(record, image));
+        chunks.push({ ...describeChunk(record), ...placeOfData(record, image, encryption, segments) });
       }
     }
-    check(chunks);
+    const checkAll = check ?? (signedBy === undefined ? undefined : checkedBy(crew));
+    const digests = checkAll?.(chunks, signedBy !== undefined);
+    if (digests !== undefined) reader.checkSignature(digests);
     const model = builder.finish();
     builder.finishPages();
     return {
       model,
       chunks,
-      sizeBytes: reader.position,
+      sizeBytes,
       records: reader.recordCount + 1,
+      signature: reader.signature,
       close: () => image.free(),
     };
   } catch (error) {
@@ -49,38 +78,50 @@ export function mapImage(fd: number, sizeBytes: number, check: (chunks: readonly
   }
 }
 
-function readerOf(image: NativeMemory, sizeBytes: number): ImageReader {
+const noteIn =
+  (segments: Map<number, SegmentPlace>) =>
+  (place: SegmentPlace): void => {
+    segments.set(place.position, place);
+  };
+
+function mappedSource(image: NativeMemory, sizeBytes: number): ByteSource {
   let position = 0;
-  const source = {
-    read: (into: Uint8Array): number => {
+  return {
+    read: (into) => {
       const length = Math.min(into.length, sizeBytes - position);
       if (length > 0) into.set(bytesAt(localAddress(image.address + position), length));
       position += length;
       return length;
     },
-    skip: (bytes: number): number => {
+    skip: (bytes) => {
       const length = Math.min(bytes, sizeBytes - position);
       position += length;
       return length;
     },
   };
-  return new ImageReader(source, { pageData: 'skip' });
 }
 
-function describeChunk(chunk: ChunkRecord, image: NativeMemory): LoadChunk {
-  const payloadPosition = chunk.offset + RECORD_HEADER_SIZE;
+function describeChunk(chunk: ChunkRecord): Omit<LoadChunk, 'dataAddress' | 'segment'> {
+  const { offset, objref, headerBytes, crc, encoding, storedBytes, rawBytes, runs } = chunk;
+  const headCrc = crc32c(headerBytes.subarray(RECORD_HEADER_SIZE), headerChecksum(headerBytes));
+  return { offset, objref, headCrc, crc, encoding, storedBytes, rawBytes, runs };
+}
+
+function placeOfData(
+  { dataPosition, storedBytes, type, offset }: ChunkRecord,
+  image: NativeMemory,
+  encryption: Encryption | undefined,
+  segments: ReadonlyMap<number, SegmentPlace>,
+): Pick<LoadChunk, 'dataAddress' | 'segment'> {
+  if (encryption === undefined) return { dataAddress: image.address + dataPosition };
+  if (storedBytes === 0) return { dataAddress: image.address };
+  const place = segments.get(dataPosition);
+  if (place?.length !== storedBytes) {
+    throw badRecord(recordLabel(type, offset), 'its data is not one encrypted segment', offset);
+  }
   return {
-    offset: chunk.offset,
-    objref: chunk.objref,
-    payloadAddress: image.address + payloadPosition,
-    payloadBytes: chunk.dataPosition - payloadPosition + chunk.storedBytes,
-    headerCrc: headerChecksum(chunk.headerBytes),
-    crc: chunk.crc,
-    encoding: chunk.encoding,
-    dataAddress: image.address + chunk.dataPosition,
-    storedBytes: chunk.storedBytes,
-    rawBytes: chunk.rawBytes,
-    runs: chunk.runs,
+    dataAddress: image.address + place.filePosition,
+    segment: { key: encryption.key, position: dataPosition },
   };
 }
 

@@ -2,25 +2,29 @@
 import { readSync } from 'node:fs';
 import type { ByteSource } from '../image/byte-stream.ts';
 import type { FindImage } from '../image/image-folder.ts';
-import { type OpenedInput, sourceOf } from '../image/image-source.ts';
+import { behind, type OpenedInput, sourceOf } from '../image/image-source.ts';
+import { requireSigner } from '../image/signature.ts';
 import { CR_START_SIZE, isLinuxCr } from '../linux-cr/layout.ts';
 import type { RestartSide } from '../linux-cr/to-image.ts';
-import { type ImageInput, readImageFile, readImageStream } from './image-input.ts';
+import { type FileOptions, type ImageInput, readImageFile, readImageStream } from './image-input.ts';
 import { readLinuxCrInput } from './linux-cr-input.ts';
 import type { PageCrew } from './page-crew.ts';
 
-export interface ReadOptions {
+export interface ReadOptions extends FileOptions {
   /** Where the parents of an incremental image are. */
   readonly find?: FindImage | undefined;
   /** Asked only for a format that does not say all of a process. */
   readonly side?: () => RestartSide;
 }
 
-export function readImage(opened: OpenedInput, crew: PageCrew, { find, side }: ReadOptions = {}): ImageInput {
+export function readImage(opened: OpenedInput, crew: PageCrew, { find, side, unpacks }: ReadOptions = {}): ImageInput {
   const { start, source } = lookAhead(opened);
-  if (isLinuxCr(start)) return readLinuxCrInput(opened, source, side?.());
-  if (opened.sizeBytes === undefined) return readImageStream(source, find);
-  return readImageFile(opened.fd, opened.sizeBytes, crew, find);
+  if (isLinuxCr(start)) {
+    if (opened.signedBy !== undefined) requireSigner(undefined, opened.signedBy);
+    return readLinuxCrInput(opened, source, side?.());
+  }
+  if (opened.sizeBytes === undefined) return readImageStream(opened, source, find);
+  return readImageFile(opened, crew, find, { unpacks });
 }
 
 export interface LookedAhead {
@@ -39,15 +43,6 @@ export function lookAhead(opened: OpenedInput): LookedAhead {
   const rest = sourceOf(opened);
   let length = 0;
   for (let read = -1; read !== 0 && length < start.length; length += read) read = rest.read(start.subarray(length));
-  let given = 0;
-  const source = {
-    read: (into: Uint8Array): number => {
-      if (given === length) return rest.read(into);
-      const part = start.subarray(given, Math.min(length, given + into.length));
-      into.set(part);
-      given += part.length;
-      return part.length;
-    },
-  };
-  return { start: start.subarray(0, length), source };
+  const read = start.subarray(0, length);
+  return { start: read, source: behind(read, rest) };
 }

@@ -1,7 +1,8 @@
 /** The threads that move pages: this one, and workers beside it. */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import { type LoadChunk, type LoadJob, type PlacedChunk, runLoadJob } from './load-job.ts';
+import { DIGEST_SIZE } from '../image/signature.ts';
+import { type LoadChunk, type LoadJob, type PlacedChunk, runLoadJob, type VerifyOptions } from './load-job.ts';
 import { PAGE, pagesOf, runSaveJob, SaveBuffers, type SaveJob } from './save-job.ts';
 import { SharedState } from './shared-state.ts';
 
@@ -25,6 +26,7 @@ export class PageCrew {
   readonly #ended = new Int32Array(new SharedArrayBuffer(4));
   readonly #onPages: OnPages;
   #buffers: SaveBuffers | undefined;
+  #reached = 0;
 
   /** Starts workers for about `expectedBytes` of pages. They take a while to begin: early is good. */
   constructor(expectedBytes: number, onPages: OnPages) {
@@ -59,14 +61,27 @@ export class PageCrew {
     const afterChunk = (): void => this.#onPages(before + state.read('doneBytes'), total);
     if (buffers !== undefined) runSaveJob(job, state, buffers, afterChunk);
     state.awaitOthers();
+    this.#reached = state.position;
     state.throwIfFailed();
     // The last chunk may have been another thread's.
     this.#onPages(before + pages * PAGE, total);
     return state;
   }
 
-  verify(chunks: readonly LoadChunk[]): void {
-    this.#load({ kind: 'verify', chunks });
+  /** How far the stream has been written by the last order, also by one that has failed. */
+  get reached(): number {
+    return this.#reached;
+  }
+
+  verify(chunks: readonly LoadChunk[], options: Pick<VerifyOptions, 'unpacks'> = {}): void {
+    this.#load({ kind: 'verify', chunks, ...options });
+  }
+
+  /** The same; gives the SHA-256 digests of the data of all chunks. */
+  verifyAndDigest(chunks: readonly LoadChunk[], options: Pick<VerifyOptions, 'unpacks'> = {}): Uint8Array[] {
+    const digests = new SharedArrayBuffer(chunks.length * DIGEST_SIZE);
+    this.#load({ kind: 'verify', chunks, digests, ...options });
+    return chunks.map((_, index) => new Uint8Array(digests).slice(index * DIGEST_SIZE, (index + 1) * DIGEST_SIZE));
   }
 
   load(chunks: readonly PlacedChunk[]): void {

@@ -2,17 +2,21 @@
  * The pages of an earlier image, by address, for the threads of a save: which of them are what a page is now. All in one
  * SharedArrayBuffer; the images themselves are mapped in our memory.
  */
-import { bytesAt } from '../kernel/native-memory.ts';
-import { localAddress } from '../support/brand.ts';
-import { type ChunkData, chunkPages } from './load-job.ts';
+import { chunkPages } from './load-job.ts';
 import type { StoredPiece } from './stored-pages.ts';
 
 const PAGE = 4096;
 /** start, end, chunk, offset; offset -1: zero. */
 const PIECE_FIELDS = 4;
-/** offset of the record, data, stored bytes, raw bytes, 1 if compressed. */
-const CHUNK_FIELDS = 5;
+/**
+ * offset of the record, data, stored bytes, raw bytes, 1 if compressed, place in the plain image (-1: not encrypted); in the room of the
+ * last four the key of the chunk's image.
+ */
+const CHUNK_FIELDS = 10;
+const KEY_FIELD = 6;
+const KEY_SIZE = 32;
 const ZERO = -1;
+const PLAIN = -1;
 
 /** `pieces` ascend. */
 export function encodeParentPages(pieces: readonly StoredPiece[]): SharedArrayBuffer {
@@ -25,12 +29,18 @@ export function encodeParentPages(pieces: readonly StoredPiece[]): SharedArrayBu
   pieces.forEach(({ start, pages, chunk, offset }, index) => {
     table.set([start, start + pages * PAGE, numbers.get(chunk) ?? 0, offset ?? ZERO], 1 + index * PIECE_FIELDS);
   });
-  chunks.forEach(({ offset, dataAddress, storedBytes, rawBytes, encoding }, index) => {
+  chunks.forEach(({ offset, dataAddress, storedBytes, rawBytes, encoding, segment }, index) => {
     const at = 1 + pieces.length * PIECE_FIELDS + index * CHUNK_FIELDS;
-    table.set([offset, dataAddress, storedBytes, rawBytes, encoding === 'zstd' ? 1 : 0], at);
+    const isCompressed = encoding === 'zstd' ? 1 : 0;
+    table.set([offset, dataAddress, storedBytes, rawBytes, isCompressed, segment?.position ?? PLAIN], at);
+    if (segment !== undefined) keyOf(table.subarray(at, at + CHUNK_FIELDS)).set(segment.key);
   });
   return buffer;
 }
+
+/** Bytes in the room of numbers: as numbers they would not stay what they are. */
+const keyOf = (chunk: Float64Array): Uint8Array =>
+  new Uint8Array(chunk.buffer, chunk.byteOffset + KEY_FIELD * 8, KEY_SIZE);
 
 export class ParentPages {
   readonly buffer: SharedArrayBuffer;
@@ -97,8 +107,10 @@ export class ParentPages {
   }
 }
 
-function pagesAt([offset = 0, dataAddress = 0, storedBytes = 0, rawBytes = 0, isCompressed = 0]: Float64Array): Buffer {
-  if (isCompressed === 0) return bytesAt(localAddress(dataAddress), rawBytes);
-  const chunk: ChunkData = { offset, encoding: 'zstd', dataAddress, storedBytes, rawBytes };
-  return chunkPages(chunk);
+function pagesAt(fields: Float64Array): Buffer {
+  const [offset = 0, dataAddress = 0, storedBytes = 0, rawBytes = 0, isCompressed = 0, position = PLAIN] = fields;
+  const encoding = isCompressed === 0 ? 'raw' : 'zstd';
+  // A copy that is this thread's: what decrypts it takes no memory that is shared with others.
+  const segment = position === PLAIN ? undefined : { key: Uint8Array.from(keyOf(fields)), position };
+  return chunkPages({ offset, encoding, dataAddress, storedBytes, rawBytes, segment });
 }

@@ -2,7 +2,9 @@
  * Moving a target's pages into the image: each thread takes a chunk, copies it into a buffer that fits its cache, leaves
  * out zero pages, takes the checksum while the bytes are warm, and writes.
  */
-import { type PageRun, planRawChunk, planZstdChunk, sealChunkHeader } from '../image/page-chunk.ts';
+import { type ChunkPlan, type PageRun, planRawChunk, planZstdChunk, sealChunkHeader } from '../image/page-chunk.ts';
+import { SEGMENT_OVERHEAD, sealSegment } from '../image/segment.ts';
+import { DIGEST_SIZE, digestOf } from '../image/signature.ts';
 import { type LocalRange, readAt, writeAll } from '../kernel/calls/file-io.ts';
 import { readMemory } from '../kernel/calls/process-memory.ts';
 import { bytesAt, NativeMemory } from '../kernel/native-memory.ts';
@@ -47,9 +49,18 @@ export interface SaveJob {
   readonly positioned: boolean;
   readonly level: number | undefined;
   readonly chunks: readonly SaveChunk[];
+  readonly encryption?: SaveEncryption | undefined;
+  /** Of an image that is to be signed: where the two digests of each chunk's record go, see image/signature.ts. */
+  readonly digests?: SharedArrayBuffer | undefined;
   /** What the parent image has: see parent-pages.ts. */
   readonly parent?: SharedArrayBuffer | undefined;
   readonly shared: SharedArrayBuffer;
+}
+
+export interface SaveEncryption {
+  readonly key: Uint8Array;
+  /** How far a byte of the plain image stands behind its position in the output, where this job begins. */
+  readonly offset: number;
 }
 
 /** Copied pages in our memory, seen as bytes and as words. */
@@ -63,12 +74,17 @@ function windowAt(address: LocalAddress, pages: number): PageWindow {
   return { address, words: new Int32Array(bytes.buffer, bytes.byteOffset, (pages * PAGE) / 4) };
 }
 
+const HEADER_BYTES = 64 * 1024;
+const PADDING_BYTES = 8;
+
 /** One thread's buffers, made before the target stands still. */
 export class SaveBuffers {
-  readonly header = NativeMemory.allocate(64 * 1024, { populate: true });
+  readonly header = NativeMemory.allocate(HEADER_BYTES, { populate: true });
   readonly pages = windowAt(NativeMemory.allocate(CHUNK_PAGES * PAGE, { populate: true }).address, CHUNK_PAGES);
   /** Of a compressed chunk; touched only where one is made. Behind it is room for padding. */
   readonly packed = NativeMemory.allocate(CHUNK_PAGES * PAGE);
+  /** Of an encrypted chunk; touched only where one is made. */
+  readonly encrypted = NativeMemory.allocate(CHUNK_PAGES * PAGE + 2 * HEADER_BYTES);
 }
 
 export function runSaveJob(job: SaveJob, state: SharedState, buffers: SaveBuffers, afterChunk: () => void): void {
@@ -96,10 +112,11 @@ interface Saving {
   readonly parent: ParentPages | undefined;
 }
 
-function saveChunk({ job, state, buffers, parent }: Saving, index: number, chunk: SaveChunk): void {
+function saveChunk(saving: Saving, index: number, chunk: SaveChunk): void {
+  const { job, state, buffers, parent } = saving;
   const pages = pagesOf(chunk);
   if (chunk.unchanged) {
-    saveUnchanged({ job, state, buffers, parent }, index, chunk);
+    saveUnchanged(saving, index, chunk);
     return;
   }
   const copy = job.copy === 0 ? buffers.pages : copyAt(job, index, pages);
@@ -109,14 +126,15 @@ function saveChunk({ job, state, buffers, parent }: Saving, index: number, chunk
   state.count('parentPages', parentPages);
   if (runs.length > 0) {
     const found = { index, runs, parts };
-    if (job.level === undefined || parts.length === 0) writeRaw(job, state, buffers, found);
-    else writeCompressed(job, state, buffers, found, job.level);
+    if (job.level === undefined || parts.length === 0) writeRaw(saving, found);
+    else writeCompressed(saving, found, job.level);
   }
   state.count('doneBytes', pages * PAGE);
 }
 
 /** What the parent has of these pages. What it has not was zero then, and is so still. */
-function saveUnchanged({ job, state, buffers, parent }: Saving, index: number, chunk: SaveChunk): void {
+function saveUnchanged(saving: Saving, index: number, chunk: SaveChunk): void {
+  const { state, parent } = saving;
   const runs: { start: number; pages: number; kind: PageRun['kind'] }[] = [];
   let parentPages = 0;
   for (const { start, pages } of chunk.ranges) {
@@ -132,7 +150,7 @@ function saveUnchanged({ job, state, buffers, parent }: Saving, index: number, c
   const pages = pagesOf(chunk);
   state.count('parentPages', parentPages);
   state.count('zeroPages', pages - parentPages);
-  if (runs.length > 0) writeRaw(job, state, buffers, { index, runs, parts: [] });
+  if (runs.length > 0) writeRaw(saving, { index, runs, parts: [] });
   state.count('doneBytes', pages * PAGE);
 }
 
@@ -211,18 +229,56 @@ interface FoundPages {
 
 const bytesOf = (part: LocalRange): Buffer => bytesAt(part.address, part.sizeBytes);
 
-function writeRaw(job: SaveJob, state: SharedState, buffers: SaveBuffers, { index, runs, parts }: FoundPages): void {
-  const data = parts.map(bytesOf);
+function writeRaw(saving: Saving, { index, runs, parts }: FoundPages): void {
+  const { objref } = saving.job;
+  writeChunk(saving, { index, data: parts, planAt: (position) => planRawChunk(objref, runs, position) });
+}
+
+function writeCompressed(saving: Saving, found: FoundPages, level: number): void {
+  const { index, runs } = found;
+  const { packed } = saving.buffers;
+  const pages = joined(found.parts);
+  const length = packPages(pages, packed, level);
+  if (length === undefined) {
+    writeRaw(saving, { index, runs, parts: [pages] });
+    return;
+  }
+  const plan = planZstdChunk(saving.job.objref, runs, length);
+  writeChunk(saving, { index, data: [{ address: packed.address, sizeBytes: length }], planAt: () => plan });
+}
+
+interface ChunkToWrite {
+  readonly index: number;
+  /** What its record stores behind its header. */
+  readonly data: readonly LocalRange[];
+  readonly planAt: (position: number) => ChunkPlan;
+}
+
+/** Takes a place in the stream, and writes the record there. */
+function writeChunk({ job, state, buffers }: Saving, { index, data, planAt }: ChunkToWrite): void {
+  const bytes = data.map(bytesOf);
+  const dataDigest = job.digests === undefined ? undefined : digestOf(bytes);
   let write: (() => void) | undefined;
   state.atPosition((position) => {
-    const plan = planRawChunk(job.objref, runs, position);
+    const plan = planAt(position);
+    const at = outputPosition(job, state, position);
+    const record = { plan, data, bytes, padding: plan.totalBytes - plan.headerBytes.length - sizeOf(data) };
+    if (job.encryption !== undefined) state.count('segments', segmentsOf(record));
     write = () => {
-      const crc = sealChunkHeader(plan.headerBytes, data);
-      buffers.header.bytes.set(plan.headerBytes);
-      const header = { address: buffers.header.address, sizeBytes: plan.headerBytes.length };
-      writeAll(localFd(job.output), job.positioned ? position : undefined, [header, ...parts]);
+      const crc = sealChunkHeader(plan.headerBytes, bytes);
+      const { encryption } = job;
+      const parts =
+        encryption === undefined
+          ? plainParts(buffers, record)
+          : encryptedParts(buffers, record, encryption.key, position);
+      writeAll(localFd(job.output), job.positioned ? at : undefined, parts);
       state.setResult(index, position, crc);
       state.count('storedBytes', plan.totalBytes);
+      if (job.digests !== undefined && dataDigest !== undefined) {
+        const place = new Uint8Array(job.digests, index * CHUNK_DIGEST_BYTES, CHUNK_DIGEST_BYTES);
+        place.set(digestOf([plan.headerBytes]));
+        place.set(dataDigest, DIGEST_SIZE);
+      }
     };
     // A stream keeps its order only if nobody else writes meanwhile.
     if (!job.positioned) write();
@@ -231,38 +287,61 @@ function writeRaw(job: SaveJob, state: SharedState, buffers: SaveBuffers, { inde
   if (job.positioned) write?.();
 }
 
-function writeCompressed(
-  job: SaveJob,
-  state: SharedState,
-  buffers: SaveBuffers,
-  found: FoundPages,
-  level: number,
-): void {
-  const { index, runs } = found;
-  const pages = joined(found.parts);
-  const length = packPages(pages, buffers.packed, level);
-  if (length === undefined) {
-    writeRaw(job, state, buffers, { index, runs, parts: [pages] });
-    return;
+const sizeOf = (parts: readonly LocalRange[]): number => parts.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+
+/** Where a byte of the plain image goes: behind what encryption has added up to there. */
+function outputPosition({ encryption }: SaveJob, state: SharedState, position: number): number {
+  if (encryption === undefined) return position;
+  return position + encryption.offset + state.read('segments') * SEGMENT_OVERHEAD;
+}
+
+interface RecordToWrite {
+  readonly plan: ChunkPlan;
+  readonly data: readonly LocalRange[];
+  readonly bytes: readonly Uint8Array[];
+  /** Zeros behind the data. */
+  readonly padding: number;
+}
+
+function plainParts(buffers: SaveBuffers, { plan, data, padding }: RecordToWrite): LocalRange[] {
+  const { headerBytes } = plan;
+  buffers.header.bytes.set(headerBytes);
+  // Nothing has ever been written to the end of the buffer.
+  const zeros = localAddress(buffers.header.address + HEADER_BYTES - PADDING_BYTES);
+  return [
+    { address: buffers.header.address, sizeBytes: headerBytes.length },
+    ...data,
+    { address: zeros, sizeBytes: padding },
+  ];
+}
+
+/** Header, data and padding are segments of their own, so that a reader can pass over the data. */
+const segmentsOf = ({ data, padding }: RecordToWrite): number => 1 + (data.length > 0 ? 1 : 0) + (padding > 0 ? 1 : 0);
+
+function encryptedParts(
+  { encrypted }: SaveBuffers,
+  { plan, bytes, padding }: RecordToWrite,
+  key: Uint8Array,
+  position: number,
+): LocalRange[] {
+  const { headerBytes, totalBytes } = plan;
+  const segments = [sealSegment(key, position, [headerBytes])];
+  if (bytes.length > 0) segments.push(sealSegment(key, position + headerBytes.length, bytes));
+  if (padding > 0) segments.push(sealSegment(key, position + totalBytes - padding, [new Uint8Array(padding)]));
+  let sizeBytes = 0;
+  for (const part of segments.flat()) {
+    encrypted.bytes.set(part, sizeBytes);
+    sizeBytes += part.length;
   }
-  const plan = planZstdChunk(job.objref, runs, length);
-  const crc = sealChunkHeader(plan.headerBytes, buffers.packed.bytes.subarray(0, length));
-  buffers.header.bytes.set(plan.headerBytes);
-  const header = { address: buffers.header.address, sizeBytes: plan.headerBytes.length };
-  const padded = plan.totalBytes - plan.headerBytes.length;
-  buffers.packed.bytes.fill(0, length, padded);
-  const whole = [header, { address: buffers.packed.address, sizeBytes: padded }];
-  let write: (() => void) | undefined;
-  state.atPosition((position) => {
-    write = () => {
-      writeAll(localFd(job.output), job.positioned ? position : undefined, whole);
-      state.setResult(index, position, crc);
-      state.count('storedBytes', plan.totalBytes);
-    };
-    if (!job.positioned) write();
-    return position + plan.totalBytes;
-  });
-  if (job.positioned) write?.();
+  return [{ address: encrypted.address, sizeBytes }];
+}
+
+/** Of the record up to its data, and of its data. */
+export const CHUNK_DIGEST_BYTES = 2 * DIGEST_SIZE;
+
+export function chunkDigests(digests: SharedArrayBuffer, chunk: number): Uint8Array[] {
+  const both = new Uint8Array(digests, chunk * CHUNK_DIGEST_BYTES, CHUNK_DIGEST_BYTES);
+  return [both.slice(0, DIGEST_SIZE), both.slice(DIGEST_SIZE)];
 }
 
 /** Moves the parts of a chunk together. The bytes are ours, and used once. */

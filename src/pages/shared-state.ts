@@ -2,7 +2,7 @@
  * What the threads that move pages share: who takes which chunk next, where the stream stands, what went wrong. All in one
  * SharedArrayBuffer, used with Atomics, because the thread that holds the target may not go through its event loop.
  */
-import { QuicksaveError } from '../support/errors.ts';
+import { ImageError, QuicksaveError } from '../support/errors.ts';
 
 const NEXT = 0;
 const ACTIVE = 1;
@@ -16,7 +16,8 @@ const DONE_BYTES = 1;
 const STORED_BYTES = 2;
 const ZERO_PAGES = 3;
 const PARENT_PAGES = 4;
-const NUMBERS = 5;
+const SEGMENTS = 5;
+const NUMBERS = 6;
 const ERROR_OFFSET = NUMBERS_OFFSET + NUMBERS * 8;
 const ERROR_BYTES = 4096;
 const RESULTS_OFFSET = ERROR_OFFSET + ERROR_BYTES;
@@ -24,12 +25,14 @@ const RESULTS_OFFSET = ERROR_OFFSET + ERROR_BYTES;
 const RESULT_BYTES = 16;
 const NOT_WRITTEN = -1;
 
-export type Counter = 'doneBytes' | 'storedBytes' | 'zeroPages' | 'parentPages';
+/** `segments`: of an encrypted image, counted only by whoever has the position to itself. */
+export type Counter = 'doneBytes' | 'storedBytes' | 'zeroPages' | 'parentPages' | 'segments';
 const counterIndex: Record<Counter, number> = {
   doneBytes: DONE_BYTES,
   storedBytes: STORED_BYTES,
   zeroPages: ZERO_PAGES,
   parentPages: PARENT_PAGES,
+  segments: SEGMENTS,
 };
 
 export class SharedState {
@@ -111,12 +114,13 @@ export class SharedState {
     this.#results[chunk * 2 + 1] = crc;
   }
 
-  /** Positions and checksums of the chunks that were written. */
-  results(): { position: number; crc: number }[] {
-    const found: { position: number; crc: number }[] = [];
+  /** Positions and checksums of the chunks that were written, each with its index. */
+  results(): { chunk: number; position: number; crc: number }[] {
+    const found: { chunk: number; position: number; crc: number }[] = [];
     for (let index = 0; index < this.#results.length; index += 2) {
       const position = this.#results[index] ?? NOT_WRITTEN;
-      if (position !== NOT_WRITTEN) found.push({ position, crc: this.#results[index + 1] ?? 0 });
+      if (position === NOT_WRITTEN) continue;
+      found.push({ chunk: index / 2, position, crc: this.#results[index + 1] ?? 0 });
     }
     return found;
   }
@@ -133,12 +137,23 @@ export class SharedState {
   throwIfFailed(): void {
     if (Atomics.load(this.#words, FAILED) === 0) return;
     const text = Buffer.from(this.#error).toString().replace(/\0+$/, '');
-    const { code, message, remedy } = JSON.parse(text) as { code: string; message: string; remedy?: string };
-    throw new QuicksaveError(code, message, remedy === undefined ? {} : { remedy });
+    const { code, message, remedy, isOfImage } = JSON.parse(text) as ErrorText;
+    const Kind = isOfImage ? ImageError : QuicksaveError;
+    throw new Kind(code, message, remedy === undefined ? {} : { remedy });
   }
 }
 
-function describe(error: unknown): { code: string; message: string; remedy?: string | undefined } {
-  if (error instanceof QuicksaveError) return { code: error.code, message: error.message, remedy: error.remedy };
-  return { code: 'internal', message: error instanceof Error ? error.message : String(error) };
+interface ErrorText {
+  readonly code: string;
+  readonly message: string;
+  readonly remedy?: string | undefined;
+  readonly isOfImage: boolean;
+}
+
+function describe(error: unknown): ErrorText {
+  if (!(error instanceof QuicksaveError)) {
+    return { code: 'internal', message: error instanceof Error ? error.message : String(error), isOfImage: false };
+  }
+  const { code, message, remedy } = error;
+  return { code, message, remedy, isOfImage: error instanceof ImageError };
 }

@@ -4,6 +4,7 @@
  */
 import { imagesBeside } from '../image/image-folder.ts';
 import { openInput, sourceOf } from '../image/image-source.ts';
+import type { ImageAccess } from '../image/protection.ts';
 import { type ImageInput, readImageFile } from '../pages/image-input.ts';
 import { PageCrew } from '../pages/page-crew.ts';
 import type { StoredPage } from '../pages/stored-pages.ts';
@@ -54,9 +55,15 @@ export interface Difference {
   readonly content: readonly MemoryChange[];
 }
 
-/** Both must be files. `images`: the folder of their parents; without it their own. Throws ImageError for a damaged one. */
-export function diffImages(a: string, b: string, images?: string): Difference {
-  return withImage(a, images, (first) => withImage(b, images, (second) => compare(first, second)));
+export interface ImagesOptions {
+  /** The folder where parents are; undefined: that of the image. */
+  readonly images?: string | undefined;
+  readonly access?: ImageAccess | undefined;
+}
+
+/** Both must be files. Throws ImageError for a damaged one. */
+export function diffImages(a: string, b: string, options: ImagesOptions = {}): Difference {
+  return withImage(a, options, (first) => withImage(b, options, (second) => compare(first, second)));
 }
 
 interface OpenedImage {
@@ -64,8 +71,8 @@ interface OpenedImage {
   readonly input: ImageInput;
 }
 
-function withImage<T>(path: string, images: string | undefined, use: (image: OpenedImage) => T): T {
-  const opened = openInput(path);
+function withImage<T>(path: string, { images, access }: ImagesOptions, use: (image: OpenedImage) => T): T {
+  const opened = openInput(path, { access });
   const crew = new PageCrew(opened.sizeBytes ?? 0, () => {
     // It is over before anybody would want to see how far it is.
   });
@@ -80,7 +87,7 @@ function withImage<T>(path: string, images: string | undefined, use: (image: Ope
         },
       );
     }
-    input = readImageFile(opened.fd, opened.sizeBytes, crew, imagesBeside(path, images));
+    input = readImageFile(opened, crew, imagesBeside(path, images, access));
     return use({ inspection: inspectImage(sourceOf(opened)), input });
   } finally {
     input?.close();

@@ -5,13 +5,18 @@
 import { imagesBeside } from '../image/image-folder.ts';
 import { openInput } from '../image/image-source.ts';
 import type { ImageModel } from '../image/model.ts';
+import type { Signature } from '../image/signature.ts';
 import type { ImageInput } from '../pages/image-input.ts';
 import { readImage } from '../pages/open-image.ts';
 import { PageCrew } from '../pages/page-crew.ts';
+import type { ImagesOptions } from './diff.ts';
 import { checkStates } from './state-check.ts';
 
 export interface Verification {
   readonly model: ImageModel;
+  readonly isEncrypted: boolean;
+  /** Undefined: it is not signed. With `signedBy` in the access it has been checked. */
+  readonly signature?: Signature | undefined;
   readonly imageBytes: number;
   readonly records: number;
   readonly dataPages: number;
@@ -21,19 +26,20 @@ export interface Verification {
 }
 
 /** `source` is a file's name, or `-` for standard input, whose parents are looked at only if `images` is given. Throws ImageError for what is wrong first. */
-export function verifyImageAt(source: string, images?: string): Verification {
-  const opened = openInput(source);
+export function verifyImageAt(source: string, { images, access }: ImagesOptions = {}): Verification {
+  const opened = openInput(source, { access });
   const crew = new PageCrew(opened.sizeBytes ?? 0, () => {
     // It is over before anybody would want to see how far it is.
   });
   let input: ImageInput | undefined;
   try {
     input = readImage(opened, crew, {
-      find: source === '-' && images === undefined ? undefined : imagesBeside(source, images),
+      find: source === '-' && images === undefined ? undefined : imagesBeside(source, images, access),
+      unpacks: true,
     });
     const counts = input.checkPages();
     checkStates(input.model);
-    return { model: input.model, ...counts };
+    return { model: input.model, isEncrypted: opened.encryption !== undefined, ...counts };
   } finally {
     input?.close();
     opened.close();

@@ -2,6 +2,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { imagesBeside } from '../image/image-folder.ts';
 import { openInput } from '../image/image-source.ts';
+import type { ImageAccess } from '../image/protection.ts';
 import type { ImageInput } from '../pages/image-input.ts';
 import { readImage } from '../pages/open-image.ts';
 import { PageCrew } from '../pages/page-crew.ts';
@@ -19,6 +20,8 @@ export interface RestartRequest {
   readonly acceptChangedFiles: boolean;
   /** The folder where the parents of an incremental image are; undefined: that of the image. */
   readonly images?: string | undefined;
+  /** For the image, and those that it builds on. */
+  readonly access: ImageAccess;
   /** Our descriptors for the streams that led to the outside. */
   readonly streams: readonly [number, number, number];
   /** Whose child the process becomes: ours (process.pid) or our parent's (process.ppid). */
@@ -45,13 +48,14 @@ export interface RestartSummary {
 /** Brings the process back, running. */
 export function restart(request: RestartRequest): RestartSummary {
   const started = performance.now();
-  const opened = openInput(request.source);
+  const { access } = request;
+  const opened = openInput(request.source, { access });
   const crew = new PageCrew(opened.sizeBytes ?? 0, request.onPages);
   let input: ImageInput | undefined;
   try {
     const host = lookAtHost(request);
     input = readImage(opened, crew, {
-      find: imagesBeside(request.source, request.images),
+      find: imagesBeside(request.source, request.images, access),
       side: () => sideOf(host),
     });
     awaitReaping(numbersOf(input.model));

@@ -27,7 +27,7 @@ function answerOf(
 describe('completion', () => {
   test.for([
     [['in'], ['inspect']],
-    [['run', '--ke'], ['--keep']],
+    [['run', '--kee'], ['--keep']],
     [
       ['inspect', '--m'],
       ['--maps', '--memory'],
@@ -51,7 +51,7 @@ describe('completion', () => {
     const commands = ask('quicksave insp');
     if (commands === undefined) context.skip('fish is not installed');
     expect(commands).toMatch(/^inspect\t/m);
-    expect(ask('quicksave run --ke')).toMatch(/^--keep\t/m);
+    expect(ask('quicksave run --kee')).toMatch(/^--keep\t/m);
   });
 });
 

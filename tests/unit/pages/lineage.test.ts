@@ -32,7 +32,12 @@ function follow(runs: readonly PageRun[], parentId = sampleHead.imageId, { pid =
   const head = { formatVersion: 1, state: { ...sampleHead, imageId: 'child', parentId } };
   const process = { task: { pid, memory: 1 }, memory: { parent } };
   const model = { head, processes: [process] } as unknown as ImageModel;
-  return followParents({ image: { model, chunks: [{ objref: 1, runs }] }, find: imagesIn(folder), crew });
+  return followParents({
+    image: { model, chunks: [{ objref: 1, runs }] },
+    isEncrypted: false,
+    find: imagesIn(folder),
+    crew,
+  });
 }
 
 const message = (runs: readonly PageRun[], parentId?: string): string => errorOf(() => follow(runs, parentId)).message;
