@@ -185,6 +185,35 @@ export async function saveAndBringBack(target, { onDisk = false, compress }) {
   return { checkpoint: ms, restart, mebibytes };
 }
 
+/** Key files for encrypting, and for signing and verifying. */
+export function makeKeys() {
+  const [secret, signing] = ['secret', 'signing'].map((name) => inMemory(`${name}.key`));
+  if (!existsSync(secret)) quicksave('keygen', secret);
+  if (!existsSync(signing)) quicksave('keygen', '--signing', signing);
+  return { secret, signing, verifying: `${signing}.pub` };
+}
+
+/**
+ * Saves a target, which goes on, and ends it; ms of the save, of a restart, of verifying the image, and of reading its file with
+ * cat(1). `protect` are options of the save, `open` of the restart and the check. Of an image on a disk nothing is in memory then.
+ */
+export async function saveVerifyAndBringBack(target, { onDisk, protect, open }) {
+  const image = onDisk ? join(folderIn(tmpdir()), 'image') : inMemory('image');
+  const options = ['--output', image, '--compress', 'none', ...protect];
+  const { ms: checkpoint } = quicksave('checkpoint', String(target.pid), ...options);
+  await target.end();
+  const unread = () => onDisk && timed('dd', [`of=${image}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0']);
+  unread();
+  const { ms: read } = timed('bash', ['-c', `cat < ${image} > /dev/null`]);
+  unread();
+  const { ms: verify } = quicksave('verify', image, ...open);
+  unread();
+  const { ms: restart, stdout } = quicksave('restart', image, '--detach', ...open);
+  await handleOf(Number(stdout), target.output).end();
+  rmSync(image);
+  return { checkpoint, restart, verify, read };
+}
+
 /** Ends a target with a save and brings it back, then ends it: ms of the whole restart. */
 export async function bringBack(target) {
   const image = inMemory('image');
