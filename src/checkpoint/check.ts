@@ -4,7 +4,7 @@
  */
 
 import { remoteCallSize } from '../arch/x86/machine-code.ts';
-import { duplicateFrom, tryOpenPidfd } from '../kernel/calls/descriptors.ts';
+import { duplicateFrom, tryDuplicateFrom, tryOpenPidfd } from '../kernel/calls/descriptors.ts';
 import { timersMayChooseNumbers } from '../kernel/calls/timers.ts';
 import { noSuchProcess, unlessMissing } from '../procfs/proc-file.ts';
 import { readStatus } from '../procfs/status.ts';
@@ -16,10 +16,10 @@ import { asPid, asTid, type LocalFd, type Pid, remoteAddress } from '../support/
 import { type Problem, QuicksaveError } from '../support/errors.ts';
 import { type BatchRunner, CallBatch } from '../tracee/call-batch.ts';
 import { OutsiderSearch } from './outsiders.ts';
-import { type ClassifiedDescriptor, surveyTree, type TreeSurvey } from './preflight.ts';
+import type { ClassifiedDescriptor, TreeSurvey } from './preflight.ts';
 import { listTree } from './process-tree.ts';
 import { refuseUnsavable } from './process-view.ts';
-import { outsideObstacles } from './save.ts';
+import { surveyRunning } from './running-survey.ts';
 import { describeTracking, Keepers } from './tracking.ts';
 
 export interface ProcessCheck {
@@ -40,7 +40,7 @@ export interface ProcessCheck {
 /** Throws if there is no such process. */
 export function checkProcess(pid: Pid): ProcessCheck {
   const { name: comm } = readStatus(pid);
-  const { living: pids } = listTree(pid, (one) => one === process.pid);
+  const { living: pids } = listTree(pid, isOwn);
   const statuses = pids.flatMap((one) => unlessMissing(() => readStatus(one)) ?? []);
   const about = {
     pid,
@@ -53,7 +53,7 @@ export function checkProcess(pid: Pid): ProcessCheck {
   if (refused !== undefined && !canBeLookedAt(refused)) {
     return { ...about, problems: [refused], restartProblems: [], remarks: [] };
   }
-  const surveyed = survey(pid, pids);
+  const surveyed = survey(pid);
   if ('code' in surveyed)
     return { ...about, problems: together(refused, [surveyed]), restartProblems: [], remarks: [] };
   const { problems, ...restart } = lookAhead(surveyed);
@@ -75,10 +75,11 @@ function unsavable(pid: Pid): Problem | undefined {
 /** These say nothing about the process itself: what else is in the way can still be seen. */
 const canBeLookedAt = ({ code }: Problem): boolean => code === 'already-traced' || code === 'own-ancestor';
 
-function survey(pid: Pid, pids: readonly Pid[]): TreeSurvey | Problem {
+const isOwn = (pid: Pid): boolean => pid === process.pid;
+
+function survey(pid: Pid): TreeSurvey | Problem {
   try {
-    const found = surveyTree(pids, { outsiders: new OutsiderSearch(), running: true, keepers: new Keepers() });
-    return { ...found, problems: [...found.problems, ...outsideObstacles(found)] };
+    return surveyRunning({ root: pid, isLeftOut: isOwn, outsiders: new OutsiderSearch(), keepers: new Keepers() });
   } catch (error) {
     return asProblem(pid, error);
   }
@@ -199,7 +200,7 @@ function lookAtDescriptors(pid: Pid, descriptors: readonly ClassifiedDescriptor[
 /** To take a duplicate needs the right to trace, which reading /proc does not (ptrace(2), access mode checking). */
 function tracingProblem(pid: Pid, pidfd: LocalFd, { view }: ClassifiedDescriptor): Problem | undefined {
   try {
-    duplicateFrom(pidfd, view.fd, pid).close();
+    tryDuplicateFrom(pidfd, view.fd, pid)?.close();
     return undefined;
   } catch (error) {
     const { code, path, message } = asProblem(pid, error);

@@ -19,12 +19,12 @@ import { isSmall } from './gather-pages.ts';
 import { discardingOutput } from './output.ts';
 import { OutsiderSearch } from './outsiders.ts';
 import { openParentImage, type ParentImage } from './parent-image.ts';
-import { surveyTree } from './preflight.ts';
 import { listTree } from './process-tree.ts';
 import { refuseUnsavable } from './process-view.ts';
 import { rehearse } from './rehearsal.ts';
 import type { CheckpointRequest, CheckpointSummary } from './request.ts';
-import { outsideObstacles, type Refuse, residentBytes, Save } from './save.ts';
+import { surveyRunning } from './running-survey.ts';
+import { type Refuse, residentBytes, Save } from './save.ts';
 import { refuseStream } from './saver.ts';
 import { type Keepers, refuseTracking, Tracking } from './tracking.ts';
 import { describeHost, ImageStream } from './write-image.ts';
@@ -41,7 +41,7 @@ export function checkpoint(request: CheckpointRequest): CheckpointSummary {
       refuseTracking(request);
       if (request.savesItself) refuseStream(request);
       refuseUnsavable(request.pid, request.savesItself);
-      pids = listTree(request.pid, (pid) => request.savesItself && pid === process.pid).living;
+      pids = listTree(request.pid, isLeftOut(request.savesItself)).living;
       // Its threads take a while to begin.
       crew = new PageCrew(
         pids.reduce((sum, pid) => sum + residentBytes(pid), 0),
@@ -74,6 +74,12 @@ export function checkpoint(request: CheckpointRequest): CheckpointSummary {
   }
 }
 
+/** quicksave itself, where it is a child of the process that it saves. */
+const isLeftOut =
+  (savesItself: boolean) =>
+  (pid: Pid): boolean =>
+    savesItself && pid === process.pid;
+
 /** One of them is not copied, but read from a snapshot. */
 const isLarge = (pids: readonly Pid[]): boolean => !pids.map(residentBytes).every(isSmall);
 
@@ -85,24 +91,12 @@ function preflight(
   keepers: Keepers,
 ): ReadonlyMap<number, Waiting> {
   const look = <T>(what: () => T): T | undefined => tryOnRunningTarget(pid, savesItself, what);
-  const lookAround = () => {
-    const survey = look(() => surveyTree(pids, { outsiders, keepers, running: true }));
-    const outside = survey === undefined ? [] : look(() => outsideObstacles(survey));
-    return { survey, problems: [...(survey?.problems ?? []), ...(outside ?? [])] };
-  };
-  const { survey, problems } = lookAround();
-  // A program that closes and opens files as we look seems to have what it has not: what stands in the way is there twice.
-  if (problems.length > 0) refuseIfAny(pid, inBoth(problems, lookAround().problems));
+  const survey = look(() => surveyRunning({ root: pid, isLeftOut: isLeftOut(savesItself), outsiders, keepers }));
+  refuseIfAny(pid, survey?.problems ?? []);
   for (const { mappings } of survey?.processes ?? []) {
     for (const { mapping } of mappings) if (mapping.path !== '') look(() => lookAhead(mapping.path));
   }
   return new Map(pids.flatMap((one) => [...(look(() => restartedWaits(one)) ?? [])]));
-}
-
-function inBoth(first: readonly Problem[], second: readonly Problem[]): Problem[] {
-  const textOf = ({ code, path, message }: Problem): string => [code, ...path, message].join('\n');
-  const seen = new Set(first.map(textOf));
-  return second.filter((problem) => seen.has(textOf(problem)));
 }
 
 /** Threads in restart_syscall(2): in which function of the kernel they wait can only be seen before they are stopped. */

@@ -1,7 +1,7 @@
 /** Who else has what the process has open: found by reading the links of every process of the host. */
 import { statSync } from 'node:fs';
 import { isSameDescription } from '../kernel/calls/descriptors.ts';
-import { findHoldersOfEach, type Holder } from '../procfs/holders.ts';
+import { findHoldersOfEach, type Holder, stillHolds } from '../procfs/holders.ts';
 import type { DescriptorView } from '../resources/resource.ts';
 import type { Pid } from '../support/brand.ts';
 
@@ -32,8 +32,10 @@ export class OutsiderSearch {
     const unknown = new Set(wanted.filter((target) => !this.#known.has(target)));
     const found = findHoldersOfEach(unknown, new Set([...now, process.pid]), MAX_HOLDERS);
     for (const target of unknown) this.#known.set(target, found.get(target) ?? []);
-    // One that was born meanwhile may have been seen as an outsider.
-    return (target) => (this.#known.get(target) ?? []).filter(({ pid }) => !now.has(pid));
+    // One that was born meanwhile may have been seen as an outsider, and one that was seen may have ended or closed it.
+    const isStill = (target: string, holder: Holder): boolean => unknown.has(target) || stillHolds(holder, target);
+    return (target) =>
+      (this.#known.get(target) ?? []).filter((holder) => !now.has(holder.pid) && isStill(target, holder));
   }
 }
 

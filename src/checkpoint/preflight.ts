@@ -2,7 +2,7 @@
 import { type BigIntStats, statSync } from 'node:fs';
 import { OPEN } from '../kernel/abi/fcntl.ts';
 import { STAT } from '../kernel/abi/stat.ts';
-import { compareDescriptions, isSameDescription } from '../kernel/calls/descriptors.ts';
+import { compareDescriptions, isSameDescription, tryCompareDescriptions } from '../kernel/calls/descriptors.ts';
 import { type Descriptor, listDescriptors } from '../procfs/descriptors.ts';
 import { readFdinfo } from '../procfs/fdinfo.ts';
 import type { Holder } from '../procfs/holders.ts';
@@ -99,7 +99,8 @@ export function surveyTree(
   problems.push(...(look(() => treeObstacles(processes)) ?? []));
   const isTheirs = ({ pid, descriptor }: Seen): boolean => !oursIn(pid).descriptors.has(descriptor.fd);
   const seen = processes.flatMap(({ process: { pid } }) => look(() => lookAtAll(pid)) ?? []).filter(isTheirs);
-  const descriptors = classifyAll(seen, pids, outsiders, problems);
+  const groups = groupByDescription(seen, running ? tryCompareDescriptions : compareDescriptions);
+  const descriptors = classifyAll(seen, groups, pids, outsiders, problems);
   return { processes, descriptors, problems };
 }
 
@@ -163,6 +164,7 @@ function classifyMapping(pid: Pid, mapping: Mapping, problems: Problem[]): Class
 
 function classifyAll(
   seen: readonly Seen[],
+  groups: readonly NonEmpty<Seen>[],
   pids: readonly Pid[],
   outsiders: OutsiderSearch,
   problems: Problem[],
@@ -172,7 +174,7 @@ function classifyAll(
   const outsidersOf = outsiders.of(pids, named, targetsOf(seen.filter(isFile)));
   const tree = new Set<number>(pids);
   const siblings: DescriptorView[] = [];
-  const groups = groupByDescription(seen).map((members) => {
+  const described = groups.map((members) => {
     const [first] = members;
     const entries = members.map(asEntry);
     const view: DescriptorView = {
@@ -189,7 +191,7 @@ function classifyAll(
     const sharing = isFile(first) ? sharingRemarks(view, outsidersOf(first.descriptor.target)) : [];
     return { view, sharing, entries };
   });
-  return groups.flatMap((group) => classifyDescriptor(group, problems));
+  return described.flatMap((group) => classifyDescriptor(group, problems));
 }
 
 const asEntry = ({ pid, descriptor: { fd }, info }: Seen): TableEntry => ({
@@ -281,18 +283,21 @@ function lossyPath(text: string, path: readonly string[]): Problem[] {
 
 type NonEmpty<T> = [T, ...T[]];
 
+/** Undefined, for a description that is gone, is any place: the look is of processes that run. */
+type Compare = typeof tryCompareDescriptions;
+
 /**
  * Descriptors that share one open file description, in groups, in the order of their first members. kcmp(2) tells, asked only
  * where all else is equal; it orders them, so that a description that a thousand processes have is found among many others soon.
  */
-function groupByDescription(seen: readonly Seen[]): NonEmpty<Seen>[] {
+function groupByDescription(seen: readonly Seen[], compare: Compare): NonEmpty<Seen>[] {
   const alike = new Map<string, NonEmpty<Seen>[]>();
   const groups: NonEmpty<Seen>[] = [];
   for (const one of seen) {
     const key = `${one.descriptor.target} ${one.stat.inode} ${one.info.position} ${one.info.flags & ~O_CLOEXEC}`;
     const ordered = alike.get(key) ?? [];
     alike.set(key, ordered);
-    const { index, isThere } = placeAmong(ordered, one);
+    const { index, isThere } = placeAmong(ordered, one, compare);
     if (isThere) {
       ordered[index]?.push(one);
       continue;
@@ -305,12 +310,16 @@ function groupByDescription(seen: readonly Seen[]): NonEmpty<Seen>[] {
 }
 
 /** Binary search: the group that has this description, or the place where it belongs. */
-function placeAmong(ordered: readonly NonEmpty<Seen>[], one: Seen): { index: number; isThere: boolean } {
+function placeAmong(
+  ordered: readonly NonEmpty<Seen>[],
+  one: Seen,
+  compare: Compare,
+): { index: number; isThere: boolean } {
   let [from, to] = [0, ordered.length];
   while (from < to) {
     const index = (from + to) >> 1;
     const [other] = ordered[index] ?? [one];
-    const order = compareDescriptions(other.pid, other.descriptor.fd, one.pid, one.descriptor.fd);
+    const order = compare(other.pid, other.descriptor.fd, one.pid, one.descriptor.fd);
     if (order === 0) return { index, isThere: true };
     if (order === KCMP_LESS) from = index + 1;
     else to = index;

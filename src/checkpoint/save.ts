@@ -17,12 +17,12 @@ import { type CollectedTree, collectTree } from './collect.ts';
 import { writeContent } from './content.ts';
 import { type FrozenTree, freezeTree, letGo } from './freeze.ts';
 import { arenaFor, type GatheredPages, type GatheredProcess, gatherPages } from './gather-pages.ts';
-import { neighbourObstacles, sharedMemoryObstacles } from './neighbours.ts';
 import { seccompObstacles } from './odd-threads.ts';
 import type { OutsiderSearch } from './outsiders.ts';
 import type { ParentImage } from './parent-image.ts';
 import { type OursInTarget, type ProcessSurvey, surveyTree, type TreeSurvey } from './preflight.ts';
 import type { CheckpointRequest, CheckpointSummary } from './request.ts';
+import { outsideObstacles } from './running-survey.ts';
 import { describeSaver, refuseOtherParent } from './saver.ts';
 import { noteWaits, type TimedWait, timedWaits } from './timed-waits.ts';
 import type { Tracking } from './tracking.ts';
@@ -257,12 +257,6 @@ function tryLook<T>(look: () => T): T | undefined {
     return undefined;
   }
 }
-
-/** What the tree shares with others. */
-export const outsideObstacles = ({ processes }: TreeSurvey): Problem[] => [
-  ...neighbourObstacles(processes.map(({ process }) => process)),
-  ...sharedMemoryObstacles(processes.map(({ process: { pid }, allMappings }) => ({ pid, mappings: allMappings }))),
-];
 
 function must<T>(value: T | undefined): T {
   if (value === undefined) throw new Error('every process of the tree is known');

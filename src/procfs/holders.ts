@@ -36,6 +36,10 @@ export function findHoldersOfEach(
   return found;
 }
 
+/** Whether what was seen by {@link findHolders} is so now. */
+export const stillHolds = ({ pid, fd }: Holder, target: string): boolean =>
+  ifVisible(() => readProcLink(pid, `fd/${fd}`)) === target;
+
 function scanProcess(pid: Pid, targets: ReadonlySet<string>, limit: number, found: Map<string, Holder[]>): void {
   for (const fd of listProcNumbers(pid, 'fd')) {
     const target = ifVisible(() => readProcLink(pid, `fd/${fd}`));

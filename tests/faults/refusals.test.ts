@@ -93,6 +93,23 @@ test('threads that are born while it is being stopped are saved or the target go
   expect(readIfThere(target.output)).toContain('ok');
 });
 
+test('children that are born and end while the tree is looked at are nobody outside', async () => {
+  const folder = newFolder();
+  const target = start(folder, compiled('short-lived-children'));
+  await said(target.output, 'ready');
+  for (let round = 0; round < 5; round++) {
+    const result = await save(target.pid, folder);
+    expect(result.status, result.stderr).toBe(0);
+    const checked = await quicksave('check', String(target.pid));
+    expect(checked.status, String(checked.stdout)).toBe(0);
+  }
+  await saveAndEnd(target.pid, join(folder, 'image'));
+  const back = run(['restart', join(folder, 'image')]);
+  writeFileSync(join(folder, 'go'), '');
+  expect((await back.done).status).toBe(0);
+  expect(readIfThere(target.output)).toContain('ok');
+});
+
 test('a program that executes another in mid-save goes on', async () => {
   const folder = newFolder();
   const target = start(folder, compiled('executes-itself'));

@@ -5,7 +5,7 @@ import { FCNTL, OPEN } from '../abi/fcntl.ts';
 import { KCMP } from '../abi/fs.ts';
 import { SOCKET } from '../abi/socket.ts';
 import { SYS } from '../abi/syscall.ts';
-import { check, isFailure } from '../errors.ts';
+import { check, isFailure, KernelError } from '../errors.ts';
 import { rawSyscall } from '../ffi.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import { cString, newCall, scratch } from '../scratch.ts';
@@ -107,6 +107,23 @@ export function compareDescriptions(pidA: Pid, a: RemoteFd, pidB: Pid, b: Remote
     doing: 'compare open files',
     pid: pidA,
   });
+}
+
+/** As {@link compareDescriptions} for processes that run; undefined where one of the two is gone. */
+export const tryCompareDescriptions = (pidA: Pid, a: RemoteFd, pidB: Pid, b: RemoteFd): number | undefined =>
+  unlessGone(() => compareDescriptions(pidA, a, pidB, b));
+
+/** As {@link duplicateFrom} a process that runs; undefined where it has ended, or has closed the descriptor. */
+export const tryDuplicateFrom = (pidfd: LocalFd, fd: RemoteFd, pid: Pid): OwnedFd | undefined =>
+  unlessGone(() => duplicateFrom(pidfd, fd, pid));
+
+function unlessGone<T>(call: () => T): T | undefined {
+  try {
+    return call();
+  } catch (error) {
+    if (error instanceof KernelError && (error.errno === ERRNO.ESRCH || error.errno === ERRNO.EBADF)) return undefined;
+    throw error;
+  }
 }
 
 /** kcmp(2): is it one open file description? False also where one of the two is gone. */

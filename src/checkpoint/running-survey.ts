@@ -1,0 +1,46 @@
+/** What stands in the way of saving a tree, seen while it runs: what changes as we look is not mistaken for an obstacle. */
+import type { Pid } from '../support/brand.ts';
+import type { Problem } from '../support/errors.ts';
+import { neighbourObstacles, sharedMemoryObstacles } from './neighbours.ts';
+import type { OutsiderSearch } from './outsiders.ts';
+import { surveyTree, type TreeSurvey } from './preflight.ts';
+import { listTree } from './process-tree.ts';
+import type { Keepers } from './tracking.ts';
+
+export interface RunningTree {
+  readonly root: Pid;
+  /** See {@link listTree}. */
+  readonly isLeftOut: (pid: Pid) => boolean;
+  readonly outsiders: OutsiderSearch;
+  readonly keepers: Keepers;
+}
+
+/**
+ * A program that closes and opens files as we look seems to have what it has not, and a child that was born after the tree was
+ * listed looks like an outsider. So the tree is listed and looked at anew if anything is found, and what stands in the way is
+ * there twice. Throws as {@link surveyTree} does.
+ */
+export function surveyRunning(tree: RunningTree): TreeSurvey {
+  const first = lookAround(tree);
+  if (first.problems.length === 0) return first;
+  const second = lookAround(tree);
+  return { ...second, problems: inBoth(first.problems, second.problems) };
+}
+
+function lookAround({ root, isLeftOut, outsiders, keepers }: RunningTree): TreeSurvey {
+  const { living } = listTree(root, isLeftOut);
+  const survey = surveyTree(living, { outsiders, keepers, running: true });
+  return { ...survey, problems: [...survey.problems, ...outsideObstacles(survey)] };
+}
+
+/** What the tree shares with others. */
+export const outsideObstacles = ({ processes }: TreeSurvey): Problem[] => [
+  ...neighbourObstacles(processes.map(({ process }) => process)),
+  ...sharedMemoryObstacles(processes.map(({ process: { pid }, allMappings }) => ({ pid, mappings: allMappings }))),
+];
+
+function inBoth(first: readonly Problem[], second: readonly Problem[]): Problem[] {
+  const textOf = ({ code, path, message }: Problem): string => [code, ...path, message].join('\n');
+  const seen = new Set(first.map(textOf));
+  return second.filter((problem) => seen.has(textOf(problem)));
+}
