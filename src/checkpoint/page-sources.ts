@@ -32,14 +32,18 @@ export interface MemoryView {
   readonly mappings: readonly ClassifiedMapping[];
   /** Start addresses of mappings of which only written pages have to be read: the others are the parent's. */
   readonly tracked: ReadonlySet<number>;
+  /** No other process of the tree may have its pages too: the kernel copies a page that is shared copy-on-write before it is pinned. */
+  readonly isAlone: boolean;
 }
 
 /** The pages of these mappings where they are. */
 export function pagesOfTarget(
-  { pid, objref, mappings, tracked }: MemoryView,
+  { pid, objref, mappings, tracked, isAlone }: MemoryView,
   wanted: PlanOptions['wanted'] = 'written',
 ): PageSource {
-  return openPages(pid, objref, (pagemap) => planPages(localFd(pagemap), mappings, { mayPin: true, tracked, wanted }));
+  return openPages(pid, objref, (pagemap) =>
+    planPages(localFd(pagemap), mappings, { mayPin: isAlone, tracked, wanted }),
+  );
 }
 
 /** Part of an arena of ours. */

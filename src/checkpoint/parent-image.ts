@@ -2,7 +2,7 @@
 import { dirname } from 'node:path';
 import { imagesIn } from '../image/image-folder.ts';
 import { openInput } from '../image/image-source.ts';
-import { followParents, type Lineage, plainParent } from '../pages/lineage.ts';
+import { followAll, type Lineage, plainParent } from '../pages/lineage.ts';
 import { checkedBy, type MappedImage, mapImage } from '../pages/mapped-image.ts';
 import type { PageCrew } from '../pages/page-crew.ts';
 import { byObject } from '../pages/page-pieces.ts';
@@ -51,7 +51,7 @@ export function openParentImage(path: string, request: ParentRequest, crew: Page
         remedy: 'Give an earlier image of the same process.',
       });
     }
-    lineage = followParents({ image, isEncrypted, find: imagesIn(dirname(path), access), crew });
+    lineage = followAll({ image, isEncrypted, find: imagesIn(dirname(path), access), crew });
     refuseToReplace([path, ...lineage.paths], output);
     const byMemory = byObject([...image.chunks, ...lineage.chunks]);
     const memories = new Map<number, ParentMemory>();

@@ -37,6 +37,8 @@ export interface CheckpointSummary {
   readonly imageBytes: number;
   /** Pages that are in the parent image, and not in this. */
   readonly parentPages: number;
+  /** Pages of a process that another process of the tree has too: they are written once. */
+  readonly relativePages: number;
   /** Pages without those that are zero, and what they take in the image. */
   readonly pageBytes: number;
   readonly storedBytes: number;

@@ -1,4 +1,5 @@
 /** One save, from freeze to release: what it needs is made before the target stands still. */
+import { namedRelatives } from '../image/relatives.ts';
 import { waitForEnd } from '../kernel/calls/wait.ts';
 import { type XsaveLayout, xsaveLayout } from '../kernel/cpu.ts';
 import type { NativeMemory } from '../kernel/native-memory.ts';
@@ -21,6 +22,7 @@ import { seccompObstacles } from './odd-threads.ts';
 import type { OutsiderSearch } from './outsiders.ts';
 import type { ParentImage } from './parent-image.ts';
 import { type OursInTarget, type ProcessSurvey, surveyTree, type TreeSurvey } from './preflight.ts';
+import { readableRelatives } from './relatives.ts';
 import type { CheckpointRequest, CheckpointSummary } from './request.ts';
 import { outsideObstacles } from './running-survey.ts';
 import { describeSaver, refuseOtherParent } from './saver.ts';
@@ -94,6 +96,7 @@ export class Save {
       threads: processes.reduce((sum, { threads }) => sum + threads.length, 0),
       pages: saved.pages,
       parentPages: saved.parentPages,
+      relativePages: saved.relativePages,
       pageBytes: saved.rawBytes,
       storedBytes: saved.storedBytes,
       imageBytes: stream.writtenBytes,
@@ -173,6 +176,7 @@ export class Save {
       objref: must(tree.processes[index]).task.memory,
       mappings: must(survey.processes[index]).mappings,
       tracked: this.#trackedSinceParent(must(survey.processes[index])),
+      isAlone: visited.length === 1,
     }));
     const { kill } = this.#request;
     const gathered = gatherPages({ processes, contents: tree.contents, kill, arena: this.#arena });
@@ -225,9 +229,14 @@ export class Save {
       const known = parent?.memories.get(task.pid);
       if (known !== undefined) parents.set(task.memory, known.pages);
     }
-    writeTree(writer, tree, sources, (pid) => parent?.memories.get(pid)?.objref);
+    const named = namedRelatives(tree.processes.map(({ task }) => task));
+    writeTree(writer, tree, sources, {
+      parentOf: (pid) => parent?.memories.get(pid)?.objref,
+      relativesOf: (memory) => named.get(memory) ?? [],
+    });
     stream.flush();
-    const order = { stream, crew, output, sources, compression, parents };
+    const relatives = readableRelatives(named, sources, parents);
+    const order = { stream, crew, output, sources, compression, parents, relatives };
     const written = writePages({ ...order, isWaitedFor: !mayGoOn && !kill });
     for (const content of contents) writeContent(stream, content, written.level);
     return written;

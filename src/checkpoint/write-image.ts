@@ -201,12 +201,20 @@ interface PlannedPages {
   readonly plan: PagePlan;
 }
 
-/** The hierarchy first, then objects before their users. `parentOf`: the memory of a process in the parent image. */
+/** Where a memory may have pages from. */
+interface Kinship {
+  /** The memory of a process in the parent image. */
+  readonly parentOf: (pid: number) => number | undefined;
+  /** Memories of other processes of the tree. */
+  readonly relativesOf: (memory: number) => readonly number[];
+}
+
+/** The hierarchy first, then objects before their users. */
 export function writeTree(
   writer: ImageWriter,
   tree: CollectedTree,
   pages: readonly PlannedPages[],
-  parentOf: (pid: number) => number | undefined,
+  kinship: Kinship,
 ): void {
   for (const { task } of tree.processes) writer.record(RECORD.TASK, task.pid, task);
   for (const one of tree.exited) writer.record(RECORD.EXITED, one.pid, one);
@@ -214,24 +222,22 @@ export function writeTree(
   for (const { objref, record } of tree.descriptions) writer.record(RECORD.FD_DATA, objref, record);
   for (const one of tree.processes) {
     const plans = pages.filter(({ objref }) => objref === one.task.memory).map(({ plan }) => plan);
-    writeProcess(writer, one, plans, parentOf(one.task.pid));
+    writeProcess(writer, one, plans, kinship);
   }
 }
 
-function writeProcess(
-  writer: ImageWriter,
-  process: CollectedTask,
-  plans: readonly PagePlan[],
-  parent: number | undefined,
-): void {
+function writeProcess(writer: ImageWriter, process: CollectedTask, plans: readonly PagePlan[], kinship: Kinship): void {
   const { task, protectionKeys, localDescriptors } = process;
   const mappings = withPages(process.mappings, plans);
+  const parent = kinship.parentOf(task.pid);
+  const relatives = kinship.relativesOf(task.memory);
   writer.record(RECORD.FILES, task.files, process.files);
   writer.record(RECORD.MM, task.memory, {
     mappings: mappings.length,
     pages: pagesIn(plans),
     allocatedKeys: protectionKeys.allocated,
     executeOnlyKey: protectionKeys.executeOnly,
+    ...(relatives.length === 0 ? {} : { relatives }),
     ...(parent === undefined ? {} : { parent }),
   });
   for (let index = 0; index < mappings.length; index += MAPPINGS_PER_RECORD) {

@@ -1,5 +1,6 @@
 /** Write: the pages of all sources, by the crew, compressed as was asked or as turns out to be best. */
 import type { PageCrew } from '../pages/page-crew.ts';
+import type { Relative } from '../pages/relative-pages.ts';
 import { CHUNK_DIGEST_BYTES, chunkDigests, PAGE, pagesOf, type SaveChunk } from '../pages/save-job.ts';
 import type { SharedState } from '../pages/shared-state.ts';
 import { type Compression, chooseCompression, TRIAL_BYTES, Trial } from './compression-choice.ts';
@@ -14,6 +15,8 @@ export interface PagesOrder {
   readonly sources: readonly PageSource[];
   /** Of a process: pages that need not be written again, see pages/parent-pages.ts. By the objref of its memory. */
   readonly parents: ReadonlyMap<number, SharedArrayBuffer>;
+  /** By the objref of a memory, in the order of its MM. */
+  readonly relatives: ReadonlyMap<number, readonly Relative[]>;
   readonly compression: Compression;
   /** The program stands still for it, and is to go on. */
   readonly isWaitedFor: boolean;
@@ -23,6 +26,8 @@ export interface WrittenPages {
   readonly pages: number;
   /** Those that the parent image has. */
   readonly parentPages: number;
+  /** Those that another process of the tree has. */
+  readonly relativePages: number;
   /** Bytes of the pages that the image has, and what they and the heads of their chunks take in it. */
   readonly rawBytes: number;
   readonly storedBytes: number;
@@ -40,11 +45,12 @@ export function writePages(order: PagesOrder): WrittenPages {
       const begun = trial === undefined ? 0 : writing.tryLevels(source, trial);
       writing.write(source, begun, source.plan.chunks.length, choice === 'trial' ? trial?.best : choice);
     } catch (error) {
-      throw source.explain(error);
+      // It may have been a relative of its own that could not be read.
+      throw order.sources.reduce((told, one) => one.explain(told), error);
     }
   }
-  const { rawBytes, storedBytes, parentPages } = writing;
-  return { pages, parentPages, rawBytes, storedBytes, level: choice === 'trial' ? trial?.best : choice };
+  const { rawBytes, storedBytes, parentPages, relativePages } = writing;
+  return { pages, parentPages, relativePages, rawBytes, storedBytes, level: choice === 'trial' ? trial?.best : choice };
 }
 
 class Writing {
@@ -54,6 +60,7 @@ class Writing {
   rawBytes = 0;
   storedBytes = 0;
   parentPages = 0;
+  relativePages = 0;
 
   constructor(order: PagesOrder, pages: number) {
     this.#order = order;
@@ -69,7 +76,9 @@ class Writing {
       if (count === undefined) return begun;
       const before = performance.now();
       const { rawBytes, storedBytes } = this.write(source, begun, begun + count, level);
-      trial.note(level, { ms: performance.now() - before, rawBytes, storedBytes }, this.#order.output.fd);
+      // Where most was a relative's, the time says nothing of the level.
+      if (rawBytes * 2 >= TRIAL_BYTES)
+        trial.note(level, { ms: performance.now() - before, rawBytes, storedBytes }, this.#order.output.fd);
       begun += count;
     }
     return begun;
@@ -83,6 +92,7 @@ class Writing {
     level: number | undefined,
   ): Pick<WrittenPages, 'rawBytes' | 'storedBytes'> {
     const { stream, crew, output, parents } = this.#order;
+    const relatives = this.#order.relatives.get(source.objref) ?? [];
     const { pid, memory, objref, plan } = source;
     const parent = parents.get(objref);
     const chunks = plan.chunks.slice(from, to);
@@ -91,16 +101,18 @@ class Writing {
     const { encryption, writer } = stream;
     const digests = writer.isSigned ? new SharedArrayBuffer(chunks.length * CHUNK_DIGEST_BYTES) : undefined;
     const target = { output: output.fd, positioned: output.positioned, encryption, digests };
-    const job = { pid, memory, copy, objref, ...target, level, chunks, parent };
+    const job = { pid, memory, copy, objref, ...target, level, chunks, parent, relatives };
     const of = { pagesBefore: this.#pagesBefore, pages: this.#pages };
     const state = crew.save(job, writer.position, of);
     adoptChunks(stream, state, digests);
     this.#pagesBefore += pagesIn(chunks);
-    const rawBytes = (pagesIn(chunks) - state.read('zeroPages') - state.read('parentPages')) * PAGE;
+    const [parentPages, relativePages] = [state.read('parentPages'), state.read('relativePages')];
+    const rawBytes = (pagesIn(chunks) - state.read('zeroPages') - parentPages - relativePages) * PAGE;
     const storedBytes = state.read('storedBytes');
     this.rawBytes += rawBytes;
     this.storedBytes += storedBytes;
-    this.parentPages += state.read('parentPages');
+    this.parentPages += parentPages;
+    this.relativePages += relativePages;
     return { rawBytes, storedBytes };
   }
 }

@@ -89,7 +89,8 @@ function summaryLine(summary: CheckpointSummary): string {
   const pause = summary.killed ? 'ended' : `pause ${summary.pauseMs.toFixed(1)} ms`;
   const total = `${summary.totalMs.toFixed(0)} ms in all`;
   const inherited = summary.parentPages === 0 ? '' : ` (${summary.parentPages} of the parent)`;
-  return `saved ${treeText(summary)}, ${summary.pages} pages${inherited}, ${size}, ${pause}, ${total}`;
+  const shared = summary.relativePages === 0 ? '' : ` (${summary.relativePages} shared)`;
+  return `saved ${treeText(summary)}, ${summary.pages} pages${inherited}${shared}, ${size}, ${pause}, ${total}`;
 }
 
 /** Nothing where compression brings nothing. */

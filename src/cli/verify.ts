@@ -14,13 +14,14 @@ interface Options {
 
 export function runVerify(image: string, { images, key: keys, verifyKey }: Options): void {
   const verification = verifyImageAt(image, { images, access: readAccess({ keys, verifyKey }) });
-  const { model, imageBytes, records, dataPages, zeroPages, parentPages } = verification;
+  const { model, imageBytes, records, dataPages, zeroPages, parentPages, relativePages } = verification;
   const { processes, root, head } = model;
   const threads = processes.reduce((sum, { task }) => sum + task.threads.length, 0);
   const others = processes.length === 1 ? '' : ` and ${counted(processes.length - 1, 'descendant')}`;
   const zero = zeroPages === 0 ? '' : ` and ${zeroPages} zero ones`;
   const inherited = parentPages === 0 ? '' : ` and ${parentPages} of its parent`;
-  const pages = `${counted(dataPages, 'page')}${zero}${inherited}`;
+  const shared = relativePages === 0 ? '' : ` and ${relativePages} of relatives`;
+  const pages = `${counted(dataPages, 'page')}${zero}${inherited}${shared}`;
   // Without checksums nobody can say that not a byte of a page has changed.
   const verdict = model.origin === undefined ? 'intact' : `complete, as far as ${model.origin.format} tells`;
   const made = `saved by ${head.state.tool} on Linux ${head.state.kernel.release}`;

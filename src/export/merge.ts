@@ -3,10 +3,11 @@ import { randomUUID } from 'node:crypto';
 import { decodeHead } from '../image/head.ts';
 import { imagesBeside } from '../image/image-folder.ts';
 import { openInput, sourceOf } from '../image/image-source.ts';
-import { encodeZstdChunk, type PageRun } from '../image/page-chunk.ts';
+import { addPage, encodeZstdChunk, type GrowingRun } from '../image/page-chunk.ts';
 import type { ImageAccess } from '../image/protection.ts';
 import { decodeRecord, ImageReader, type MetadataRecord } from '../image/reader.ts';
 import { RECORD, recordLabel } from '../image/record-types.ts';
+import { namedRelatives } from '../image/relatives.ts';
 import { parseState } from '../image/schema.ts';
 import { MemoryRecord } from '../image/tree.ts';
 import type { ImageWriter } from '../image/writer.ts';
@@ -14,7 +15,7 @@ import { NativeMemory } from '../kernel/native-memory.ts';
 import { type ImageInput, readImageFile } from '../pages/image-input.ts';
 import { packPages } from '../pages/page-codec.ts';
 import { PageCrew } from '../pages/page-crew.ts';
-import type { StoredPage } from '../pages/stored-pages.ts';
+import { pagesOfPieces, type StoredPage, samePages } from '../pages/stored-pages.ts';
 import { QuicksaveError } from '../support/errors.ts';
 
 const PAGE = 4096;
@@ -46,13 +47,14 @@ export function mergeImage(source: string, writer: ImageWriter, { images, access
       throw new QuicksaveError('not-a-file', `${source} is no file: its pages cannot be looked up.`);
     }
     input = readImageFile(opened, crew, imagesBeside(source, images, access));
+    const relatives = namedRelatives(input.model.processes.map(({ task }) => task));
     const reader = new ImageReader(sourceOf(opened), { pageData: 'skip' });
     for (let record = reader.next(); record !== undefined; record = reader.next()) {
-      if (record.kind === 'metadata') copyRecord(writer, record);
+      if (record.kind === 'metadata') copyRecord(writer, record, relatives);
     }
     const chunks = new ChunkWriter(writer, level);
     const objects = new Set(input.chunks.map(({ objref }) => objref));
-    for (const objref of objects) for (const page of input.pages(objref)) chunks.add(objref, page);
+    for (const objref of objects) addPages(chunks, input, objref, relatives.get(objref) ?? []);
     chunks.flush();
     return { pid: input.model.root.task.pid, pages: chunks.pages };
   } finally {
@@ -62,14 +64,30 @@ export function mergeImage(source: string, writer: ImageWriter, { images, access
   }
 }
 
-function copyRecord(writer: ImageWriter, record: MetadataRecord): void {
+/** What two memories have from the same bytes is written for one of them, whichever image had it for both. */
+function addPages(chunks: ChunkWriter, input: ImageInput, objref: number, relatives: readonly number[]): void {
+  const pieces = input.pieces(objref);
+  const relativeOf = new Map<number, number>();
+  relatives.forEach((relative, index) => {
+    for (const { start, pages } of samePages(pieces, input.pieces(relative))) {
+      for (let at = start; at < start + pages * PAGE; at += PAGE) if (!relativeOf.has(at)) relativeOf.set(at, index);
+    }
+  });
+  for (const page of pagesOfPieces(pieces)) chunks.add(objref, page, relativeOf.get(page.address));
+}
+
+function copyRecord(
+  writer: ImageWriter,
+  record: MetadataRecord,
+  relativesOf: ReadonlyMap<number, readonly number[]>,
+): void {
   const { type, objref, payload, flags, offset } = record;
   if (type === RECORD.HEAD) {
     const { parentId: _, ...state } = decodeHead(payload).state;
     writer.head({ ...state, imageId: randomUUID() });
   } else if (type === RECORD.MM) {
     const { parent: _, ...memory } = parseState(MemoryRecord, decodeRecord(record), recordLabel(type, offset));
-    writer.record(type, objref, memory);
+    writer.record(type, objref, { ...memory, relatives: relativesOf.get(objref) ?? [] });
   } else writer.bytes(type, objref, payload, flags);
 }
 
@@ -79,7 +97,7 @@ class ChunkWriter {
   readonly #level: number | undefined;
   readonly #pages = NativeMemory.allocate(CHUNK_PAGES * PAGE);
   readonly #packed = NativeMemory.allocate(CHUNK_PAGES * PAGE);
-  #runs: { start: number; pages: number; kind: PageRun['kind'] }[] = [];
+  #runs: GrowingRun[] = [];
   #inChunk = 0;
   #dataBytes = 0;
   #objref = 0;
@@ -90,16 +108,14 @@ class ChunkWriter {
     this.#level = level;
   }
 
-  add(objref: number, { address, bytes }: StoredPage): void {
+  add(objref: number, { address, bytes }: StoredPage, relative: number | undefined): void {
     if (objref !== this.#objref || this.#inChunk === CHUNK_PAGES) this.flush();
     this.#objref = objref;
-    const kind = bytes === undefined ? 'zero' : 'data';
-    const last = this.#runs.at(-1);
-    if (last?.kind === kind && last.start + last.pages * PAGE === address) last.pages++;
-    else this.#runs.push({ start: address, pages: 1, kind });
+    const kind = relative !== undefined ? 'relative' : bytes === undefined ? 'zero' : 'data';
+    addPage(this.#runs, address, kind, relative);
     this.#inChunk++;
     this.pages++;
-    if (bytes === undefined) return;
+    if (kind !== 'data' || bytes === undefined) return;
     this.#pages.bytes.set(bytes, this.#dataBytes);
     this.#dataBytes += PAGE;
   }
@@ -107,7 +123,8 @@ class ChunkWriter {
   flush(): void {
     if (this.#inChunk === 0) return;
     const pages = { address: this.#pages.address, sizeBytes: this.#dataBytes };
-    const length = this.#level === undefined ? undefined : packPages(pages, this.#packed, this.#level);
+    const packs = this.#level !== undefined && this.#dataBytes > 0;
+    const length = packs ? packPages(pages, this.#packed, this.#level) : undefined;
     if (length === undefined) {
       // A copy: a sink may keep what it is given until it is written.
       this.#writer.chunk(this.#objref, this.#runs, Uint8Array.from(this.#pages.bytes.subarray(0, this.#dataBytes)));

@@ -41,6 +41,10 @@ export interface ForeignOrigin {
 export const parentMemory = ({ processes }: ImageModel, objref: number): number | undefined =>
   processes.find(({ task }) => task.memory === objref)?.memory.parent;
 
+/** The memories of this image that a memory of it takes pages from, by the numbers that runs call them by. */
+export const relativesOf = ({ processes }: ImageModel, objref: number): readonly number[] =>
+  processes.find(({ task }) => task.memory === objref)?.memory.relatives ?? [];
+
 const PAGE = 4096;
 
 /** Takes records in stream order. */
@@ -138,6 +142,15 @@ export class ModelBuilder {
     return this.#find(this.#byMemory, record, where);
   }
 
+  memory(record: MetadataRecord, where: string): void {
+    const process = this.ofMemory(record, where);
+    process.memory(record, where);
+    const before = this.#processes.slice(0, this.#processes.indexOf(process));
+    const stranger = process.relatives.find((objref) => !before.some(({ task }) => task.memory === objref));
+    if (stranger === undefined) return;
+    throw badRecord(where, `its relative ${stranger} is no memory of a process before this one`);
+  }
+
   files(record: MetadataRecord, where: string): void {
     this.#find(this.#byFiles, record, where).files(record, where, (object) => this.#descriptions.has(object));
   }
@@ -165,10 +178,15 @@ export class ModelBuilder {
     const takesPages = this.#byMemory.has(objref) || (this.#descriptions.get(objref)?.contentBytes ?? 0) > 0;
     if (!takesPages) throw badRecord(recordLabel(chunk.type, chunk.offset), `object ${objref} has no pages`);
     const runs = this.#runs.get(objref) ?? [];
-    const mayInherit = this.#head?.state.parentId !== undefined && this.#byMemory.get(objref)?.inheritsPages === true;
+    const process = this.#byMemory.get(objref);
+    const mayInherit = this.#head?.state.parentId !== undefined && process?.inheritsPages === true;
+    const relatives = process?.relatives.length ?? 0;
     for (const run of chunk.runs) {
       if (run.kind === 'parent' && !mayInherit) {
         throw badRecord(recordLabel(chunk.type, chunk.offset), 'it has pages of a parent, and there is none');
+      }
+      if (run.relative !== undefined && run.relative >= relatives) {
+        throw badRecord(recordLabel(chunk.type, chunk.offset), 'it has pages of a relative that MM does not name');
       }
       runs.push(run);
     }
@@ -189,11 +207,20 @@ export class ModelBuilder {
     };
   }
 
-  /** Every page lies where its object takes pages, and none is there twice. */
+  /** Every page lies where its object takes pages, none is there twice, and each of a relative is there. */
   finishPages(): void {
-    for (const [objref, found] of this.#runs) {
-      const runs = [...found].sort((a, b) => a.start - b.start);
+    const ascending = new Map(
+      [...this.#runs].map(([objref, runs]) => [objref, runs.sort((a, b) => a.start - b.start)]),
+    );
+    for (const [objref, runs] of ascending) {
       refuseRepeatedPages(runs);
+      this.#byMemory.get(objref)?.relatives.forEach((relative, index) => {
+        refuseMissingPages(
+          runs.filter((run) => run.relative === index),
+          ascending.get(relative) ?? [],
+          relative,
+        );
+      });
       const memory = this.#byMemory.get(objref);
       if (memory !== undefined) memory.refusePagesOutsideMappings(runs);
       else refusePagesBehind(runs, this.#descriptions.get(objref)?.contentBytes ?? 0, objref);
@@ -207,6 +234,27 @@ function refuseRepeatedPages(runs: readonly PageRun[]): void {
     if (run.start < covered)
       throw new ImageError('bad-record', `The image has the page at 0x${run.start.toString(16)} twice.`);
     covered = run.start + run.pages * PAGE;
+  }
+}
+
+/** Both ascend and do not overlap. */
+function refuseMissingPages(wanted: readonly PageRun[], there: readonly PageRun[], relative: number): void {
+  let index = 0;
+  for (const { start, pages } of wanted) {
+    const end = start + pages * PAGE;
+    for (let at = start; at < end; index++) {
+      const run = there[index];
+      if (run === undefined || run.start > at) {
+        throw new ImageError(
+          'bad-record',
+          `The image takes the page at 0x${at.toString(16)} from its memory ${relative}, which has none there.`,
+        );
+      }
+      const stop = run.start + run.pages * PAGE;
+      at = Math.max(at, Math.min(stop, end));
+      // The next one that is wanted may begin in this one.
+      if (stop > end) break;
+    }
   }
 }
 
@@ -228,7 +276,7 @@ const takers: ReadonlyMap<number, Taker> = new Map<number, Taker>([
   [RECORD.FNAME, (builder, record, where) => builder.mappedFile(record, where)],
   [RECORD.FD_DATA, (builder, record, where) => builder.description(record, where)],
   [RECORD.FILES, (builder, record, where) => builder.files(record, where)],
-  [RECORD.MM, (builder, record, where) => builder.ofMemory(record, where).memory(record, where)],
+  [RECORD.MM, (builder, record, where) => builder.memory(record, where)],
   [RECORD.VMA, (builder, record, where) => builder.ofMemory(record, where).mappings(record, where)],
   [RECORD.MM_CONTEXT, (builder, record, where) => builder.ofMemory(record, where).memoryContext(record, where)],
   [RECORD.THREAD_STATE, (builder, record, where) => builder.ofProcess(record, where).threadState(record, where)],

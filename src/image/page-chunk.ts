@@ -21,6 +21,10 @@ export const MAX_CHUNK_PAYLOAD = CHUNK_PREFIX_SIZE + MAX_RUNS * RUN_SIZE + PAGE_
 const ENCODING = { raw: 0, zstd: 1 } as const;
 const KIND = { data: 0, zero: 1, parent: 2 } as const;
 const kinds = ['data', 'zero', 'parent'] as const;
+/** Number of the first relative; the others follow. */
+const FIRST_RELATIVE = 3;
+/** How many memories another one may take pages from. */
+export const MAX_RELATIVES = 16;
 
 export type ChunkEncoding = keyof typeof ENCODING;
 
@@ -29,8 +33,25 @@ export interface PageRun {
   /** An address in a memory object, an offset in a file object. */
   readonly start: number;
   readonly pages: number;
-  /** Only data has bytes in the chunk. The pages of `parent` are those that the parent image has there. */
-  readonly kind: keyof typeof KIND;
+  /**
+   * Only data has bytes in the chunk. The pages of `parent` are those that the parent image has there, the pages of `relative` those
+   * that another memory of this image has there.
+   */
+  readonly kind: PageKind;
+  /** Only of `relative`: which of the memories that MM names as its relatives. */
+  readonly relative?: number;
+}
+
+export type PageKind = keyof typeof KIND | 'relative';
+
+/** A run that is being put together. */
+export type GrowingRun = { -readonly [Key in keyof PageRun]: PageRun[Key] };
+
+/** One more page behind those that are there. */
+export function addPage(runs: GrowingRun[], start: number, kind: PageKind, relative?: number): void {
+  const last = runs[runs.length - 1];
+  if (last?.kind === kind && last.relative === relative && last.start + last.pages * PAGE_SIZE === start) last.pages++;
+  else runs.push({ start, pages: 1, kind, ...(relative === undefined ? {} : { relative }) });
 }
 
 /** The fixed part of a chunk, checked against its record's length. */
@@ -142,7 +163,7 @@ function putPrefix(payload: Uint8Array, prefix: ChunkPrefix): void {
 function putRun(view: DataView, at: number, run: PageRun): void {
   view.setBigUint64(at, BigInt(run.start), true);
   view.setUint32(at + 8, run.pages, true);
-  view.setUint32(at + 12, KIND[run.kind], true);
+  view.setUint32(at + 12, run.kind === 'relative' ? FIRST_RELATIVE + (run.relative ?? 0) : KIND[run.kind], true);
 }
 
 /** Decodes the first 32 bytes of a payload. `offset` is the record's place in the stream, `length` its payload's. */
@@ -196,12 +217,14 @@ export function decodeChunkRuns(payload: Uint8Array, prefix: ChunkPrefix, offset
 
 function decodeRun(view: DataView, at: number, offset: number): PageRun {
   const kind = view.getUint32(at + 12, true);
-  const name = kinds[kind];
+  const relative = kind - FIRST_RELATIVE;
+  const name = relative >= 0 && relative < MAX_RELATIVES ? 'relative' : kinds[kind];
   if (name === undefined) throw badChunk(offset, `has a run of the unknown kind ${kind}`);
   // In halves: 65,536 runs without a bigint each. A start that a double cannot hold is no multiple of 4096 or too far.
   const start = view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32;
   if (view.getUint32(at, true) % PAGE_SIZE !== 0) throw badChunk(offset, 'has a run that does not begin at a page');
-  return { start, pages: view.getUint32(at + 8, true), kind: name };
+  const pages = view.getUint32(at + 8, true);
+  return name === 'relative' ? { start, pages, kind: name, relative } : { start, pages, kind: name };
 }
 
 const findSumFault = (runs: readonly PageRun[], prefix: ChunkPrefix): string | undefined =>
@@ -210,7 +233,8 @@ const findSumFault = (runs: readonly PageRun[], prefix: ChunkPrefix): string | u
 /** Runs ascend and do not overlap: two answers for one page would be one too many. */
 function findRunsFault(runs: readonly PageRun[]): string | undefined {
   let previousEnd = 0;
-  for (const { start, pages } of runs) {
+  for (const { start, pages, kind, relative } of runs) {
+    if ((kind === 'relative') !== (relative !== undefined)) return 'has a run of a relative that is not said';
     if (start % PAGE_SIZE !== 0) return 'has a run that does not begin at a page';
     if (!Number.isInteger(pages) || pages <= 0 || pages > 0xffff_ffff) return `has a run of ${pages} pages`;
     if (start < previousEnd) return 'has runs that overlap or do not ascend';

@@ -63,6 +63,11 @@ export class ProcessBuilder {
     return this.#memory?.parent !== undefined;
   }
 
+  /** Memories that it takes pages from, by the numbers that runs call them by. */
+  get relatives(): readonly number[] {
+    return this.#memory?.relatives ?? [];
+  }
+
   taskState(record: MetadataRecord, where: string): void {
     this.#taskState = once(this.#taskState, parseState(TaskStateRecord, decodeRecord(record), where), where);
   }

@@ -3,6 +3,7 @@
  * state means is known to its kind alone; here it is only named.
  */
 import * as v from 'valibot';
+import { MAX_RELATIVES } from './page-chunk.ts';
 import {
   boundedArray,
   boundedString,
@@ -165,6 +166,8 @@ export const MemoryRecord = v.strictObject({
   allocatedKeys: v.optional(v.pipe(u32, v.maxValue(0xfffe), v.multipleOf(2)), 0),
   /** The key that the kernel has taken for memory that can only be executed; 0 for none. */
   executeOnlyKey: v.optional(integerBetween(0, 15), 0),
+  /** Memories of this image, of processes before this one, that runs of the kind `relative` are pages of, by their places here. */
+  relatives: v.optional(boundedArray(objectReference, MAX_RELATIVES), []),
   /** Only in an incremental image: the memory, in the parent image, that runs of the kind `parent` are pages of. */
   parent: v.optional(objectReference),
 });

@@ -24,6 +24,8 @@ export interface ImageSummary {
   readonly zeroPages: number;
   /** Pages that are in the parent image only. */
   readonly parentPages: number;
+  /** Pages that are those of another memory of the image. */
+  readonly relativePages: number;
   /** Bytes of the data pages as they are in the image. */
   readonly storedBytes: number;
   readonly rawBytes: number;
@@ -31,7 +33,15 @@ export interface ImageSummary {
 
 export function verifyImage(source: ByteSource): ImageSummary {
   const reader = new ImageReader(source);
-  const pages = { chunks: 0, dataPages: 0, zeroPages: 0, parentPages: 0, storedBytes: 0, rawBytes: 0 };
+  const pages = {
+    chunks: 0,
+    dataPages: 0,
+    zeroPages: 0,
+    parentPages: 0,
+    relativePages: 0,
+    storedBytes: 0,
+    rawBytes: 0,
+  };
   let head: Head | undefined;
   for (let record = reader.next(); record !== undefined; record = reader.next()) {
     if (record.kind === 'chunk') countChunk(pages, record);
@@ -48,7 +58,14 @@ function checkMetadata(record: MetadataRecord): void {
 }
 
 type PageCounts = {
-  -readonly [Key in 'chunks' | 'dataPages' | 'zeroPages' | 'parentPages' | 'storedBytes' | 'rawBytes']: number;
+  -readonly [Key in
+    | 'chunks'
+    | 'dataPages'
+    | 'zeroPages'
+    | 'parentPages'
+    | 'relativePages'
+    | 'storedBytes'
+    | 'rawBytes']: number;
 };
 
 function countChunk(counts: PageCounts, chunk: ChunkRecord): void {

@@ -25,11 +25,11 @@ export const diff = (a: string, b: string, { images, keys }: LookOptions = {}): 
 /** Reads and checks all of an image in a file. Throws ImageError for what is wrong first. */
 export function verify(path: string, { images, keys, verifyKey }: VerifyOptions = {}): Intact {
   const access = readAccess({ keys, verifyKey });
-  const { model, imageBytes, records, dataPages, zeroPages, parentPages } = verifyImageAt(path, { images, access });
+  const { model, ...counts } = verifyImageAt(path, { images, access });
   const { processes, root } = model;
   const threads = processes.reduce((sum, { task }) => sum + task.threads.length, 0);
   const { pid } = root.task;
-  return { pid, processes: processes.length, threads, imageBytes, records, dataPages, zeroPages, parentPages };
+  return { pid, processes: processes.length, threads, ...counts };
 }
 
 export interface LookOptions {
@@ -57,6 +57,8 @@ export interface Intact {
   readonly zeroPages: number;
   /** Pages that its parents have for it. */
   readonly parentPages: number;
+  /** Pages of a process that another process of the image has too, and that are written there. */
+  readonly relativePages: number;
 }
 
 /** Everything that stands in the way of saving this process; it is not stopped. */

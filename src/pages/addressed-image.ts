@@ -1,12 +1,11 @@
 /** An image whose pages can be asked for by address. What comes through a pipe, or is encrypted, is kept in memory. */
-import { writeSync } from 'node:fs';
 import { type OpenedInput, sourceOf } from '../image/image-source.ts';
-import { type ImageModel, ModelBuilder } from '../image/model.ts';
+import { type ImageModel, ModelBuilder, relativesOf } from '../image/model.ts';
 import { type ChunkRecord, ImageReader } from '../image/reader.ts';
 import { newMemoryFile } from '../kernel/calls/descriptors.ts';
-import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { isLinuxCr } from '../linux-cr/layout.ts';
 import { QuicksaveError } from '../support/errors.ts';
+import { keepStream } from './kept-stream.ts';
 import { lookAhead } from './open-image.ts';
 import { PageStore } from './page-store.ts';
 
@@ -32,25 +31,13 @@ export function openAddressed(opened: OpenedInput): AddressedImage {
     return { ...readAll(opened.fd, new ImageReader(source, { pageData: 'skip' })), close: () => {} };
   const file = newMemoryFile('quicksave');
   try {
-    const copied = copyInto(file, source);
+    const copied = keepStream(file, source);
     const reader = new ImageReader(sourceOf({ fd: file.number, sizeBytes: copied }), { pageData: 'skip' });
     return { ...readAll(file.number, reader), close: () => file.close() };
   } catch (error) {
     file.close();
     throw error;
   }
-}
-
-const STEP = 1024 * 1024;
-
-function copyInto(file: OwnedFd, source: { read(into: Uint8Array): number }): number {
-  const buffer = new Uint8Array(STEP);
-  let position = 0;
-  for (let length = source.read(buffer); length > 0; length = source.read(buffer)) {
-    for (let done = 0; done < length; ) done += writeSync(file.number, buffer, done, length - done, position + done);
-    position += length;
-  }
-  return position;
 }
 
 function readAll(fd: number, reader: ImageReader): Omit<AddressedImage, 'close'> {
@@ -72,20 +59,20 @@ function readAll(fd: number, reader: ImageReader): Omit<AddressedImage, 'close'>
   }
   builder.finishPages();
   const stores = new Map<number, PageStore>();
+  const pages = (object: number): PageStore => {
+    const known = stores.get(object);
+    if (known !== undefined) return known;
+    const own = chunks.filter(({ objref }) => objref === object);
+    // They come before it, so that this has an end.
+    const store = new PageStore(fd, own, relativesOf(model, object).map(pages));
+    stores.set(object, store);
+    return store;
+  };
   return {
     model,
     chunks,
     imageBytes: reader.position,
     records: reader.recordCount + 1,
-    pages: (object) => {
-      const known = stores.get(object);
-      if (known !== undefined) return known;
-      const store = new PageStore(
-        fd,
-        chunks.filter(({ objref }) => objref === object),
-      );
-      stores.set(object, store);
-      return store;
-    },
+    pages,
   };
 }

@@ -12,13 +12,13 @@ import type { Signature } from '../image/signature.ts';
 import { bytesAt } from '../kernel/native-memory.ts';
 import type { LocalFd } from '../support/brand.ts';
 import { ImageError, QuicksaveError } from '../support/errors.ts';
-import { followParents, type Inheriting, type Lineage } from './lineage.ts';
-import { chunkPages, type LoadChunk, type PlacedChunk, putPages } from './load-job.ts';
+import { followAll, followParents, type Inheriting, type Lineage } from './lineage.ts';
+import { chunkPages, distinctChunks, type LoadChunk, type PlacedChunk, putPages } from './load-job.ts';
 import { checkedBy, lateRecord, mapImage } from './mapped-image.ts';
 import { ChunkRoom, unpackPages } from './page-codec.ts';
 import type { PageCrew } from './page-crew.ts';
 import { piecesOf } from './page-pieces.ts';
-import { type StoredPage, storedPages } from './stored-pages.ts';
+import { piecesOfObject, type StoredPage, type StoredPiece, storedPages } from './stored-pages.ts';
 
 const PAGE = 4096;
 
@@ -30,6 +30,8 @@ export interface ImageInput {
   loadPages(target: PageTarget, crew: PageCrew): void;
   /** The pages of an object, ascending. Only of a file. */
   pages(objref: number): Iterable<StoredPage>;
+  /** The same, in stretches of a chunk. */
+  pieces(objref: number): readonly StoredPiece[];
   /** Instead of loading them: checks all that is not checked yet, to the end of the image. */
   checkPages(): ImageCounts;
   close(): void;
@@ -45,6 +47,8 @@ export interface ImageCounts {
   readonly zeroPages: number;
   /** Pages that are those of its parent. */
   readonly parentPages: number;
+  /** Pages of a memory that are those of another one. */
+  readonly relativePages: number;
 }
 
 /** Where pages go: the memory of processes, or the files of other objects. */
@@ -67,7 +71,7 @@ export function readImageFile(
   const image = mapImage(opened, crew, checkedBy(crew, options));
   let lineage: Lineage;
   try {
-    lineage = followParents({ image, isEncrypted: opened.encryption !== undefined, find, crew });
+    lineage = followAll({ image, isEncrypted: options.isEncrypted ?? opened.encryption !== undefined, find, crew });
   } catch (error) {
     image.close();
     throw error;
@@ -84,9 +88,10 @@ export function readImageFile(
       }
     },
     pages: (objref) => storedPages(all, objref),
+    pieces: (objref) => piecesOfObject(all, objref),
     checkPages: () => {
       if (options.unpacks !== true) throw misuse('pages were to be checked that had not been unpacked');
-      crew.verify(lineage.chunks, options);
+      crew.verify(distinctChunks(lineage.chunks, chunks), options);
       const { signature, sizeBytes: imageBytes } = image;
       return { imageBytes, records, signature, ...countPages(chunks) };
     },
@@ -100,13 +105,21 @@ export function readImageFile(
 export interface FileOptions {
   /** All pages are unpacked when they are checked, for `checkPages`. */
   readonly unpacks?: boolean | undefined;
+  /** It came encrypted, though what is read is plain. */
+  readonly isEncrypted?: boolean | undefined;
 }
 
-type PageCounts = Pick<ImageCounts, 'dataPages' | 'zeroPages' | 'parentPages'>;
+function refuseStream(): never {
+  throw new QuicksaveError('not-a-file', 'The image comes from a pipe, where nothing can be looked up.', {
+    remedy: 'Write it into a file first.',
+  });
+}
+
+type PageCounts = Pick<ImageCounts, 'dataPages' | 'zeroPages' | 'parentPages' | 'relativePages'>;
 
 function countPages(
   chunks: readonly { readonly runs: readonly PageRun[] }[],
-  before: PageCounts = { dataPages: 0, zeroPages: 0, parentPages: 0 },
+  before: PageCounts = { dataPages: 0, zeroPages: 0, parentPages: 0, relativePages: 0 },
 ): PageCounts {
   const counts = { ...before };
   for (const { runs } of chunks) for (const { kind, pages } of runs) counts[`${kind}Pages`] += pages;
@@ -145,11 +158,8 @@ export function readImageStream(opened: OpenedInput, source: ByteSource, find?: 
       lineage = followParents({ image: { model, chunks: inherited }, isEncrypted, find, crew });
       crew.load(placed(target, lineage.chunks));
     },
-    pages: () => {
-      throw new QuicksaveError('not-a-file', 'The image comes from a pipe, where nothing can be looked up.', {
-        remedy: 'Write it into a file first.',
-      });
-    },
+    pages: refuseStream,
+    pieces: refuseStream,
     checkPages: () => {
       let counts = countPages([]);
       for (; record !== undefined; record = reader.next()) {

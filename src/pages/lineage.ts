@@ -1,13 +1,14 @@
 /**
- * Incremental images: what an image takes from its parent, and that perhaps from its own. Each parent is found by its id, mapped, and
- * the chunks that are needed of it are checked, before anything is made of them.
+ * Where pages are that an image does not have itself for a memory: in another memory of it, or, of an incremental image, in its parent, which
+ * may have them from elsewhere in turn. Each parent is found by its id, mapped, and the chunks that are needed of it are checked, before
+ * anything is made of them.
  */
 
 import { incrementalImage } from '../image/image-errors.ts';
 import type { FindImage } from '../image/image-folder.ts';
-import { type ImageModel, parentMemory } from '../image/model.ts';
+import { type ImageModel, parentMemory, relativesOf } from '../image/model.ts';
 import { ImageError, QuicksaveError } from '../support/errors.ts';
-import type { LoadChunk } from './load-job.ts';
+import { distinctChunks, type LoadChunk } from './load-job.ts';
 import { type MappedImage, mapImage } from './mapped-image.ts';
 import type { PageCrew } from './page-crew.ts';
 import { byObject, endOf, joinStretches, type Piece, part, piecesOf, type Stretch } from './page-pieces.ts';
@@ -16,7 +17,7 @@ import { byObject, endOf, joinStretches, type Piece, part, piecesOf, type Stretc
 export type Inheriting = Pick<LoadChunk, 'objref' | 'runs'>;
 
 export interface Lineage {
-  /** Chunks of parents, each with the pieces that are wanted of it, and the objref that they have in the youngest image. */
+  /** Chunks of other memories and of parents, each with the pieces that are wanted of it, and the objref that they have in the youngest image. */
   readonly chunks: readonly LoadChunk[];
   /** Files of the parents, the nearest first. */
   readonly paths: readonly string[];
@@ -32,31 +33,52 @@ export interface LineageOptions {
   readonly crew: PageCrew;
 }
 
-/** Follows the parents of an image as far as pages are taken from them. */
+/** Follows the parents of an image as far as pages are taken from them. Of pages that it takes from itself nothing is found out. */
 export function followParents({ image, isEncrypted, find, crew }: LineageOptions): Lineage {
+  return climb({ model: image.model, wanted: wantedOf(image.chunks), chunks: [], isEncrypted, find, crew });
+}
+
+/** The same of an image that is mapped, with the pages that its memories take from each other. */
+export function followAll({
+  image,
+  isEncrypted,
+  find,
+  crew,
+}: LineageOptions & { image: { chunks: readonly LoadChunk[] } }): Lineage {
+  const own = takeAll(image, relativesWantedOf(image), (at, objref) => {
+    throw new Error(`the image was not checked: memory ${objref} has no page at 0x${at.toString(16)}`);
+  });
+  const wanted = [...wantedOf(image.chunks), ...own.rest];
+  return climb({ model: image.model, wanted, chunks: own.chunks, isEncrypted, find, crew });
+}
+
+interface Climb extends Omit<LineageOptions, 'image'> {
+  readonly model: ImageModel;
+  readonly wanted: readonly Wanted[];
+  readonly chunks: readonly LoadChunk[];
+}
+
+function climb({ model, wanted: first, chunks: own, isEncrypted, find, crew }: Climb): Lineage {
   const parents: Parent[] = [];
-  const chunks: LoadChunk[] = [];
-  const seen = new Set([image.model.head.state.imageId]);
+  const chunks = [...own];
+  const seen = new Set([model.head.state.imageId]);
   const close = (): void => {
     for (const parent of parents.splice(0)) parent.image.close();
   };
   try {
-    let child: LineageOptions['image'] = image;
+    let child = model;
     let isChildEncrypted = isEncrypted;
-    for (let wanted = wantedOf(image.chunks); wanted.length > 0; ) {
-      const parent = openParent(child.model, { find, seen, crew, isChildEncrypted });
+    for (let wanted = first; wanted.length > 0; ) {
+      const parent = openParent(child, { find, seen, crew, isChildEncrypted });
       parents.push(parent);
-      const byMemory = byObject(parent.image.chunks);
-      const rest: Wanted[] = [];
-      for (const { memory, objref, stretches } of wanted) {
-        const there = memoryIn(parent, child.model, objref);
-        const found = takeFrom(byMemory.get(there) ?? [], stretches, parent.path);
-        explained(parent.path, () => crew.verify(found.chunks));
-        for (const chunk of found.chunks) chunks.push({ ...chunk, objref: memory });
-        if (found.rest.length > 0) rest.push({ memory, objref: there, stretches: found.rest });
-      }
-      wanted = rest;
-      child = parent.image;
+      const there = wanted.map((one) => ({ ...one, objref: memoryIn(parent, child, one.objref) }));
+      const found = takeAll(parent.image, there, (at) => {
+        throw notThere(at, parent.path);
+      });
+      explained(parent.path, () => crew.verify(distinctChunks(found.chunks)));
+      for (const chunk of found.chunks) chunks.push(chunk);
+      wanted = found.rest;
+      child = parent.image.model;
       isChildEncrypted = parent.isEncrypted;
     }
     return { chunks, paths: parents.map(({ path }) => path), close };
@@ -72,10 +94,10 @@ interface Parent {
   readonly isEncrypted: boolean;
 }
 
-/** What a memory of the youngest image takes from a parent. */
+/** What a memory of the youngest image takes from another one. */
 interface Wanted {
   readonly memory: number;
-  /** That memory in the image whose parent is next. */
+  /** That other one: in the image that is looked at, or, if it is the rest, in the image whose parent is next. */
   readonly objref: number;
   readonly stretches: readonly Stretch[];
 }
@@ -85,6 +107,17 @@ function wantedOf(chunks: readonly Inheriting[]): Wanted[] {
   for (const [objref, ofMemory] of byObject(chunks)) {
     const runs = ofMemory.flatMap((chunk) => chunk.runs).filter(({ kind }) => kind === 'parent');
     if (runs.length > 0) found.push({ memory: objref, objref, stretches: joinStretches(runs) });
+  }
+  return found;
+}
+
+function relativesWantedOf({ model, chunks }: { model: ImageModel; chunks: readonly Inheriting[] }): Wanted[] {
+  const found: Wanted[] = [];
+  for (const [objref, ofMemory] of byObject(chunks)) {
+    relativesOf(model, objref).forEach((relative, index) => {
+      const runs = ofMemory.flatMap((chunk) => chunk.runs).filter((run) => run.relative === index);
+      if (runs.length > 0) found.push({ memory: objref, objref: relative, stretches: joinStretches(runs) });
+    });
   }
   return found;
 }
@@ -139,42 +172,82 @@ export const plainParent = (path: string): QuicksaveError =>
 interface Taken {
   readonly chunks: readonly LoadChunk[];
   /** What this image has from its own parent. */
-  readonly rest: Stretch[];
+  readonly rest: readonly Wanted[];
 }
 
-/** Goes through the pages of the parent and what is wanted of them side by side. */
-function takeFrom(all: readonly LoadChunk[], wanted: readonly Stretch[], path: string): Taken {
-  const own = piecesByStart(all);
+type Missing = (address: number, objref: number) => never;
+
+/** What is wanted of one image. A memory may have it from another one, which comes before it: there is an end. */
+function takeAll(
+  { model, chunks: all }: { readonly model: ImageModel; readonly chunks: readonly LoadChunk[] },
+  wanted: readonly Wanted[],
+  missing: Missing,
+): Taken {
+  const byMemory = byObject(all);
+  const known = new Map<number, OwnPiece[]>();
+  const piecesOfMemory = (objref: number): OwnPiece[] => {
+    const pieces = known.get(objref) ?? piecesByStart(byMemory.get(objref) ?? [], relativesOf(model, objref));
+    known.set(objref, pieces);
+    return pieces;
+  };
+  const chunks: LoadChunk[] = [];
+  const rest: Wanted[] = [];
+  const waiting = [...wanted];
+  for (let one = waiting.pop(); one !== undefined; one = waiting.pop()) {
+    const { memory, objref, stretches } = one;
+    const found = takeFrom(piecesOfMemory(objref), stretches, (at) => missing(at, objref));
+    for (const chunk of found.chunks) chunks.push({ ...chunk, objref: memory });
+    for (const [from, more] of found.elsewhere) {
+      if (from === PARENT) rest.push({ memory, objref, stretches: joinStretches(more) });
+      else waiting.push({ memory, objref: from, stretches: joinStretches(more) });
+    }
+  }
+  return { chunks, rest };
+}
+
+/** Goes through the pages of a memory and what is wanted of them side by side. */
+function takeFrom(own: readonly OwnPiece[], wanted: readonly Stretch[], missing: (address: number) => never) {
   const taken = new Map<LoadChunk, Piece[]>();
-  const rest: Stretch[] = [];
+  const elsewhere = new Map<number, Stretch[]>();
   let index = 0;
   for (const stretch of wanted) {
     const end = endOf(stretch);
     for (let at = stretch.start; at < end; ) {
       while (index < own.length && endOf(own[index] as OwnPiece) <= at) index++;
       const piece = own[index];
-      if (piece === undefined || piece.start > at) throw notThere(at, path);
+      if (piece === undefined || piece.start > at) return missing(at);
       const stop = Math.min(end, endOf(piece));
       const found = part(piece, at, stop);
-      if (piece.chunk === undefined) rest.push(found);
-      else taken.set(piece.chunk, [...(taken.get(piece.chunk) ?? []), found]);
+      if (typeof piece.from === 'number') append(elsewhere, piece.from, found);
+      else append(taken, piece.from, found);
       at = stop;
     }
   }
-  return { chunks: [...taken].map(([chunk, pieces]) => ({ ...chunk, pieces })), rest: joinStretches(rest) };
+  return { chunks: [...taken].map(([chunk, pieces]) => ({ ...chunk, pieces })), elsewhere };
 }
+
+function append<Key, Value>(lists: Map<Key, Value[]>, key: Key, value: Value): void {
+  const known = lists.get(key);
+  if (known === undefined) lists.set(key, [value]);
+  else known.push(value);
+}
+
+/** No memory has this number. */
+const PARENT = 0;
 
 interface OwnPiece extends Piece {
-  /** Undefined: it is the parent's. */
-  readonly chunk: LoadChunk | undefined;
+  /** A chunk of its own; or the number of another memory of the image, or {@link PARENT}. */
+  readonly from: LoadChunk | number;
 }
 
-function piecesByStart(chunks: readonly LoadChunk[]): OwnPiece[] {
+function piecesByStart(chunks: readonly LoadChunk[], relatives: readonly number[]): OwnPiece[] {
   const pieces: OwnPiece[] = [];
   for (const chunk of chunks) {
-    for (const piece of piecesOf(chunk.runs)) pieces.push({ ...piece, chunk });
-    for (const { kind, start, pages } of chunk.runs) {
-      if (kind === 'parent') pieces.push({ start, pages, offset: undefined, chunk: undefined });
+    for (const piece of piecesOf(chunk.runs)) pieces.push({ ...piece, from: chunk });
+    for (const { kind, start, pages, relative } of chunk.runs) {
+      if (kind !== 'parent' && kind !== 'relative') continue;
+      const from = relative === undefined ? PARENT : (relatives[relative] ?? PARENT);
+      pieces.push({ start, pages, offset: undefined, from });
     }
   }
   return pieces.sort((a, b) => a.start - b.start);

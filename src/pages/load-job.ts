@@ -43,6 +43,15 @@ export interface LoadChunk {
   readonly pieces?: readonly Piece[];
 }
 
+/** Each chunk of an image once, whoever takes what of it, but for those that are known. */
+export function distinctChunks(chunks: readonly LoadChunk[], known: readonly LoadChunk[] = []): LoadChunk[] {
+  // An image lies in one stretch of memory, and has one record at an offset.
+  const keyOf = ({ dataAddress, offset }: LoadChunk): string => `${dataAddress} ${offset}`;
+  const found = new Map(chunks.map((chunk) => [keyOf(chunk), chunk]));
+  for (const chunk of known) found.delete(keyOf(chunk));
+  return [...found.values()];
+}
+
 /** A chunk, and the process that its pages go to. */
 export interface PlacedChunk extends LoadChunk {
   readonly pid: number;

@@ -4,9 +4,11 @@ import type { ByteSource } from '../image/byte-stream.ts';
 import type { FindImage } from '../image/image-folder.ts';
 import { behind, type OpenedInput, sourceOf } from '../image/image-source.ts';
 import { requireSigner } from '../image/signature.ts';
+import { newMemoryFile } from '../kernel/calls/descriptors.ts';
 import { CR_START_SIZE, isLinuxCr } from '../linux-cr/layout.ts';
 import type { RestartSide } from '../linux-cr/to-image.ts';
 import { type FileOptions, type ImageInput, readImageFile, readImageStream } from './image-input.ts';
+import { keepStream, recorded } from './kept-stream.ts';
 import { readLinuxCrInput } from './linux-cr-input.ts';
 import type { PageCrew } from './page-crew.ts';
 
@@ -15,16 +17,41 @@ export interface ReadOptions extends FileOptions {
   readonly find?: FindImage | undefined;
   /** Asked only for a format that does not say all of a process. */
   readonly side?: () => RestartSide;
+  /** The pages are going to be loaded: a stream in which memories have pages of each other is kept in memory for that. */
+  readonly loads?: boolean;
 }
 
-export function readImage(opened: OpenedInput, crew: PageCrew, { find, side, unpacks }: ReadOptions = {}): ImageInput {
+export function readImage(
+  opened: OpenedInput,
+  crew: PageCrew,
+  { find, side, unpacks, loads = false }: ReadOptions = {},
+): ImageInput {
   const { start, source } = lookAhead(opened);
   if (isLinuxCr(start)) {
     if (opened.signedBy !== undefined) requireSigner(undefined, opened.signedBy);
     return readLinuxCrInput(opened, source, side?.());
   }
-  if (opened.sizeBytes === undefined) return readImageStream(opened, source, find);
-  return readImageFile(opened, crew, find, { unpacks });
+  if (opened.sizeBytes !== undefined) return readImageFile(opened, crew, find, { unpacks });
+  return loads ? readToLoad(opened, source, crew, find) : readImageStream(opened, source, find);
+}
+
+function readToLoad(opened: OpenedInput, source: ByteSource, crew: PageCrew, find: FindImage | undefined): ImageInput {
+  const record = recorded(source);
+  const input = readImageStream(opened, record, find);
+  if (input.model.processes.every(({ memory }) => memory.relatives.length === 0)) {
+    record.forget();
+    return input;
+  }
+  input.close();
+  const file = newMemoryFile('quicksave');
+  try {
+    const sizeBytes = keepStream(file, record.fromStart());
+    const kept = { fd: file.number, sizeBytes, signedBy: opened.signedBy, close: () => file.close() };
+    // It is mapped, and needs no descriptor.
+    return readImageFile(kept, crew, find, { isEncrypted: opened.encryption !== undefined });
+  } finally {
+    file.close();
+  }
 }
 
 export interface LookedAhead {

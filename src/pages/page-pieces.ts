@@ -35,6 +35,25 @@ export const part = (piece: Piece, start: number, end: number): Piece => ({
   offset: piece.offset === undefined ? undefined : piece.offset + start - piece.start,
 });
 
+/** What is left of pieces without these stretches; both ascend. */
+export function without<T extends Piece>(pieces: readonly T[], stretches: readonly Stretch[]): T[] {
+  const left: T[] = [];
+  let index = 0;
+  for (const piece of pieces) {
+    const end = endOf(piece);
+    let at = piece.start;
+    for (let next = stretches[index]; next !== undefined && next.start < end; next = stretches[index]) {
+      if (next.start > at) left.push({ ...piece, ...part(piece, at, next.start) });
+      at = Math.max(at, endOf(next));
+      // It may go on in the next piece.
+      if (endOf(next) > end) break;
+      index++;
+    }
+    if (at < end) left.push({ ...piece, ...part(piece, at, end) });
+  }
+  return left;
+}
+
 /** Sorts stretches and joins neighbours. */
 export function joinStretches(stretches: readonly Stretch[]): Stretch[] {
   const joined: { start: number; pages: number }[] = [];

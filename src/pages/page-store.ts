@@ -9,6 +9,8 @@ interface Place {
   readonly chunk: ChunkRecord;
   /** Where its bytes are in the unpacked chunk; undefined for zeros. */
   readonly at: number | undefined;
+  /** It is another memory's: see there. */
+  readonly relative: PageStore | undefined;
 }
 
 const MAX_KEPT = 8;
@@ -19,10 +21,10 @@ export class PageStore {
   readonly #places: readonly Place[];
   readonly #kept = new Map<ChunkRecord, Uint8Array>();
 
-  /** `fd` is the image, which can be read by position. */
-  constructor(fd: number, chunks: readonly ChunkRecord[]) {
+  /** `fd` is the image, which can be read by position; `relatives` are those that MM names. */
+  constructor(fd: number, chunks: readonly ChunkRecord[], relatives: readonly PageStore[] = []) {
     this.#fd = fd;
-    this.#places = chunks.flatMap(placesIn).sort((a, b) => a.start - b.start);
+    this.#places = chunks.flatMap((chunk) => placesIn(chunk, relatives)).sort((a, b) => a.start - b.start);
   }
 
   /** Of the pages that are in the image from `start` to `end`, ascending. */
@@ -31,31 +33,34 @@ export class PageStore {
     for (let index = this.#firstBehind(start); index < this.#places.length; index++) {
       const place = this.#places[index];
       if (place === undefined || place.start >= end) break;
-      if (place.at === undefined && !options.zeroPages) continue;
-      const last = Math.min(end, place.start + place.pages * PAGE_SIZE);
-      for (let address = Math.max(start, place.start); address < last; address += PAGE_SIZE) found.push(address);
+      const [first, last] = [Math.max(start, place.start), Math.min(end, place.start + place.pages * PAGE_SIZE)];
+      if (place.relative !== undefined) {
+        for (const address of place.relative.addressesIn(first, last, options)) found.push(address);
+      } else if (place.at !== undefined || options.zeroPages) {
+        for (let address = first; address < last; address += PAGE_SIZE) found.push(address);
+      }
     }
     return found;
   }
 
   /** Zeros where the image has no page. Throws ImageError if its chunk is damaged. */
   page(address: number): Uint8Array {
-    const place = this.#places[this.#firstBehind(address)];
-    if (place?.at === undefined || place.start > address) return ZEROS;
+    const place = this.#placeAt(address);
+    if (place?.relative !== undefined) return place.relative.page(address);
+    if (place?.at === undefined) return ZEROS;
     const from = place.at + address - place.start;
     return this.#unpacked(place.chunk).subarray(from, from + PAGE_SIZE);
   }
 
   /** The image says what is in this page. */
   has(address: number): boolean {
-    const place = this.#places[this.#firstBehind(address)];
-    return place !== undefined && place.start <= address;
+    return this.#placeAt(address) !== undefined;
   }
 
   /** The image has bytes of this page, which need not be zeros. */
   hasData(address: number): boolean {
-    const place = this.#places[this.#firstBehind(address)];
-    return place?.at !== undefined && place.start <= address;
+    const place = this.#placeAt(address);
+    return place?.relative?.hasData(address) ?? place?.at !== undefined;
   }
 
   /** Zeros where the image has no page. */
@@ -64,6 +69,11 @@ export class PageStore {
     const pages: Uint8Array[] = [];
     for (let at = first; at < address + length; at += PAGE_SIZE) pages.push(Buffer.from(this.page(at)));
     return Buffer.concat(pages).subarray(address - first, address - first + length);
+  }
+
+  #placeAt(address: number): Place | undefined {
+    const place = this.#places[this.#firstBehind(address)];
+    return place === undefined || place.start > address ? undefined : place;
   }
 
   /** The first place that ends behind the address. */
@@ -96,11 +106,11 @@ export class PageStore {
   }
 }
 
-function placesIn(chunk: ChunkRecord): Place[] {
+function placesIn(chunk: ChunkRecord, relatives: readonly PageStore[]): Place[] {
   let at = 0;
-  return chunk.runs.map(({ start, pages, kind }) => {
-    if (kind === 'zero') return { start, pages, chunk, at: undefined };
-    const place = { start, pages, chunk, at };
+  return chunk.runs.map(({ start, pages, kind, relative }) => {
+    if (kind !== 'data') return { start, pages, chunk, at: undefined, relative: relatives[relative ?? -1] };
+    const place = { start, pages, chunk, at, relative: undefined };
     at += pages * PAGE_SIZE;
     return place;
   });

@@ -2,7 +2,15 @@
  * Moving a target's pages into the image: each thread takes a chunk, copies it into a buffer that fits its cache, leaves
  * out zero pages, takes the checksum while the bytes are warm, and writes.
  */
-import { type ChunkPlan, type PageRun, planRawChunk, planZstdChunk, sealChunkHeader } from '../image/page-chunk.ts';
+import {
+  addPage,
+  type ChunkPlan,
+  type GrowingRun,
+  type PageRun,
+  planRawChunk,
+  planZstdChunk,
+  sealChunkHeader,
+} from '../image/page-chunk.ts';
 import { SEGMENT_OVERHEAD, sealSegment } from '../image/segment.ts';
 import { DIGEST_SIZE, digestOf } from '../image/signature.ts';
 import { type LocalRange, readAt, writeAll } from '../kernel/calls/file-io.ts';
@@ -11,6 +19,7 @@ import { bytesAt, NativeMemory } from '../kernel/native-memory.ts';
 import { asPid, type LocalAddress, localAddress, localFd, remoteAddress } from '../support/brand.ts';
 import { packPages } from './page-codec.ts';
 import { ParentPages } from './parent-pages.ts';
+import { type Relative, RelativePages, type SoughtPage } from './relative-pages.ts';
 import type { SharedState } from './shared-state.ts';
 
 export const PAGE = 4096;
@@ -54,6 +63,8 @@ export interface SaveJob {
   readonly digests?: SharedArrayBuffer | undefined;
   /** What the parent image has: see parent-pages.ts. */
   readonly parent?: SharedArrayBuffer | undefined;
+  /** Other processes of the tree, in the order of MM: what they have too is not written again. */
+  readonly relatives?: readonly Relative[];
   readonly shared: SharedArrayBuffer;
 }
 
@@ -85,17 +96,20 @@ export class SaveBuffers {
   readonly packed = NativeMemory.allocate(CHUNK_PAGES * PAGE);
   /** Of an encrypted chunk; touched only where one is made. */
   readonly encrypted = NativeMemory.allocate(CHUNK_PAGES * PAGE + 2 * HEADER_BYTES);
+  /** Pages of relatives; touched only where there are some. */
+  readonly others = NativeMemory.allocate(CHUNK_PAGES * PAGE);
 }
 
 export function runSaveJob(job: SaveJob, state: SharedState, buffers: SaveBuffers, afterChunk: () => void): void {
   state.enter();
   try {
     const parent = job.parent === undefined ? undefined : new ParentPages(job.parent);
+    const relatives = (job.relatives ?? []).map((relative) => new RelativePages(relative));
     for (;;) {
       const index = state.takeChunk(job.chunks.length);
       const chunk = index === undefined ? undefined : job.chunks[index];
       if (index === undefined || chunk === undefined) break;
-      saveChunk({ job, state, buffers, parent }, index, chunk);
+      saveChunk({ job, state, buffers, parent, relatives }, index, chunk);
       afterChunk();
     }
   } catch (error) {
@@ -110,10 +124,11 @@ interface Saving {
   readonly state: SharedState;
   readonly buffers: SaveBuffers;
   readonly parent: ParentPages | undefined;
+  readonly relatives: readonly RelativePages[];
 }
 
 function saveChunk(saving: Saving, index: number, chunk: SaveChunk): void {
-  const { job, state, buffers, parent } = saving;
+  const { job, state, buffers } = saving;
   const pages = pagesOf(chunk);
   if (chunk.unchanged) {
     saveUnchanged(saving, index, chunk);
@@ -121,9 +136,10 @@ function saveChunk(saving: Saving, index: number, chunk: SaveChunk): void {
   }
   const copy = job.copy === 0 ? buffers.pages : copyAt(job, index, pages);
   if (job.copy === 0) copyPages(job.pid, job.memory, chunk, copy.address);
-  const { runs, parts, zeroPages, parentPages } = findRuns(copy, chunk, parent);
+  const { runs, parts, zeroPages, parentPages, relativePages } = findRuns(copy, chunk, saving);
   state.count('zeroPages', zeroPages);
   state.count('parentPages', parentPages);
+  state.count('relativePages', relativePages);
   if (runs.length > 0) {
     const found = { index, runs, parts };
     if (job.level === undefined || parts.length === 0) writeRaw(saving, found);
@@ -135,16 +151,14 @@ function saveChunk(saving: Saving, index: number, chunk: SaveChunk): void {
 /** What the parent has of these pages. What it has not was zero then, and is so still. */
 function saveUnchanged(saving: Saving, index: number, chunk: SaveChunk): void {
   const { state, parent } = saving;
-  const runs: { start: number; pages: number; kind: PageRun['kind'] }[] = [];
+  const runs: GrowingRun[] = [];
   let parentPages = 0;
   for (const { start, pages } of chunk.ranges) {
     for (let at = start; at < start + pages * PAGE; at += PAGE) {
       const kind = parent?.kindAt(at);
       if (kind === undefined || (kind === 'zero' && !chunk.keepZeroPages)) continue;
       if (kind === 'parent') parentPages++;
-      const last = runs[runs.length - 1];
-      if (last !== undefined && last.kind === kind && last.start + last.pages * PAGE === at) last.pages++;
-      else runs.push({ start: at, pages: 1, kind });
+      addPage(runs, at, kind);
     }
   }
   const pages = pagesOf(chunk);
@@ -182,34 +196,66 @@ interface FoundRuns {
   readonly parts: LocalRange[];
   readonly zeroPages: number;
   readonly parentPages: number;
+  readonly relativePages: number;
 }
 
-function findRuns({ address, words }: PageWindow, chunk: SaveChunk, parent: ParentPages | undefined): FoundRuns {
+function findRuns({ address, words }: PageWindow, chunk: SaveChunk, saving: Saving): FoundRuns {
   const bytes = Buffer.from(words.buffer, words.byteOffset, words.byteLength);
-  const runs: { start: number; pages: number; kind: PageRun['kind'] }[] = [];
+  const { parent } = saving;
+  const runs: GrowingRun[] = [];
   const parts: { address: LocalAddress; sizeBytes: number }[] = [];
-  let zeroPages = 0;
-  let parentPages = 0;
+  const counts = { zeroPages: 0, parentPages: 0, relativePages: 0 };
+  const shared = findShared(words, chunk, saving);
   let offset = 0;
   for (const range of chunk.ranges) {
     for (let page = 0; page < range.pages; page++, offset += PAGE) {
-      const zero = isZeroPage(words, offset / 4);
-      if (zero) zeroPages++;
-      if (zero && !chunk.keepZeroPages) continue;
       const start = range.start + page * PAGE;
-      const last = runs[runs.length - 1];
+      const relative = shared?.get(offset);
+      if (relative !== undefined) {
+        counts.relativePages++;
+        addPage(runs, start, 'relative', relative);
+        continue;
+      }
+      const zero = isZeroPage(words, offset / 4);
+      if (zero) counts.zeroPages++;
+      if (zero && !chunk.keepZeroPages) continue;
       const inherited = !zero && (parent?.equals(start, bytes, offset) ?? false);
-      if (inherited) parentPages++;
+      if (inherited) counts.parentPages++;
       const kind = zero ? 'zero' : inherited ? 'parent' : 'data';
-      if (last !== undefined && last.kind === kind && last.start + last.pages * PAGE === start) last.pages++;
-      else runs.push({ start, pages: 1, kind });
+      addPage(runs, start, kind);
       if (kind !== 'data') continue;
       const part = parts[parts.length - 1];
       if (part !== undefined && part.address + part.sizeBytes === address + offset) part.sizeBytes += PAGE;
       else parts.push({ address: localAddress(address + offset), sizeBytes: PAGE });
     }
   }
-  return { runs, parts, zeroPages, parentPages };
+  return { runs, parts, ...counts };
+}
+
+/** Which relative has which page too, by its offset. What costs nothing anyway is not looked for: zeros, and what the parent image has. */
+function findShared(
+  words: Int32Array,
+  chunk: SaveChunk,
+  { relatives, buffers, parent }: Saving,
+): ReadonlyMap<number, number> | undefined {
+  if (relatives.length === 0) return undefined;
+  const bytes = Buffer.from(words.buffer, words.byteOffset, words.byteLength);
+  const found = new Map<number, number>();
+  let sought: SoughtPage[] = [];
+  let offset = 0;
+  for (const { start, pages } of chunk.ranges) {
+    for (let page = 0; page < pages; page++, offset += PAGE) {
+      const address = start + page * PAGE;
+      if (isZeroPage(words, offset / 4) || parent?.equals(address, bytes, offset) === true) continue;
+      sought.push({ start: address, offset });
+    }
+  }
+  relatives.forEach((relative, index) => {
+    if (sought.length === 0) return;
+    relative.match(sought, bytes, buffers.others, (page) => found.set(page.offset, index));
+    sought = sought.filter((page) => !found.has(page.offset));
+  });
+  return found;
 }
 
 function isZeroPage(words: Int32Array, first: number): boolean {

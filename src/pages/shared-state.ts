@@ -17,7 +17,8 @@ const STORED_BYTES = 2;
 const ZERO_PAGES = 3;
 const PARENT_PAGES = 4;
 const SEGMENTS = 5;
-const NUMBERS = 6;
+const RELATIVE_PAGES = 6;
+const NUMBERS = 7;
 const ERROR_OFFSET = NUMBERS_OFFSET + NUMBERS * 8;
 const ERROR_BYTES = 4096;
 const RESULTS_OFFSET = ERROR_OFFSET + ERROR_BYTES;
@@ -26,13 +27,14 @@ const RESULT_BYTES = 16;
 const NOT_WRITTEN = -1;
 
 /** `segments`: of an encrypted image, counted only by whoever has the position to itself. */
-export type Counter = 'doneBytes' | 'storedBytes' | 'zeroPages' | 'parentPages' | 'segments';
+export type Counter = 'doneBytes' | 'storedBytes' | 'zeroPages' | 'parentPages' | 'relativePages' | 'segments';
 const counterIndex: Record<Counter, number> = {
   doneBytes: DONE_BYTES,
   storedBytes: STORED_BYTES,
   zeroPages: ZERO_PAGES,
   parentPages: PARENT_PAGES,
   segments: SEGMENTS,
+  relativePages: RELATIVE_PAGES,
 };
 
 export class SharedState {

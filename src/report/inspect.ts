@@ -374,13 +374,14 @@ function describeDescriptor(entry: FileEntry, description: DescriptionRecord | u
 }
 
 function byKind(mappings: readonly MappingInspection[]): SizesInspection['memory'] {
-  const kinds = new Map<string, { mappings: number; dataPages: number; zeroPages: number; parentPages?: number }>();
+  const kinds = new Map<string, { -readonly [Key in keyof PageCounts]: PageCounts[Key] } & { mappings: number }>();
   for (const { kind, pages } of mappings) {
     const sum = kinds.get(kind) ?? { mappings: 0, dataPages: 0, zeroPages: 0 };
     sum.mappings++;
     sum.dataPages += pages.dataPages;
     sum.zeroPages += pages.zeroPages;
     if (pages.parentPages !== undefined) sum.parentPages = (sum.parentPages ?? 0) + pages.parentPages;
+    if (pages.relativePages !== undefined) sum.relativePages = (sum.relativePages ?? 0) + pages.relativePages;
     kinds.set(kind, sum);
   }
   return [...kinds].map(([kind, sum]) => ({ kind, ...sum })).sort((a, b) => b.dataPages - a.dataPages);

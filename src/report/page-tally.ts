@@ -9,6 +9,8 @@ export interface PageCounts {
   readonly zeroPages: number;
   /** Pages that the image has from its parent. Missing: none. */
   readonly parentPages?: number;
+  /** Pages that are those of another memory of the image. Missing: none. */
+  readonly relativePages?: number;
 }
 
 interface Range {
@@ -70,7 +72,8 @@ const overlap = (run: PageRun, range: Range): number =>
 function addPages(sum: Sum, { kind }: PageRun, pages: number): void {
   if (kind === 'zero') sum.zeroPages += pages;
   else if (kind === 'data') sum.dataPages += pages;
-  else sum.parentPages = (sum.parentPages ?? 0) + pages;
+  else if (kind === 'parent') sum.parentPages = (sum.parentPages ?? 0) + pages;
+  else sum.relativePages = (sum.relativePages ?? 0) + pages;
 }
 
 function countPages(runs: readonly PageRun[]): PageCounts {

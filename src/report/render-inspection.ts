@@ -181,11 +181,12 @@ function mappingRow(mapping: MappingInspection): string[] {
   ];
 }
 
-function pagesText({ dataPages, zeroPages, parentPages = 0 }: PageCounts): string {
-  if (dataPages + zeroPages + parentPages === 0) return '-';
+function pagesText({ dataPages, zeroPages, parentPages = 0, relativePages = 0 }: PageCounts): string {
+  if (dataPages + zeroPages + parentPages + relativePages === 0) return '-';
   const zero = zeroPages === 0 ? '' : ` + ${zeroPages} zero`;
   const inherited = parentPages === 0 ? '' : ` + ${parentPages} of the parent`;
-  return `${counted(dataPages, 'page')}${zero}${inherited}`;
+  const shared = relativePages === 0 ? '' : ` + ${relativePages} of relatives`;
+  return `${counted(dataPages, 'page')}${zero}${inherited}${shared}`;
 }
 
 /** Set by the kernel itself in every file of a 64-bit program. */

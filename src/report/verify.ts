@@ -23,6 +23,8 @@ export interface Verification {
   readonly zeroPages: number;
   /** Pages that are in its parents. Those of a file are looked up and checked too. */
   readonly parentPages: number;
+  /** Pages of a memory that are those of another one. */
+  readonly relativePages: number;
 }
 
 /** `source` is a file's name, or `-` for standard input, whose parents are looked at only if `images` is given. Throws ImageError for what is wrong first. */

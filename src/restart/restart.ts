@@ -57,6 +57,7 @@ export function restart(request: RestartRequest): RestartSummary {
     input = readImage(opened, crew, {
       find: imagesBeside(request.source, request.images, access),
       side: () => sideOf(host),
+      loads: true,
     });
     awaitReaping(numbersOf(input.model));
     const plan = planRestart(input.model, host);

@@ -1,6 +1,7 @@
 /** What the records of an image say of each other: references and places that cannot be. */
 import { describe, expect, it } from 'vitest';
 import { ModelBuilder } from '../../../src/image/model.ts';
+import type { PageRun } from '../../../src/image/page-chunk.ts';
 import { ImageReader } from '../../../src/image/reader.ts';
 import { RECORD } from '../../../src/image/record-types.ts';
 import { ImageWriter } from '../../../src/image/writer.ts';
@@ -169,5 +170,74 @@ describe('processes', () => {
       /overlaps the one before/,
     );
     expect(errorOf(() => takeAll([ROOT, [RECORD.VMA, 431, { mappings }]])).message).toMatch(/not one that TASK names/);
+  });
+});
+
+describe('pages that are those of another process', () => {
+  const run = (number: number, pages: number, relative?: number): PageRun => ({
+    start: START + number * 4096,
+    pages,
+    ...(relative === undefined ? { kind: 'zero' as const } : { kind: 'relative' as const, relative }),
+  });
+
+  /** 42 has children 43 and 44; `relatives` and `runs` by pid, the memories of the children are 431 and 441. */
+  function takePages(relatives: Record<number, number[]>, runs: readonly [objref: number, runs: PageRun[]][]): void {
+    const sink = new MemorySink();
+    const writer = new ImageWriter(sink);
+    writer.head(sampleHead);
+    for (const [type, objref, value] of [ROOT, process(43, 42), process(44, 42)]) writer.record(type, objref, value);
+    for (const memory of [1, 431, 441]) {
+      writer.record(RECORD.MM, memory, { mappings: 1, pages: 0, relatives: relatives[memory] ?? [] });
+      writer.record(RECORD.VMA, memory, { mappings: [mapping({ hasPages: true })] });
+    }
+    for (const [objref, ofMemory] of runs) writer.chunk(objref, ofMemory, new Uint8Array(0));
+    writer.end();
+    const builder = new ModelBuilder();
+    const reader = new ImageReader(new MemorySource(sink.bytes));
+    for (let record = reader.next(); record !== undefined; record = reader.next()) {
+      if (record.kind === 'metadata') builder.add(record);
+      else builder.addChunk(record);
+    }
+    builder.finishPages();
+  }
+
+  it('may be those of several that come before, whatever these have them from', () => {
+    expect(() =>
+      takePages({ 431: [1], 441: [1, 431] }, [
+        [441, [run(0, 2, 0), run(2, 1, 1), run(3, 1), run(4, 2, 1)]],
+        [1, [run(0, 1), run(1, 2), run(4, 1)]],
+        [431, [run(2, 1, 0), run(3, 2), run(5, 3)]],
+      ]),
+    ).not.toThrow();
+  });
+
+  it.each<[string, Record<number, number[]>, [number, PageRun[]][], RegExp]>([
+    ['of itself', { 431: [431] }, [], /its relative 431 is no memory of a process before this one/],
+    ['of one that comes later', { 431: [441], 441: [431] }, [], /its relative 441 is no memory/],
+    ['of a descriptor table', { 431: [2] }, [], /its relative 2 is no memory/],
+    ['of one that is not named', { 431: [1] }, [[431, [run(0, 1, 1)]]], /pages of a relative that MM does not name/],
+    ['for the root', {}, [[1, [run(0, 1, 0)]]], /pages of a relative that MM does not name/],
+    ['that it does not have', { 431: [1] }, [[431, [run(0, 1, 0)]]], /takes the page at 0x600000 from its memory 1/],
+    [
+      'of which it has only some',
+      { 431: [1] },
+      [
+        [431, [run(0, 3, 0)]],
+        [1, [run(0, 1), run(2, 1)]],
+      ],
+      /takes the page at 0x601000 from its memory 1, which has none there/,
+    ],
+    [
+      'behind those that it has',
+      { 431: [1] },
+      [
+        [431, [run(0, 1, 0), run(3, 2, 0)]],
+        [1, [run(0, 4)]],
+      ],
+      /takes the page at 0x604000/,
+    ],
+    ['outside of its mappings', { 431: [1] }, [[431, [run(16, 1, 0)]]], /takes the page at|no mapping takes it/],
+  ])('are refused: %s', (_, relatives, runs, sentence) => {
+    expect(errorOf(() => takePages(relatives, runs)).message).toMatch(sentence);
   });
 });

@@ -33,7 +33,23 @@ describe('a raw chunk', () => {
     expect(decodeChunkRuns(payload, prefix, 0)).toEqual(runs);
   });
 
+  it('keeps which relative has the pages of a run', () => {
+    const runs: PageRun[] = [0, 15, 1].map((relative, index) => ({
+      start: index * 4096,
+      pages: 1,
+      kind: 'relative',
+      relative,
+    }));
+    const { headerBytes, totalBytes, rawBytes } = planRawChunk(1, runs, 0);
+    const payload = headerBytes.subarray(RECORD_HEADER_SIZE);
+    const prefix = decodeChunkPrefix(payload, 0, totalBytes - RECORD_HEADER_SIZE);
+    expect(decodeChunkRuns(payload, prefix, 0)).toEqual(runs);
+    expect(rawBytes).toBe(0);
+  });
+
   const refused: [string, PageRun[]][] = [
+    ['a run of a relative that is not named', [{ start: 0, pages: 1, kind: 'relative' }]],
+    ['a run of data that names a relative', [{ ...data(0, 1), relative: 0 }]],
     ['no runs', []],
     ['too many runs', Array.from({ length: MAX_RUNS + 1 }, (_, index) => zero(index * 8192, 1))],
     ['a run without pages', [data(0, 0)]],
@@ -107,7 +123,8 @@ describe('a reader refuses a chunk, though its checksum agrees,', () => {
     ['with a run far out', (view) => view.setBigUint64(48, U64_MAX - 4095n, true), /beyond 2\^63/],
     ['with a run without pages', (view) => view.setUint32(40, 0, true), /0 pages/],
     ['with more pages than bytes', (view) => view.setUint32(40, 2, true), /overlap/],
-    ['with an unknown kind of run', (view) => view.setUint32(44, 3, true), /unknown kind 3/],
+    ['with an unknown kind of run', (view) => view.setUint32(44, 19, true), /unknown kind 19/],
+    ["with data pages called a relative's", (view) => view.setUint32(44, 18, true), /runs are other/],
     ['with data pages called zero', (view) => view.setUint32(44, 1, true), /runs are other/],
     ['with padding', (view) => view.setUint8(64, 1), /padding/],
     ['compressed, with its data in the place of raw data', (view) => view.setUint32(0, 1, true), /belongs at 64/],

@@ -51,6 +51,8 @@ describe('an export', () => {
       'mappings',
       'pages',
       'parent',
+      // Of a tree.
+      'relatives',
     ]);
     expect(Object.keys(ThreadStateRecord.entries).sort()).toEqual(['aspects', 'signalMask', 'waitedNs']);
     expect(Object.keys(MappingState.entries).sort()).toEqual(

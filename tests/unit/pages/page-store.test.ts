@@ -95,6 +95,26 @@ describe('the pages of an image by address', () => {
     expect(Buffer.from(store.page(0)).equals(ZEROS)).toBe(true);
   });
 
+  it('are those of a relative where the image says so, pages of zeros too', () => {
+    const relative = new PageStore(opened.fd, chunkRecords());
+    const ofRelative = (index: number, pages: number): PageRun => ({ ...run(index, pages, 'relative'), relative: 0 });
+    const runs = [ofRelative(3, 1), ofRelative(20, 2), run(22, 1, 'zero')];
+    const chunk = { ...(chunkRecords()[0] as ChunkRecord), runs };
+    const store = new PageStore(opened.fd, [chunk], [relative]);
+    // And what has them from this one in turn.
+    const next = new PageStore(opened.fd, [{ ...chunk, runs: [ofRelative(21, 1)] }], [store]);
+    const end = BASE + 40 * PAGE;
+    expect(pageNumbers(store.addressesIn(BASE, end, { zeroPages: false }))).toEqual([20, 21]);
+    expect(pageNumbers(store.addressesIn(BASE, end, { zeroPages: true }))).toEqual([3, 20, 21, 22]);
+    for (const one of [store, next]) {
+      expect(Buffer.from(one.page(BASE + 21 * PAGE)).equals(Buffer.alloc(PAGE, contentOf(21)))).toBe(true);
+      expect(one.hasData(BASE + 21 * PAGE)).toBe(true);
+    }
+    expect(Buffer.from(store.page(BASE + 3 * PAGE)).equals(ZEROS)).toBe(true);
+    expect([3, 22, 23].map((index) => store.has(BASE + index * PAGE))).toEqual([true, true, false]);
+    expect([3, 22, 31].map((index) => store.hasData(BASE + index * PAGE))).toEqual([false, false, false]);
+  });
+
   it('are refused when their chunk is damaged', () => {
     const records = chunkRecords();
     const image = readFileSync(join(folder, 'image'));

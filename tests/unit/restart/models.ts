@@ -153,7 +153,7 @@ const process1: ProcessModel = {
       { fd: 9, object: ROOT, closeOnExec: true },
     ],
   },
-  memory: { mappings: mappings.length, pages: 0, allocatedKeys: 0, executeOnlyKey: 0 },
+  memory: { mappings: mappings.length, pages: 0, allocatedKeys: 0, executeOnlyKey: 0, relatives: [] },
   mappings,
 };
 

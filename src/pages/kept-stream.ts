@@ -1,0 +1,49 @@
+/** A stream that is kept in memory, because what comes in it has to be looked up. */
+import { writeSync } from 'node:fs';
+import type { ByteSource } from '../image/byte-stream.ts';
+import { behind } from '../image/image-source.ts';
+import type { OwnedFd } from '../kernel/owned-fd.ts';
+
+const STEP = 1024 * 1024;
+
+/** Copies all that comes into a file; returns how many bytes that were. */
+export function keepStream(file: OwnedFd, source: ByteSource): number {
+  const buffer = new Uint8Array(STEP);
+  let position = 0;
+  for (let length = source.read(buffer); length > 0; length = source.read(buffer)) {
+    for (let done = 0; done < length; ) done += writeSync(file.number, buffer, done, length - done, position + done);
+    position += length;
+  }
+  return position;
+}
+
+export interface RecordedSource extends ByteSource {
+  /** All that has been read so far, and then the rest. */
+  fromStart(): ByteSource;
+  /** Keeps nothing more. */
+  forget(): void;
+}
+
+/** Keeps what is read of a stream, until it is known whether it is needed again. */
+export function recorded(source: ByteSource): RecordedSource {
+  let keeps = true;
+  let kept: Uint8Array[] = [];
+  return {
+    read: (into) => {
+      const length = source.read(into);
+      // A copy: slice() of a Buffer is none.
+      if (keeps) kept.push(Uint8Array.from(into.subarray(0, length)));
+      return length;
+    },
+    fromStart: () => {
+      keeps = false;
+      const start = Buffer.concat(kept);
+      kept = [];
+      return behind(start, source);
+    },
+    forget: () => {
+      keeps = false;
+      kept = [];
+    },
+  };
+}
