@@ -69,6 +69,8 @@ export class Trial {
 
   /** The level by which a page takes least time, as it is or compressed, where copying and the disk go on side by side. */
   get best(): number | undefined {
+    // There were not enough pages for one, as where relatives share most.
+    if (this.#tried.length === 0) return ORDINARY_LEVEL;
     const stored = this.#tried.reduce((sum, { measured }) => sum + measured.storedBytes, 0);
     const diskMs = this.#tried.reduce((sum, { syncMs }) => sum + syncMs, 0) / Math.max(stored, 1);
     let best: number | undefined;

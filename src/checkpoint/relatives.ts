@@ -1,8 +1,29 @@
 /** The pages of the processes of a tree, where they can be read: what relatives have of each other is written once. */
 
+import { namedRelatives } from '../image/relatives.ts';
+import type { TaskRecord } from '../image/tree.ts';
+import { byObject, haveCommonPages, joinStretches, type Stretch } from '../pages/page-pieces.ts';
 import { encodeRelative, type ReadablePages, type Relative } from '../pages/relative-pages.ts';
 import { PAGE } from '../pages/save-job.ts';
 import type { PageSource } from './page-sources.ts';
+
+/** By memory: its relatives that have pages at addresses where it has some. A program that execve(2) has begun has its memory elsewhere, as a rule. */
+export function relativesIn(
+  tasks: readonly TaskRecord[],
+  sources: readonly PageSource[],
+): Map<number, readonly number[]> {
+  const ranges = new Map<number, readonly Stretch[]>();
+  for (const [objref, own] of byObject(sources)) {
+    ranges.set(objref, joinStretches(own.flatMap(({ plan }) => plan.chunks.flatMap((chunk) => chunk.ranges))));
+  }
+  const rangesOf = (objref: number): readonly Stretch[] => ranges.get(objref) ?? [];
+  return new Map(
+    [...namedRelatives(tasks)].map(([objref, relatives]) => [
+      objref,
+      relatives.filter((relative) => haveCommonPages(rangesOf(objref), rangesOf(relative))),
+    ]),
+  );
+}
 
 /** By memory; `named`: its relatives, `parents`: what the parent image has of a memory. */
 export function readableRelatives(

@@ -1,5 +1,4 @@
 /** One save, from freeze to release: what it needs is made before the target stands still. */
-import { namedRelatives } from '../image/relatives.ts';
 import { waitForEnd } from '../kernel/calls/wait.ts';
 import { type XsaveLayout, xsaveLayout } from '../kernel/cpu.ts';
 import type { NativeMemory } from '../kernel/native-memory.ts';
@@ -22,7 +21,7 @@ import { seccompObstacles } from './odd-threads.ts';
 import type { OutsiderSearch } from './outsiders.ts';
 import type { ParentImage } from './parent-image.ts';
 import { type OursInTarget, type ProcessSurvey, surveyTree, type TreeSurvey } from './preflight.ts';
-import { readableRelatives } from './relatives.ts';
+import { readableRelatives, relativesIn } from './relatives.ts';
 import type { CheckpointRequest, CheckpointSummary } from './request.ts';
 import { outsideObstacles } from './running-survey.ts';
 import { describeSaver, refuseOtherParent } from './saver.ts';
@@ -229,7 +228,10 @@ export class Save {
       const known = parent?.memories.get(task.pid);
       if (known !== undefined) parents.set(task.memory, known.pages);
     }
-    const named = namedRelatives(tree.processes.map(({ task }) => task));
+    const named = relativesIn(
+      tree.processes.map(({ task }) => task),
+      sources,
+    );
     writeTree(writer, tree, sources, {
       parentOf: (pid) => parent?.memories.get(pid)?.objref,
       relativesOf: (memory) => named.get(memory) ?? [],

@@ -12,10 +12,10 @@ import { parseState } from '../image/schema.ts';
 import { MemoryRecord } from '../image/tree.ts';
 import type { ImageWriter } from '../image/writer.ts';
 import { NativeMemory } from '../kernel/native-memory.ts';
-import { type ImageInput, readImageFile } from '../pages/image-input.ts';
+import { type FileInput, readImageFile } from '../pages/image-input.ts';
 import { packPages } from '../pages/page-codec.ts';
 import { PageCrew } from '../pages/page-crew.ts';
-import { pagesOfPieces, type StoredPage, samePages } from '../pages/stored-pages.ts';
+import { type StoredPage, samePages } from '../pages/stored-pages.ts';
 import { QuicksaveError } from '../support/errors.ts';
 
 const PAGE = 4096;
@@ -41,20 +41,23 @@ export function mergeImage(source: string, writer: ImageWriter, { images, access
   const crew = new PageCrew(opened.sizeBytes ?? 0, () => {
     // Nobody watches the checking.
   });
-  let input: ImageInput | undefined;
+  let input: FileInput | undefined;
   try {
     if (opened.sizeBytes === undefined) {
       throw new QuicksaveError('not-a-file', `${source} is no file: its pages cannot be looked up.`);
     }
     input = readImageFile(opened, crew, imagesBeside(source, images, access));
-    const relatives = namedRelatives(input.model.processes.map(({ task }) => task));
+    const kin = findKin(input);
     const reader = new ImageReader(sourceOf(opened), { pageData: 'skip' });
     for (let record = reader.next(); record !== undefined; record = reader.next()) {
-      if (record.kind === 'metadata') copyRecord(writer, record, relatives);
+      if (record.kind === 'metadata') copyRecord(writer, record, kin);
     }
     const chunks = new ChunkWriter(writer, level);
     const objects = new Set(input.chunks.map(({ objref }) => objref));
-    for (const objref of objects) addPages(chunks, input, objref, relatives.get(objref) ?? []);
+    for (const objref of objects) {
+      const relativeOf = kin.get(objref)?.pages;
+      for (const page of input.pages(objref)) chunks.add(objref, page, relativeOf?.get(page.address));
+    }
     chunks.flush();
     return { pid: input.model.root.task.pid, pages: chunks.pages };
   } finally {
@@ -64,30 +67,39 @@ export function mergeImage(source: string, writer: ImageWriter, { images, access
   }
 }
 
-/** What two memories have from the same bytes is written for one of them, whichever image had it for both. */
-function addPages(chunks: ChunkWriter, input: ImageInput, objref: number, relatives: readonly number[]): void {
-  const pieces = input.pieces(objref);
-  const relativeOf = new Map<number, number>();
-  relatives.forEach((relative, index) => {
-    for (const { start, pages } of samePages(pieces, input.pieces(relative))) {
-      for (let at = start; at < start + pages * PAGE; at += PAGE) if (!relativeOf.has(at)) relativeOf.set(at, index);
-    }
-  });
-  for (const page of pagesOfPieces(pieces)) chunks.add(objref, page, relativeOf.get(page.address));
+interface Kin {
+  readonly relatives: readonly number[];
+  /** By address: which of them has the page too. */
+  readonly pages: ReadonlyMap<number, number>;
 }
 
-function copyRecord(
-  writer: ImageWriter,
-  record: MetadataRecord,
-  relativesOf: ReadonlyMap<number, readonly number[]>,
-): void {
+/** What two memories have from the same bytes is written for one of them, whichever image had it for both. */
+function findKin(input: FileInput): Map<number, Kin> {
+  const found = new Map<number, Kin>();
+  for (const [objref, named] of namedRelatives(input.model.processes.map(({ task }) => task))) {
+    const relatives: number[] = [];
+    const pages = new Map<number, number>();
+    for (const relative of named) {
+      const shared = samePages(input.pieces(objref), input.pieces(relative));
+      if (shared.length === 0) continue;
+      for (const { start, pages: count } of shared) {
+        for (let at = start; at < start + count * PAGE; at += PAGE) if (!pages.has(at)) pages.set(at, relatives.length);
+      }
+      relatives.push(relative);
+    }
+    found.set(objref, { relatives, pages });
+  }
+  return found;
+}
+
+function copyRecord(writer: ImageWriter, record: MetadataRecord, kin: ReadonlyMap<number, Kin>): void {
   const { type, objref, payload, flags, offset } = record;
   if (type === RECORD.HEAD) {
     const { parentId: _, ...state } = decodeHead(payload).state;
     writer.head({ ...state, imageId: randomUUID() });
   } else if (type === RECORD.MM) {
     const { parent: _, ...memory } = parseState(MemoryRecord, decodeRecord(record), recordLabel(type, offset));
-    writer.record(type, objref, { ...memory, relatives: relativesOf.get(objref) ?? [] });
+    writer.record(type, objref, { ...memory, relatives: kin.get(objref)?.relatives ?? [] });
   } else writer.bytes(type, objref, payload, flags);
 }
 
@@ -111,8 +123,8 @@ class ChunkWriter {
   add(objref: number, { address, bytes }: StoredPage, relative: number | undefined): void {
     if (objref !== this.#objref || this.#inChunk === CHUNK_PAGES) this.flush();
     this.#objref = objref;
-    const kind = relative !== undefined ? 'relative' : bytes === undefined ? 'zero' : 'data';
-    addPage(this.#runs, address, kind, relative);
+    const kind = bytes === undefined ? 'zero' : relative === undefined ? 'data' : 'relative';
+    addPage(this.#runs, address, kind, kind === 'relative' ? relative : undefined);
     this.#inChunk++;
     this.pages++;
     if (kind !== 'data' || bytes === undefined) return;

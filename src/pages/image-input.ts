@@ -17,8 +17,8 @@ import { chunkPages, distinctChunks, type LoadChunk, type PlacedChunk, putPages 
 import { checkedBy, lateRecord, mapImage } from './mapped-image.ts';
 import { ChunkRoom, unpackPages } from './page-codec.ts';
 import type { PageCrew } from './page-crew.ts';
-import { piecesOf } from './page-pieces.ts';
-import { piecesOfObject, type StoredPage, type StoredPiece, storedPages } from './stored-pages.ts';
+import { byObject, piecesOf } from './page-pieces.ts';
+import { chunksOf, type StoredPage, type StoredPiece, storedPages, storedPieces } from './stored-pages.ts';
 
 const PAGE = 4096;
 
@@ -30,11 +30,15 @@ export interface ImageInput {
   loadPages(target: PageTarget, crew: PageCrew): void;
   /** The pages of an object, ascending. Only of a file. */
   pages(objref: number): Iterable<StoredPage>;
-  /** The same, in stretches of a chunk. */
-  pieces(objref: number): readonly StoredPiece[];
+  /** The same, in stretches of a chunk. Only of a file of ours. */
+  readonly pieces?: FileInput['pieces'];
   /** Instead of loading them: checks all that is not checked yet, to the end of the image. */
   checkPages(): ImageCounts;
   close(): void;
+}
+
+export interface FileInput extends ImageInput {
+  readonly pieces: (objref: number) => readonly StoredPiece[];
 }
 
 export interface ImageCounts {
@@ -55,6 +59,8 @@ export interface ImageCounts {
 export interface PageTarget {
   /** The process whose memory this object is. */
   readonly pidOf: (objref: number) => number | undefined;
+  /** What of its pages is still to be put into it, where that is not all. */
+  readonly remaining?: (objref: number) => readonly StoredPiece[] | undefined;
   readonly contentTarget: (objref: number) => LocalFd | undefined;
 }
 
@@ -67,7 +73,7 @@ export function readImageFile(
   crew: PageCrew,
   find?: FindImage,
   options: FileOptions = {},
-): ImageInput {
+): FileInput {
   const image = mapImage(opened, crew, checkedBy(crew, options));
   let lineage: Lineage;
   try {
@@ -78,6 +84,7 @@ export function readImageFile(
   }
   const { model, chunks, records } = image;
   const all = [...chunks, ...lineage.chunks];
+  const byMemory = byObject(all);
   return {
     model,
     chunks: all,
@@ -88,7 +95,7 @@ export function readImageFile(
       }
     },
     pages: (objref) => storedPages(all, objref),
-    pieces: (objref) => piecesOfObject(all, objref),
+    pieces: (objref) => storedPieces(byMemory.get(objref) ?? []),
     checkPages: () => {
       if (options.unpacks !== true) throw misuse('pages were to be checked that had not been unpacked');
       crew.verify(distinctChunks(lineage.chunks, chunks), options);
@@ -107,12 +114,6 @@ export interface FileOptions {
   readonly unpacks?: boolean | undefined;
   /** It came encrypted, though what is read is plain. */
   readonly isEncrypted?: boolean | undefined;
-}
-
-function refuseStream(): never {
-  throw new QuicksaveError('not-a-file', 'The image comes from a pipe, where nothing can be looked up.', {
-    remedy: 'Write it into a file first.',
-  });
 }
 
 type PageCounts = Pick<ImageCounts, 'dataPages' | 'zeroPages' | 'parentPages' | 'relativePages'>;
@@ -158,8 +159,11 @@ export function readImageStream(opened: OpenedInput, source: ByteSource, find?: 
       lineage = followParents({ image: { model, chunks: inherited }, isEncrypted, find, crew });
       crew.load(placed(target, lineage.chunks));
     },
-    pages: refuseStream,
-    pieces: refuseStream,
+    pages: () => {
+      throw new QuicksaveError('not-a-file', 'The image comes from a pipe, where nothing can be looked up.', {
+        remedy: 'Write it into a file first.',
+      });
+    },
     checkPages: () => {
       let counts = countPages([]);
       for (; record !== undefined; record = reader.next()) {
@@ -182,11 +186,17 @@ export function readImageStream(opened: OpenedInput, source: ByteSource, find?: 
 }
 
 /** Those that are pages of a process. */
-const placed = (target: PageTarget, chunks: readonly LoadChunk[]): PlacedChunk[] =>
-  chunks.flatMap((chunk) => {
-    const pid = target.pidOf(chunk.objref);
-    return pid === undefined ? [] : [{ ...chunk, pid }];
-  });
+function placed(target: PageTarget, chunks: readonly LoadChunk[]): PlacedChunk[] {
+  const found: PlacedChunk[] = [];
+  for (const [objref, ofObject] of byObject(chunks)) {
+    const pid = target.pidOf(objref);
+    if (pid === undefined) continue;
+    const remaining = target.remaining?.(objref);
+    if (remaining === undefined) for (const chunk of ofObject) found.push({ ...chunk, pid });
+    else for (const chunk of chunksOf(remaining)) found.push({ ...chunk, pid });
+  }
+  return found;
+}
 
 /** Writes the pages of a file object at their offsets. The file has its size already: what is behind its end is dropped. */
 function loadIntoFile(

@@ -16,7 +16,7 @@ import { type RestartSide, toImage } from '../linux-cr/to-image.ts';
 import { localAddress } from '../support/brand.ts';
 import type { ImageInput } from './image-input.ts';
 import type { LoadChunk } from './load-job.ts';
-import { piecesOfObject, storedPages } from './stored-pages.ts';
+import { storedPages } from './stored-pages.ts';
 
 /** `source` gives the stream from its first byte. Without `side` the model has no states of the restart command's. */
 export function readLinuxCrInput(opened: OpenedInput, source: ByteSource, side?: RestartSide): ImageInput {
@@ -33,7 +33,6 @@ export function readLinuxCrInput(opened: OpenedInput, source: ByteSource, side?:
         crew.load(chunks.map((chunk) => ({ ...chunk, pid })));
       },
       pages: (objref) => storedPages(chunks, objref),
-      pieces: (objref) => piecesOfObject(chunks, objref),
       checkPages: () => ({
         imageBytes: stream.sizeBytes,
         records: stream.records,

@@ -27,6 +27,8 @@ export class PageCrew {
   readonly #onPages: OnPages;
   #buffers: SaveBuffers | undefined;
   #reached = 0;
+  /** By orders that are done. */
+  #loadedBytes = 0;
 
   /** Starts workers for about `expectedBytes` of pages. They take a while to begin: early is good. */
   constructor(expectedBytes: number, onPages: OnPages) {
@@ -94,10 +96,12 @@ export class PageCrew {
     this.#send(job);
     // The checking is not what is waited for: only the loading counts.
     const total = order.kind === 'load' ? order.chunks.reduce((bytes, chunk) => bytes + chunk.rawBytes, 0) : 0;
-    runLoadJob(job, state, () => this.#onPages(total === 0 ? 0 : state.read('doneBytes'), total));
+    const before = this.#loadedBytes;
+    runLoadJob(job, state, () => this.#onPages(before + (total === 0 ? 0 : state.read('doneBytes')), before + total));
     state.awaitOthers();
     state.throwIfFailed();
-    this.#onPages(total, total);
+    this.#loadedBytes += total;
+    this.#onPages(before + total, before + total);
   }
 
   #send(job: SaveJob | LoadJob): void {

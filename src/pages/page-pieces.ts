@@ -54,12 +54,23 @@ export function without<T extends Piece>(pieces: readonly T[], stretches: readon
   return left;
 }
 
-/** Sorts stretches and joins neighbours. */
+/** Both ascend. */
+export function haveCommonPages(some: readonly Stretch[], others: readonly Stretch[]): boolean {
+  let index = 0;
+  for (const stretch of some) {
+    while (index < others.length && endOf(others[index] as Stretch) <= stretch.start) index++;
+    if ((others[index]?.start ?? Number.POSITIVE_INFINITY) < endOf(stretch)) return true;
+  }
+  return false;
+}
+
+/** Sorts stretches and joins those that touch or overlap. */
 export function joinStretches(stretches: readonly Stretch[]): Stretch[] {
   const joined: { start: number; pages: number }[] = [];
   for (const { start, pages } of [...stretches].sort((a, b) => a.start - b.start)) {
     const last = joined.at(-1);
-    if (last !== undefined && endOf(last) === start) last.pages += pages;
+    if (last !== undefined && endOf(last) >= start)
+      last.pages = Math.max(last.pages, (start - last.start) / PAGE + pages);
     else joined.push({ start, pages });
   }
   return joined;

@@ -15,15 +15,14 @@ export interface StoredPiece extends Piece {
   readonly chunk: LoadChunk;
 }
 
-/** Pages that two memories have from the very same bytes of the image. `one` and `other` ascend. */
+/** Pages that two memories have from the very same bytes of the image, or that are zeros in both. `one` and `other` ascend. */
 export function samePages(one: readonly StoredPiece[], other: readonly StoredPiece[]): Stretch[] {
   const found: Stretch[] = [];
   let index = 0;
   for (const piece of one) {
     for (let theirs = other[index]; theirs !== undefined && theirs.start < endOf(piece); theirs = other[index]) {
       const [start, end] = [Math.max(piece.start, theirs.start), Math.min(endOf(piece), endOf(theirs))];
-      const isSame = placeOf(piece) !== undefined && placeOf(piece) === placeOf(theirs);
-      if (start < end && isSame) found.push({ start, pages: (end - start) / PAGE });
+      if (start < end && haveOnePlace(piece, theirs)) found.push({ start, pages: (end - start) / PAGE });
       if (endOf(theirs) > endOf(piece)) break;
       index++;
     }
@@ -31,13 +30,15 @@ export function samePages(one: readonly StoredPiece[], other: readonly StoredPie
   return joinStretches(found);
 }
 
-/** Where in our memory the chunk's data would begin if the piece lay at address 0: equal for the same page of the same bytes. */
-const placeOf = ({ chunk, start, offset }: StoredPiece): string | undefined =>
-  offset === undefined ? undefined : `${chunk.dataAddress} ${offset - start}`;
+/** Chunks are told apart by their data, because each of its users has a chunk of its own for what it takes. */
+function haveOnePlace(one: StoredPiece, other: StoredPiece): boolean {
+  if (one.offset === undefined || other.offset === undefined) return one.offset === other.offset;
+  return one.chunk.dataAddress === other.chunk.dataAddress && one.offset - one.start === other.offset - other.start;
+}
 
 /** Ascending. A compressed chunk is unpacked once, as long as the next page is in it too. */
 export function* storedPages(chunks: readonly LoadChunk[], objref: number): Generator<StoredPage> {
-  yield* pagesOfPieces(piecesOfObject(chunks, objref));
+  yield* pagesOfPieces(storedPieces(chunks.filter((chunk) => chunk.objref === objref)));
 }
 
 export function* pagesOfPieces(pieces: readonly StoredPiece[]): Generator<StoredPage> {
@@ -56,11 +57,19 @@ export function* pagesOfPieces(pieces: readonly StoredPiece[]): Generator<Stored
   }
 }
 
-export const piecesOfObject = (chunks: readonly LoadChunk[], objref: number): StoredPiece[] =>
-  storedPieces(chunks.filter((chunk) => chunk.objref === objref));
-
 /** The pages of chunks, ascending: those that are wanted of them, where that is said. */
 export const storedPieces = (chunks: readonly LoadChunk[]): StoredPiece[] =>
   chunks
     .flatMap((chunk) => (chunk.pieces ?? piecesOf(chunk.runs)).map((piece) => ({ ...piece, chunk })))
     .sort((a, b) => a.start - b.start);
+
+/** The chunks that pieces are of, each with its pieces. */
+export function chunksOf(pieces: readonly StoredPiece[]): LoadChunk[] {
+  const found = new Map<LoadChunk, Piece[]>();
+  for (const { chunk, ...piece } of pieces) {
+    const known = found.get(chunk);
+    if (known === undefined) found.set(chunk, [piece]);
+    else known.push(piece);
+  }
+  return [...found].map(([chunk, own]) => ({ ...chunk, pieces: own }));
+}

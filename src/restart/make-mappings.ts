@@ -2,10 +2,12 @@
 import { MADV, MLOCK, PROT } from '../kernel/abi/mman.ts';
 import { PR } from '../kernel/abi/prctl.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
+import type { Stretch } from '../pages/page-pieces.ts';
 import { type Pid, remoteAddress } from '../support/brand.ts';
 import { type BatchRunner, CallBatch } from '../tracee/call-batch.ts';
 import { writeRemote } from '../tracee/remote-memory.ts';
 import type { PlannedMapping } from './process-plan.ts';
+import type { KeptMapping } from './sharing.ts';
 
 const PAGE = 4096;
 
@@ -23,6 +25,27 @@ export function makeMappings(
     const protection = state.hasPages ? PROT.PROT_READ | PROT.PROT_WRITE : state.protection;
     const { start, end, offset } = state;
     batch.call(`map 0x${start.toString(16)}`, SYS.mmap, start, end - start, protection, made.flags, fd, offset);
+  }
+  batch.run();
+}
+
+/** Mappings that it was born with get the length that they have to have. The address space behind them is free. */
+export function lengthenMappings(agent: BatchRunner, kept: readonly KeptMapping[]): void {
+  const batch = new CallBatch(agent);
+  for (const { start, bornEnd, end } of kept) {
+    if (bornEnd >= end) continue;
+    if (!batch.hasRoomFor(1, 0)) batch.run();
+    batch.call(`lengthen 0x${start.toString(16)}`, SYS.mremap, start, bornEnd - start, end - start, 0, 0);
+  }
+  batch.run();
+}
+
+/** Pages that are not its own: zeros or the file's come in their place. */
+export function dropPages(agent: BatchRunner, stretches: readonly Stretch[]): void {
+  const batch = new CallBatch(agent);
+  for (const { start, pages } of stretches) {
+    if (!batch.hasRoomFor(1, 0)) batch.run();
+    batch.call(`drop 0x${start.toString(16)}`, SYS.madvise, start, pages * PAGE, MADV.MADV_DONTNEED);
   }
   batch.run();
 }

@@ -1,7 +1,6 @@
 /** Rebuild, the part of one process: it becomes what the plan says, from the program of one page that it begins as. */
 import { type StubProgram, stubProgram, stubProgram32 } from '../arch/x86/stub-elf.ts';
 import { FCNTL } from '../kernel/abi/fcntl.ts';
-import { MREMAP } from '../kernel/abi/mman.ts';
 import { RLIMIT } from '../kernel/abi/resource.ts';
 import { CLONE } from '../kernel/abi/sched.ts';
 import { SIGNAL } from '../kernel/abi/signal.ts';
@@ -9,10 +8,9 @@ import { SYS } from '../kernel/abi/syscall.ts';
 import { tryOpenPidfd } from '../kernel/calls/descriptors.ts';
 import type { NativeMemory } from '../kernel/native-memory.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
-import { readMaps } from '../procfs/smaps.ts';
 import { type MappedFile, openMappedFile } from '../resources/mapped-file.ts';
 import type { RebuiltProcess } from '../resources/resource.ts';
-import { type RemoteAddress, remoteAddress, type Tid } from '../support/brand.ts';
+import { type Pid, type RemoteAddress, remoteAddress, type Tid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { findHole, type Span, USER_SPACE_END, USER_SPACE_END_32 } from '../tracee/address-space.ts';
 import { Agent, type AgentLayout, agentSize, leaveRegisters } from '../tracee/agent.ts';
@@ -23,16 +21,24 @@ import type { CallSite, StoppedTask } from '../tracee/stopped-task.ts';
 import { ThreadCalls } from '../tracee/thread-calls.ts';
 import { attachSegments } from './attach-segments.ts';
 import { ALL_SIGNALS, bear, type Maker } from './births.ts';
+import { clearAddressSpace } from './clear-address-space.ts';
 import { handOver } from './hand-over.ts';
-import { fillMappings, finishMappings, makeMappings, sealMappings } from './make-mappings.ts';
-import type { ProcessPlan } from './process-plan.ts';
+import {
+  dropPages,
+  fillMappings,
+  finishMappings,
+  lengthenMappings,
+  makeMappings,
+  sealMappings,
+} from './make-mappings.ts';
+import type { PlannedMapping, ProcessPlan } from './process-plan.ts';
 import type { RestoredObjects } from './restored-objects.ts';
+import type { MemorySharing, PageChange } from './sharing.ts';
 import { lead } from './stand-in.ts';
 
 const PAGE = 4096;
 /** Room beside the agent where the kernel's own mappings wait for their place. */
 const WAITING_ROOM = 256 * PAGE;
-const VSYSCALL = '[vsyscall]';
 const SHARED_BY_ALL = CLONE.CLONE_VM | CLONE.CLONE_FS | CLONE.CLONE_FILES;
 
 export interface RebuiltProcessTree {
@@ -52,32 +58,48 @@ export interface CommonParts {
   readonly mappedFiles: ReadonlyMap<number, MappedFile>;
 }
 
+/** What is different from one process of a tree to the other, beside the plan. */
+export interface ProcessParts {
+  /** Its parent does not end as soon as it runs. */
+  readonly keepsParent: boolean;
+  readonly sharing: MemorySharing | undefined;
+  /** The process that it is born with memory of. */
+  readonly bornOf: ProcessRebuild | undefined;
+}
+
 export class ProcessRebuild {
   readonly plan: ProcessPlan;
   readonly #common: CommonParts;
-  /** Its parent does not end as soon as it runs. */
   readonly #keepsParent: boolean;
+  readonly #sharing: MemorySharing | undefined;
+  readonly bornOf: ProcessRebuild | undefined;
   readonly #layout: AgentLayout;
   readonly #hole: RemoteAddress;
   readonly #room: RemoteAddress;
   readonly #sizeBytes: number;
   readonly #spaceEnd: number;
   /** By its mappings, by those of the kernel, and by what is ours. */
-  readonly #taken: readonly Span[];
+  readonly taken: readonly Span[];
   #agent: Agent | undefined;
   #site: CallSite | undefined;
   #fileNumbers = new Map<number, number>();
+  #isCleared = false;
+  /** Those that it was born with, and those that it has had to have before its children were born. */
+  readonly #made = new Set<PlannedMapping>();
+  #hasBequeathed = false;
 
-  constructor(plan: ProcessPlan, common: CommonParts, keepsParent: boolean) {
+  constructor(plan: ProcessPlan, common: CommonParts, { keepsParent, sharing, bornOf }: ProcessParts) {
     this.plan = plan;
     this.#common = common;
     this.#keepsParent = keepsParent;
+    this.#sharing = sharing;
+    this.bornOf = bornOf;
     this.#layout = { maxCalls: 4096, maxDataBytes: 512 * 1024, blocks: plan.threads.length };
     this.#sizeBytes = PAGE + WAITING_ROOM + agentSize(this.#layout);
     this.#spaceEnd = plan.is32Bit ? USER_SPACE_END_32 : USER_SPACE_END;
-    const taken = [...plan.mappings.map(({ state }) => state), ...plan.kernelPlaces.values()];
-    this.#hole = findHole(taken, this.#sizeBytes, this.#spaceEnd);
-    this.#taken = [...taken, { start: this.#hole, end: this.#hole + this.#sizeBytes }];
+    const own = [...plan.mappings.map(({ state }) => state), ...plan.kernelPlaces.values()];
+    this.#hole = findHole([...own, ...(bornOf?.taken ?? [])], this.#sizeBytes, this.#spaceEnd);
+    this.taken = [...own, { start: this.#hole, end: this.#hole + this.#sizeBytes }];
     this.#room = remoteAddress(this.#hole + PAGE);
   }
 
@@ -98,10 +120,42 @@ export class ProcessRebuild {
 
   /** `task` has become the stub and stands before its first instruction. */
   takeOver(task: StoppedTask, stub: StubProgram, mirror: NativeMemory): void {
+    this.#bringAgentIn(task, remoteAddress(stub.callOnce), this.#hole, mirror);
+  }
+
+  /** `born` has a copy of its parent's memory, with the agent's code in it, and stands still: what it has not to keep is unmapped. */
+  beBorn({ task, site }: Maker, mirror: NativeMemory): void {
+    this.#bringAgentIn(task, site.callOnce, site.block, mirror);
+    const kept = this.#sharing?.born?.kept ?? [];
+    this.#clearAddressSpace(kept.map(({ start, bornEnd, end }) => ({ start, end: Math.min(bornEnd, end) })));
+    lengthenMappings(this.#live, kept);
+    const starts = new Set(kept.map(({ start }) => start));
+    for (const mapping of this.plan.mappings) if (starts.has(mapping.state.start)) this.#made.add(mapping);
+    this.#live.pause();
+  }
+
+  /** Makes it what its children are born with, once. `load` puts pages into it. */
+  bequeath(load: (pid: Pid, pieces: PageChange['load']) => void): void {
+    const before = this.#sharing?.before;
+    if (before === undefined || this.#hasBequeathed) return;
+    this.#hasBequeathed = true;
+    if (!this.#isCleared) this.#clearAddressSpace([]);
+    const mappings = before.mappings.filter((mapping) => !this.#made.has(mapping));
+    this.#receiveFiles([
+      ...new Set(mappings.flatMap(({ made }) => (made === undefined || made.file === 0 ? [] : [made.file]))),
+    ]);
+    makeMappings(this.#live, mappings, (objref) => this.#remoteFile(objref));
+    for (const mapping of mappings) this.#made.add(mapping);
+    this.#closeMappedFiles();
+    dropPages(this.#live, before.pages.drop);
+    this.#live.pause();
+    load(this.plan.pid, before.pages.load);
+  }
+
+  #bringAgentIn(task: StoppedTask, callOnce: RemoteAddress, block: RemoteAddress, mirror: NativeMemory): void {
     const { pid } = this.plan;
-    const callOnce = remoteAddress(stub.callOnce);
-    // Nothing leads home from a stub: it dies with us.
-    const site = { callOnce, callI386: callOnce, callUnmapHome: callOnce, goHome: callOnce, block: this.#hole };
+    // Nothing leads home from there: it dies with us.
+    const site = { callOnce, callI386: callOnce, callUnmapHome: callOnce, goHome: callOnce, block };
     const pidfd = tryOpenPidfd(pid);
     if (pidfd === undefined) throw new QuicksaveError('target-ended', `Process ${pid} ended while it was being made.`);
     const code = remoteAddress(this.#room + WAITING_ROOM);
@@ -144,7 +198,7 @@ export class ProcessRebuild {
   clear(): void {
     this.#takeDescriptors();
     this.#aspects('early');
-    this.#clearAddressSpace();
+    if (!this.#isCleared) this.#clearAddressSpace([]);
     this.#live.pause();
   }
 
@@ -155,11 +209,13 @@ export class ProcessRebuild {
 
   /** Its memory map, complete but for the pages. */
   makeMemory(): void {
-    this.#receiveMappedFiles();
+    this.#receiveFiles(this.plan.files, this.#mappedObjects);
     takeProtectionKeys(new CallBatch(this.#live), this.plan.protectionKeys, this.#keysOfMappings);
-    makeMappings(this.#live, this.plan.mappings, (objref) => this.#remoteFile(objref));
-    attachSegments(this.#live, this.plan.mappings, this.#taken, this.#spaceEnd);
-    fillMappings(this.plan.pid, this.plan.mappings);
+    const mappings = this.plan.mappings.filter((mapping) => !this.#made.has(mapping));
+    makeMappings(this.#live, mappings, (objref) => this.#remoteFile(objref));
+    attachSegments(this.#live, mappings, this.taken, this.#spaceEnd);
+    fillMappings(this.plan.pid, mappings);
+    dropPages(this.#live, this.#sharing?.rest.drop ?? []);
     this.#live.pause();
   }
 
@@ -218,32 +274,16 @@ export class ProcessRebuild {
     return fd;
   }
 
-  /** Unmaps what the stub began with; the kernel's own mappings go to the waiting room and from there to their places. */
-  #clearAddressSpace(): void {
-    const batch = new CallBatch(this.#live);
-    const end = this.#hole + this.#sizeBytes;
-    let waiting: number = this.#room;
-    const moves: { from: number; to: number; sizeBytes: number; name: string }[] = [];
-    for (const { start, end: stop, special = '' } of readMaps(this.plan.pid)) {
+  /** `kept`: what it was born with and keeps. */
+  #clearAddressSpace(kept: readonly Span[]): void {
+    this.#isCleared = true;
+    clearAddressSpace(this.#live, {
       // The stub's own page goes too: the executable can only be set when nothing of the old one is mapped.
-      if ((start >= this.#room && start < end) || special === VSYSCALL) continue;
-      const place = this.plan.kernelPlaces.get(special);
-      const sizeBytes = stop - start;
-      if (place === undefined) {
-        batch.call('clear the address space', SYS.munmap, start, sizeBytes);
-        continue;
-      }
-      this.#move(batch, start, waiting, sizeBytes, special);
-      moves.push({ from: waiting, to: place.start, sizeBytes, name: special });
-      waiting += sizeBytes;
-    }
-    for (const { from, to, sizeBytes, name } of moves) this.#move(batch, from, to, sizeBytes, name);
-    batch.run();
-  }
-
-  #move(batch: CallBatch, from: number, to: number, sizeBytes: number, name: string): void {
-    const flags = MREMAP.MREMAP_MAYMOVE | MREMAP.MREMAP_FIXED;
-    batch.call(`move ${name}`, SYS.mremap, from, sizeBytes, sizeBytes, flags, to);
+      ours: { start: this.#room, end: this.#hole + this.#sizeBytes },
+      waitingRoom: this.#room,
+      kept,
+      kernelPlaces: this.plan.kernelPlaces,
+    });
   }
 
   /** Objects of the image, of kinds without a name, that it maps. */
@@ -254,14 +294,15 @@ export class ProcessRebuild {
     return [...new Set(nameless)];
   }
 
-  #receiveMappedFiles(): void {
+  /** `files` have a name, `objects` have none. */
+  #receiveFiles(files: readonly number[], nameless: readonly number[] = []): void {
     const { mappedFiles, objects } = this.#common;
-    const objrefs = [...this.plan.files, ...this.#mappedObjects];
+    const objrefs = [...files, ...nameless];
     const opened: OwnedFd[] = [];
     try {
-      for (const objref of this.plan.files) opened.push(openMappedFile(must(mappedFiles.get(objref))));
-      const nameless = this.#mappedObjects.map((objref) => objects.numberOf(objref));
-      const numbers = handOver(this.#live, [...opened.map((file) => file.number), ...nameless]);
+      for (const objref of files) opened.push(openMappedFile(must(mappedFiles.get(objref))));
+      const numbersOfNameless = nameless.map((objref) => objects.numberOf(objref));
+      const numbers = handOver(this.#live, [...opened.map((file) => file.number), ...numbersOfNameless]);
       this.#fileNumbers = new Map(objrefs.map((objref, index) => [objref, numbers[index] ?? -1]));
     } finally {
       for (const file of opened) file.close();

@@ -18,6 +18,7 @@ import { sendSignal } from '../kernel/calls/task-attributes.ts';
 import { waitForEnd } from '../kernel/calls/wait.ts';
 import { check } from '../kernel/errors.ts';
 import type { NativeMemory } from '../kernel/native-memory.ts';
+import type { StoredPiece } from '../pages/stored-pages.ts';
 import { readPidMax, unlessMissing } from '../procfs/proc-file.ts';
 import { readStat } from '../procfs/stat.ts';
 import { listTasks } from '../procfs/tasks.ts';
@@ -31,6 +32,7 @@ import { exitStatus, killedBy } from './exited.ts';
 import type { RestartPlan } from './plan.ts';
 import { ProcessRebuild, type RebuiltProcessTree } from './process-rebuild.ts';
 import { RestoredObjects } from './restored-objects.ts';
+import { type MemorySharing, planSharing } from './sharing.ts';
 
 /** With TRACECLONE and TRACEFORK the tasks that a process makes are ours before they run. */
 const OPTIONS =
@@ -41,6 +43,13 @@ export interface RebuildOptions {
   readonly parent: number;
   /** False if that parent is about to end. */
   readonly keepsParent: boolean;
+  readonly pages: SharedPages | undefined;
+}
+
+/** Where the pages of a memory are in the image, and who puts some of them into a process. Of a stream that is not known. */
+export interface SharedPages {
+  readonly piecesOf: (memory: number) => readonly StoredPiece[];
+  readonly load: (pid: Pid, pieces: readonly StoredPiece[]) => void;
 }
 
 export class Rebuild {
@@ -49,7 +58,8 @@ export class Rebuild {
   readonly #cleanup = new CleanupStack();
   readonly #objects: RestoredObjects;
   readonly #processes: readonly ProcessRebuild[];
-  readonly #byPid: ReadonlyMap<number, ProcessRebuild>;
+  readonly #byPid = new Map<number, ProcessRebuild>();
+  readonly #sharing: ReadonlyMap<number, MemorySharing>;
   /** Helpers and those that are to end: tasks of a process's memory, by pid. */
   readonly #forked = new Map<number, Maker>();
   readonly #mirror: NativeMemory;
@@ -59,10 +69,21 @@ export class Rebuild {
     this.#options = options;
     this.#objects = new RestoredObjects(plan);
     const common = { objects: this.#objects, mappedFiles: plan.mappedFiles };
-    this.#processes = plan.processes.map(
-      (one, index) => new ProcessRebuild(one, common, index > 0 || options.keepsParent),
-    );
-    this.#byPid = new Map(this.#processes.map((one) => [one.plan.pid, one]));
+    this.#sharing =
+      options.pages === undefined || plan.processes.length === 1
+        ? new Map()
+        : planSharing(plan.processes, plan.hierarchy.steps, options.pages.piecesOf);
+    this.#processes = plan.processes.map((one, index) => {
+      const sharing = this.#sharing.get(one.pid);
+      const bornOf = this.#byPid.get(sharing?.born?.parent ?? 0);
+      const rebuild = new ProcessRebuild(one, common, {
+        keepsParent: index > 0 || options.keepsParent,
+        sharing,
+        bornOf,
+      });
+      this.#byPid.set(one.pid, rebuild);
+      return rebuild;
+    });
     const layouts = this.#processes.map(({ agentLayout }) => agentLayout);
     const blocks = Math.max(...layouts.map((layout) => layout.blocks));
     // One for all agents: each batch is run before another agent's begins.
@@ -137,6 +158,11 @@ export class Rebuild {
     }
     const rebuild = must(this.#byPid.get(pid));
     const { layoutBits, exitSignal, parent } = rebuild.plan;
+    if (rebuild.bornOf !== undefined) {
+      rebuild.bornOf.bequeath(must(this.#options.pages).load);
+      rebuild.beBorn(this.#fork(pid, maker, asSibling, exitSignal), this.#mirror);
+      return;
+    }
     const stub = rebuild.stub(parent ?? maker);
     const executable = executableFromBytes('quicksave', stub.image);
     try {
@@ -215,6 +241,12 @@ export class Rebuild {
   /** The process whose memory this object of the image is. */
   pidOf(objref: number): Pid | undefined {
     return this.#processes.find(({ plan }) => plan.memory === objref)?.plan.pid;
+  }
+
+  /** What of the pages of a memory is still to be put into it; undefined: all. */
+  remaining(objref: number): readonly StoredPiece[] | undefined {
+    const process = this.#processes.find(({ plan }) => plan.memory === objref);
+    return this.#sharing.get(process?.plan.pid ?? 0)?.rest.load;
   }
 
   /** Everything behind the pages. */

@@ -6,7 +6,8 @@ import type { ImageAccess } from '../image/protection.ts';
 import type { ImageInput } from '../pages/image-input.ts';
 import { readImage } from '../pages/open-image.ts';
 import { PageCrew } from '../pages/page-crew.ts';
-import type { Pid } from '../support/brand.ts';
+import { chunksOf, type StoredPiece } from '../pages/stored-pages.ts';
+import type { LocalFd, Pid } from '../support/brand.ts';
 import { sideOf } from './command-states.ts';
 import { lookAtHost } from './host.ts';
 import { numbersOf, planRestart, type RestartPlan } from './plan.ts';
@@ -90,11 +91,18 @@ function rebuildAndResume(
   crew: PageCrew,
   layout: Parameters<typeof resumeTree>[1],
 ): void {
-  const rebuild = new Rebuild(plan, request);
+  const { parent, keepsParent } = request;
+  const { pieces } = input;
+  const pages = pieces && {
+    piecesOf: pieces,
+    load: (pid: Pid, some: readonly StoredPiece[]) => crew.load(chunksOf(some).map((chunk) => ({ ...chunk, pid }))),
+  };
+  const rebuild = new Rebuild(plan, { parent, keepsParent, pages });
   try {
     rebuild.buildSkeleton(request.streams);
     const pidOf = (objref: number): Pid | undefined => rebuild.pidOf(objref);
-    input.loadPages({ pidOf, contentTarget: (objref) => rebuild.contentTarget(objref) }, crew);
+    const contentTarget = (objref: number): LocalFd | undefined => rebuild.contentTarget(objref);
+    input.loadPages({ pidOf, contentTarget, remaining: (objref) => rebuild.remaining(objref) }, crew);
     const tree = rebuild.complete();
     request.onRebuilt?.(plan.pid);
     resumeTree(tree, layout);

@@ -64,5 +64,6 @@ describe('a trial', () => {
     slow.note(1, measured(1e9, 500), fd);
     slow.note(-5, measured(1e9, 500), fd);
     expect(slow.best).toBeUndefined();
+    expect(new Trial().best, 'untried').toBe(1);
   });
 });
