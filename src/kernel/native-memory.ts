@@ -10,15 +10,30 @@ const PAGE = 4096;
 export class NativeMemory {
   readonly address: LocalAddress;
   readonly sizeBytes: number;
-  readonly bytes: Buffer;
-  readonly view: DataView;
+  #window: { readonly bytes: Buffer; readonly view: DataView } | undefined;
 
   private constructor(address: LocalAddress, sizeBytes: number) {
     this.address = address;
     this.sizeBytes = sizeBytes;
-    const window = viewOf(address, sizeBytes);
-    this.bytes = Buffer.from(window);
-    this.view = new DataView(window);
+  }
+
+  /** All of it, which must be less than 4 GiB: Node 20 has no larger buffers. {@link bytesAt} gives a part of more. */
+  get bytes(): Buffer {
+    return this.#wholeWindow().bytes;
+  }
+
+  /** All of it, with the limit of {@link bytes}. */
+  get view(): DataView {
+    return this.#wholeWindow().view;
+  }
+
+  /** Made when it is asked for: much memory is only for the kernel and for other threads, by its address. */
+  #wholeWindow(): { readonly bytes: Buffer; readonly view: DataView } {
+    if (this.#window === undefined) {
+      const window = viewOf(this.address, this.sizeBytes);
+      this.#window = { bytes: Buffer.from(window), view: new DataView(window) };
+    }
+    return this.#window;
   }
 
   /** With the rest of its last page. */
