@@ -27,6 +27,7 @@ const NEEDED = [
   { package: 'make', present: () => onPath('make') },
   { package: 'tmux', present: () => onPath('tmux') },
   { package: 'vim', present: () => onPath('vim') },
+  { package: 'iproute2', present: () => existsSync('/usr/sbin/ip') || onPath('ip') },
   { package: 'procps', present: () => onPath('ps') },
 ];
 

@@ -27,7 +27,7 @@ export const RECORDS_STEP = {
 };
 export const SYSTEM_STEP = {
   name: 'system tests',
-  command: [process.execPath, 'tools/reaping.mjs', 'vitest', 'run', '--project', 'system'],
+  command: [process.execPath, 'tools/system-tests.mjs'],
   tests: true,
   needs: 'build',
 };
