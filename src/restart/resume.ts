@@ -19,11 +19,13 @@ import {
   setThreadArea,
   setXstate,
 } from '../kernel/calls/ptrace.ts';
+import { waitForEnd } from '../kernel/calls/wait.ts';
 import { check } from '../kernel/errors.ts';
-import { type RemoteAddress, remoteAddress } from '../support/brand.ts';
+import { readStat } from '../procfs/stat.ts';
+import { asTid, type RemoteAddress, remoteAddress } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { readRemote, writeRemote } from '../tracee/remote-memory.ts';
-import type { CallSite } from '../tracee/stopped-task.ts';
+import type { CallSite, StoppedTask } from '../tracee/stopped-task.ts';
 import type { PlannedThread, ProcessPlan } from './process-plan.ts';
 import type { RebuiltProcessTree } from './process-rebuild.ts';
 import { letEnd, prepareToEnd } from './stand-in.ts';
@@ -31,12 +33,24 @@ import { beginTimedCalls } from './timed-calls.ts';
 
 export function resumeTree(tree: readonly RebuiltProcessTree[], layout: XstateLayout): void {
   for (const process of tree) prepare(process, layout);
-  const tasks = tree.flatMap((process) => process.tasks);
-  // The point of no return: they do not die with us any more. Who is gone by now is missed.
-  for (const { tid } of tasks) setOptions(tid, 0);
+  const tasks = tree.flatMap((owner) => owner.tasks.map((task) => ({ task, owner })));
+  // The point of no return: they do not die with us any more.
+  for (const { task } of tasks) setOptions(task.tid, 0);
   // The leaders last: the others wait for nothing that they have to do for us. Once a parent runs it may end its children.
-  for (const task of tasks.reverse()) detachIfAlive(task.tid);
+  for (const { task, owner } of tasks.reverse()) {
+    if (!detachIfAlive(task.tid)) hearOfEnd(task, owner);
+  }
   for (const { standIn, plan } of tree) if (standIn !== undefined) letEnd(standIn, plan.pid, plan.threads);
+}
+
+/**
+ * Whoever was let go before has ended it, in a stop that only SIGKILL ends. Its parent, and whoever waits for the whole process, hear of
+ * that only when its tracer has (ptrace(2)). Our own child is left to be waited for later: then it is asked how it has ended.
+ */
+function hearOfEnd({ tid }: StoppedTask, { plan }: RebuiltProcessTree): void {
+  const isLeader = tid === asTid(plan.pid);
+  if (isLeader && readStat(plan.pid).ppid === process.pid) return;
+  waitForEnd(tid);
 }
 
 /** Nothing of ours is left in the process, and every thread has its registers. */
