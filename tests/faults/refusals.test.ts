@@ -33,11 +33,6 @@ async function expectRefusal(pid: number | string, sentence: RegExp): Promise<vo
 
 test('a pid that nobody has is refused', () => expectRefusal(4194303, /There is no process 4194303/));
 
-test('a kernel thread is refused', async (context) => {
-  if (readIfThere('/proc/2/comm') !== 'kthreadd\n') context.skip('kernel threads cannot be seen in this pid namespace');
-  await expectRefusal(2, /kernel thread/);
-});
-
 test('words that are no pid are wrong usage', async () => {
   const result = await save('seven', newFolder());
   expect(result.status).toBe(2);

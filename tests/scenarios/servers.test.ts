@@ -26,6 +26,7 @@ import {
   mustRun,
   newFolder,
   readIfThere,
+  remember,
   saveAndEnd,
   start,
   waitFor,
@@ -235,10 +236,10 @@ const asNobody = ['--reuid', String(NOBODY), '--regid', String(NOBODY), '--clear
 const DATABASE = `
 exec 3<>commands
 "$1/postgres" -D data -k "$PWD" -p "$2" -c listen_addresses=127.0.0.1 -c fsync=off -c shared_memory_type=sysv \\
-  -c shared_buffers=16MB >log 2>&1 &
+  -c shared_buffers=16MB >log 2>&1 3>&- &
 server=$!
 until grep -qs 'ready to accept' log; do sleep 0.05; done
-"$1/psql" -qAt -v ON_ERROR_STOP=1 -h "$PWD" -p "$2" -U nobody postgres -f commands >answers 2>&1 &
+"$1/psql" -qAt -v ON_ERROR_STOP=1 -h "$PWD" -p "$2" -U nobody postgres -f commands >answers 2>&1 3>&- &
 wait $server
 `;
 
@@ -296,6 +297,7 @@ test('PostgreSQL keeps its sessions in the middle of transactions, over a UNIX s
   inside.say(`DO $$ BEGIN WHILE NOT ${isWaiting} LOOP PERFORM pg_sleep(0.01); END LOOP; END $$; SELECT 'it waits';`);
   await hears(inside, 'it waits');
   await saveAndBringBack(tree.pid, folder);
+  for (const pid of childrenOf(tree.pid)) remember(pid);
   expect(outside.heard()).toBe('1\n2\n3\n');
   inside.say('SELECT own, count(*) FROM mine, ledger GROUP BY own;');
   await hears(inside, '17|1');
@@ -306,7 +308,8 @@ test('PostgreSQL keeps its sessions in the middle of transactions, over a UNIX s
   await hears(outside, '4\n5\n3');
   expect(readFileSync(at('log'), 'utf8')).not.toMatch(/terminated|FATAL|PANIC|ERROR/);
   const server = Number(readFileSync(at('data/postmaster.pid'), 'utf8').split('\n')[0]);
+  const all = [tree.pid, ...childrenOf(tree.pid)];
   process.kill(server, 'SIGINT');
-  await gone(tree.pid);
+  for (const pid of all) await gone(pid);
   expect(readFileSync(at('log'), 'utf8')).toContain('database system is shut down');
 }, 120_000);
