@@ -95,7 +95,7 @@ const jobs: Job[] = [
   },
   {
     name: 'a loop that makes no system call',
-    prepare: () => ({ program: compiled('arithmetic'), args: ['300'], results: ['output.0'] }),
+    prepare: () => ({ program: compiled('arithmetic'), args: ['900'], results: ['output.0'] }),
   },
   {
     name: 'five hundred threads that hand a token round',
@@ -147,7 +147,7 @@ describe.each(jobs)('$name', (job) => {
       const rounds = full ? 20 : 3;
       let saves = 0;
       // A run that ends before the command has started does not count, and is made again.
-      for (let attempt = 0; saves < rounds && attempt < 3 * rounds; attempt++) {
+      for (let attempt = 0; saves < rounds && attempt < 6 * rounds; attempt++) {
         const disturbed = await finish(job, undisturbed.ticks * Math.random() * 0.7);
         expect(disturbed.results).toEqual(undisturbed.results);
         if (disturbed.saved) saves++;
