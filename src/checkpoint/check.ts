@@ -88,7 +88,7 @@ function survey(pid: Pid): TreeSurvey | Problem {
 function asProblem(pid: Pid, error: unknown): Problem {
   if (!(error instanceof QuicksaveError) || error.code === 'no-such-process') throw error;
   const { code, message, remedy } = error;
-  return { code, path: [`pid ${pid}`], message, ...(remedy === undefined ? {} : { remedy }) };
+  return { code, path: [`pid ${pid}`], message, remedy };
 }
 
 interface Ahead {

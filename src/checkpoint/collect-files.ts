@@ -64,7 +64,7 @@ export class CollectedFiles implements FileReferences {
     } catch (error) {
       if (!(error instanceof QuicksaveError)) throw error;
       const { code, message, remedy } = error;
-      this.#problems.push({ code, path: ['mapped file', path], message, ...(remedy === undefined ? {} : { remedy }) });
+      this.#problems.push({ code, path: ['mapped file', path], message, remedy });
     }
     return objref;
   }

@@ -13,6 +13,7 @@ import { isObjectMapping } from '../resources/memory-objects.ts';
 import type { ProcessView } from '../resources/resource.ts';
 import { isSegmentName } from '../resources/segment-names.ts';
 import { asPid, asTid, type Pid, type Tid } from '../support/brand.ts';
+import type { ErrorCode } from '../support/error-pages/catalogue.ts';
 import type { Problem } from '../support/errors.ts';
 
 const SHARED = [
@@ -115,7 +116,7 @@ export function sharedMemoryObstacles(
     });
 }
 
-const UNSEEN = [...VANISHED, 'not-permitted'];
+const UNSEEN: readonly ErrorCode[] = [...VANISHED, 'not-permitted'];
 
 /** The inode number of a System V segment, which is its id, may be that of another file too. */
 const objectKey = ({ device, inode, path }: MapsEntry): string =>

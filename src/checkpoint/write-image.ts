@@ -11,6 +11,7 @@ import { SEGMENT_OVERHEAD, sealSegment } from '../image/segment.ts';
 import { ImageWriter } from '../image/writer.ts';
 import type { SaveEncryption } from '../pages/save-job.ts';
 import { readCpuinfo } from '../procfs/cpuinfo.ts';
+import type { ErrorCode } from '../support/error-pages/catalogue.ts';
 import { QuicksaveError, RefusedError } from '../support/errors.ts';
 import { VERSION } from '../support/version.ts';
 import type { CollectedMapping, CollectedTask, CollectedTree } from './collect.ts';
@@ -188,7 +189,7 @@ const inPieces = (bytes: Buffer, size: number): Uint8Array[] =>
     bytes.subarray(index * size, (index + 1) * size),
   );
 
-function describeFailure(error: unknown): { code: string; text: string } {
+function describeFailure(error: unknown): { code: ErrorCode; text: string } {
   if (!(error instanceof QuicksaveError)) return { code: 'internal', text: String(error) };
   const problems = error instanceof RefusedError ? error.problems : [];
   const reasons = problems.map(({ path, message }) => `${path.join(' › ')}: ${message}`);

@@ -1,9 +1,10 @@
 /** `quicksave check [PID] [--json]` */
-import { checkProcess } from '../checkpoint/check.ts';
+import { checkProcess, type ProcessCheck } from '../checkpoint/check.ts';
 import { checkHost } from '../report/check-host.ts';
 import { renderHostCheck, renderProcessCheck } from '../report/render-check.ts';
 import { asPid } from '../support/brand.ts';
-import { printResult } from './print-result.ts';
+import { withRemedy } from '../support/errors.ts';
+import { asJson, printResult } from './print-result.ts';
 import { UsageError } from './usage-error.ts';
 
 interface Options {
@@ -24,8 +25,12 @@ function checkThisHost({ json }: Options): boolean {
 function checkOne(pidText: string, { json }: Options): boolean {
   if (!/^[1-9]\d{0,9}$/.test(pidText)) throw new UsageError(`"${pidText}" is not a process id.`);
   const found = checkProcess(asPid(Number(pidText)));
-  printResult(json ? asJson(found) : renderProcessCheck(found));
+  printResult(json ? asJson(withRemedies(found)) : renderProcessCheck(found));
   return found.problems.length === 0 && found.restartProblems.length === 0;
 }
 
-const asJson = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;
+const withRemedies = (found: ProcessCheck): ProcessCheck => ({
+  ...found,
+  problems: found.problems.map(withRemedy),
+  restartProblems: found.restartProblems.map(withRemedy),
+});

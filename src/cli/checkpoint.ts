@@ -11,6 +11,7 @@ import { QuicksaveError } from '../support/errors.ts';
 import { parseCompression } from './compression-option.ts';
 import { interruptible } from './interruptible.ts';
 import { printLine } from './print-error.ts';
+import { asJson, printResult } from './print-result.ts';
 import { treeText } from './tree-text.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -25,6 +26,7 @@ interface Options {
   readonly encrypt?: readonly string[];
   readonly sign?: string;
   readonly key?: readonly string[];
+  readonly json?: boolean;
 }
 
 const STANDARD_OUTPUT = 1;
@@ -44,6 +46,9 @@ export function runCheckpoint(pidText: string | undefined, options: Options): vo
   const { protection, access } = readProtection({ encrypt, sign, keys });
   if (options.output === '-' && isatty(STANDARD_OUTPUT)) {
     throw new UsageError('an image is not written to a terminal; give a file, or send it into a pipe.');
+  }
+  if (options.output === '-' && options.json) {
+    throw new UsageError('standard output takes the image, so it cannot take --json; give a file.');
   }
   const output = options.output === '-' ? streamOutput(STANDARD_OUTPUT) : outputTo(options.output);
   if (options.kill && isNothing(output.fd)) {
@@ -72,6 +77,11 @@ export function runCheckpoint(pidText: string | undefined, options: Options): vo
       onPages,
     }),
   );
+  if (options.json) printResult(asJson(summary));
+  else printSummary(summary);
+}
+
+function printSummary(summary: CheckpointSummary): void {
   printLine(summaryLine(summary));
   for (const remark of summary.remarks) printLine(`  ${remark}`);
 }

@@ -1,27 +1,32 @@
 /** Entry of the command. What it does is loaded when it is known that something is to be done. */
 import { CommanderError } from 'commander';
+import { EXIT_FAILED, EXIT_USAGE } from './exit-status.ts';
+import type { ErrorStyle } from './print-error.ts';
 import { program } from './program.ts';
-
-const EXIT_FAILED = 1;
-const EXIT_USAGE = 2;
 
 const commands = (): Promise<typeof import('./commands.ts')> => import('./commands.ts');
 
+/** Known when the command line has been read. */
+let style: ErrorStyle = { debug: false, json: false };
+
 /** The rest of the command may be what cannot be loaded: a package of machine code that is missing, or too little memory. */
 async function failWith(error: unknown): Promise<number> {
-  const debug = process.argv.includes('--debug');
   const loaded = await commands().catch((cause: unknown) => {
     const [reason] = String(cause instanceof Error ? cause.message : cause).split('\n');
     console.error(`quicksave: It could not be started: ${reason}`);
-    console.error(debug ? cause : '  Install it again (npm ci), or give it more memory (ulimit -v).');
+    console.error(style.debug ? cause : '  Install it again (npm ci), or give it more memory (ulimit -v).');
     return undefined;
   });
-  return loaded?.failWith(error, debug) ?? EXIT_FAILED;
+  return loaded?.failWith(error, style) ?? EXIT_FAILED;
 }
 
 async function main(): Promise<number> {
   try {
-    await program(commands).parseAsync(process.argv);
+    const root = program(commands);
+    root.hook('preAction', (_root, command) => {
+      style = { debug: root.opts()['debug'] === true, json: command.opts()['json'] === true };
+    });
+    await root.parseAsync(process.argv);
     return Number(process.exitCode ?? 0);
   } catch (error) {
     // Commander has told the user what is wrong.
@@ -30,4 +35,6 @@ async function main(): Promise<number> {
   }
 }
 
+/** Also what is thrown where nobody waits for it is told in a sentence, not as a stack trace. */
+process.on('uncaughtException', async (error) => process.exit(await failWith(error)));
 process.exit(await main());

@@ -1,6 +1,7 @@
 /** Manual pages, made from the definitions of the commands: man(7). */
 import type { Command, Option } from 'commander';
 import { examples } from './examples.ts';
+import { EXIT_STATUSES } from './exit-status.ts';
 
 export interface ManPage {
   /** `quicksave-run.1` */
@@ -41,8 +42,10 @@ function rootPage(root: Command, version: string): ManPage {
     '.SH ENVIRONMENT',
     ...environment.flatMap(([name, means]) => ['.TP', `.B ${name}`, escaped(means)]),
     '.SH EXIT STATUS',
+    ...EXIT_STATUSES.flatMap(({ status, means }) => ['.TP', `.B ${status}`, escaped(means)]),
+    '.SH ERRORS',
     escaped(
-      '0 done, 1 refused or failed, 2 wrong usage. quicksave run ends with 75 when the program was saved and ended before its time.',
+      'An error is a sentence, what to do, and a code in brackets; docs/errors.md has a paragraph on each code. With --json it is data on standard output too: an object with the field error. quicksave --debug shows where in quicksave it comes from, and how to report it.',
     ),
   ];
   return { file: 'quicksave.1', text: `${lines.join('\n')}\n` };

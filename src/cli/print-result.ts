@@ -4,6 +4,9 @@ import { writeWhole } from './write-whole.ts';
 
 const STANDARD_OUTPUT = 1;
 
+/** As all commands print data with `--json`. */
+export const asJson = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;
+
 /** A reader that has seen enough (`| head`) is no error: false. */
 export function printResult(text: string): boolean {
   try {

@@ -10,7 +10,7 @@ export function program(commands: () => Promise<Commands>): Command {
   const root = new Command('quicksave')
     .description('Saves running programs and brings them back.')
     .version(VERSION)
-    .option('--debug', 'show where in quicksave an error comes from')
+    .option('--debug', 'show where in quicksave an error comes from, and how to report it')
     .exitOverride()
     .showHelpAfterError('(quicksave --help shows how it is used)')
     .addHelpText('after', '\nquicksave COMMAND --help shows the options of a command, with examples.');
@@ -76,6 +76,7 @@ function addSaving(root: Command, commands: Load): void {
     .addOption(encrypt())
     .addOption(sign())
     .addOption(key())
+    .option('--json', 'print the summary, or why there is no image, as data')
     .action(async (pid, options) => (await commands()).runCheckpoint(pid, options));
   root
     .command('restart')
@@ -88,6 +89,7 @@ function addSaving(root: Command, commands: Load): void {
     .addOption(key())
     .addOption(verifyKey())
     .addOption(trust())
+    .option('--json', 'print the summary (with --detach), or why nothing was restarted, as data')
     .action(async (image, options) => (await commands()).runRestart(image, options));
   root
     .command('check')
@@ -202,6 +204,7 @@ function addLooking(root: Command, commands: Load): void {
     .option('--images <folder>', 'where the parents of an incremental image are; default: where it is')
     .addOption(key())
     .addOption(verifyKey())
+    .option('--json', 'print the result as data')
     .action(async (image, options) => (await commands()).runVerify(image, options));
 }
 

@@ -7,6 +7,7 @@ import { Foreground } from '../restart/terminal.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { interruptible } from './interruptible.ts';
 import { printLine } from './print-error.ts';
+import { asJson } from './print-result.ts';
 import { treeText } from './tree-text.ts';
 import { UsageError } from './usage-error.ts';
 import { writeWhole } from './write-whole.ts';
@@ -19,6 +20,7 @@ interface Options {
   readonly key?: readonly string[];
   readonly verifyKey?: string;
   readonly trust?: boolean;
+  readonly json?: boolean;
 }
 
 const STANDARD_OUTPUT = 1;
@@ -34,7 +36,7 @@ export async function runRestart(source: string, options: Options): Promise<void
   const companion = options.detach ? undefined : new Companion(summary.pid, foreground);
   printLine(`restarted ${treeText(summary)}, ${summary.totalMs.toFixed(0)} ms`);
   for (const remark of summary.remarks) printLine(`  ${remark}`);
-  if (companion === undefined) printPid(summary.pid);
+  if (companion === undefined) printRestarted(options.json ? asJson(summary) : `${summary.pid}\n`);
   else endLike(await companion.untilEnd());
 }
 
@@ -91,9 +93,9 @@ function writePidFile(path: string, pid: number): void {
 }
 
 /** The process runs: that its number cannot be printed is no failure of the restart. */
-function printPid(pid: number): void {
+function printRestarted(text: string): void {
   try {
-    writeWhole(STANDARD_OUTPUT, `${pid}\n`);
+    writeWhole(STANDARD_OUTPUT, text);
   } catch {
     printLine('  its pid could not be written to standard output');
   }

@@ -8,6 +8,7 @@ import { printable } from '../report/table.ts';
 import { endLike } from '../restart/accompany.ts';
 import { parseDuration } from '../support/duration.ts';
 import { parseCompression } from './compression-option.ts';
+import { EXIT_TRY_AGAIN } from './exit-status.ts';
 import { printLine } from './print-error.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -25,9 +26,6 @@ interface Options {
   readonly key?: readonly string[];
   readonly trust?: boolean;
 }
-
-/** EX_TEMPFAIL of sysexits.h: try again. */
-const EXIT_TRY_AGAIN = 75;
 
 export async function runRun(command: readonly string[], options: Options): Promise<void> {
   const outcome = await superviseJob(parseRequest(command, options));

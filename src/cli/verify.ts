@@ -2,18 +2,24 @@
 
 import { readAccess } from '../image/protection.ts';
 import { keyName } from '../image/signature.ts';
+import { intactOf } from '../library/look.ts';
 import { counted, printable, sizeText } from '../report/table.ts';
 import { type Verification, verifyImageAt } from '../report/verify.ts';
-import { printResult } from './print-result.ts';
+import { asJson, printResult } from './print-result.ts';
 
 interface Options {
   readonly images?: string;
   readonly key?: readonly string[];
   readonly verifyKey?: string;
+  readonly json?: boolean;
 }
 
-export function runVerify(image: string, { images, key: keys, verifyKey }: Options): void {
+export function runVerify(image: string, { images, key: keys, verifyKey, json }: Options): void {
   const verification = verifyImageAt(image, { images, access: readAccess({ keys, verifyKey }) });
+  printResult(json ? asJson(intactOf(verification)) : verdictText(verification, verifyKey !== undefined));
+}
+
+function verdictText(verification: Verification, isChecked: boolean): string {
   const { model, imageBytes, records, dataPages, zeroPages, parentPages, relativePages } = verification;
   const { processes, root, head } = model;
   const threads = processes.reduce((sum, { task }) => sum + task.threads.length, 0);
@@ -25,13 +31,11 @@ export function runVerify(image: string, { images, key: keys, verifyKey }: Optio
   // Without checksums nobody can say that not a byte of a page has changed.
   const verdict = model.origin === undefined ? 'intact' : `complete, as far as ${model.origin.format} tells`;
   const made = `saved by ${head.state.tool} on Linux ${head.state.kernel.release}`;
-  const protection = protectionText(verification, verifyKey !== undefined);
-  printResult(
-    printable(
-      `${verdict}: process ${root.task.pid} (${root.task.comm})${others}, ${counted(threads, 'thread')}, ` +
-        `${counted(records, 'record')}, ${pages}, ${sizeText(imageBytes)}, ${made}${protection}`,
-    ).concat('\n'),
-  );
+  const protection = protectionText(verification, isChecked);
+  return printable(
+    `${verdict}: process ${root.task.pid} (${root.task.comm})${others}, ${counted(threads, 'thread')}, ` +
+      `${counted(records, 'record')}, ${pages}, ${sizeText(imageBytes)}, ${made}${protection}`,
+  ).concat('\n');
 }
 
 function protectionText({ isEncrypted, signature }: Verification, isChecked: boolean): string {

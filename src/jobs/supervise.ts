@@ -14,6 +14,7 @@ import { readStat } from '../procfs/stat.ts';
 import { readStatus } from '../procfs/status.ts';
 import { childrenOf } from '../procfs/tasks.ts';
 import { asPid, asTid } from '../support/brand.ts';
+import type { ErrorCode } from '../support/error-pages/catalogue.ts';
 import { ImageError, QuicksaveError, RefusedError } from '../support/errors.ts';
 import { JobFolder, type SaveFile } from './job-folder.ts';
 import type { HistoryRecord, JobEnd, JobRecord, StateRecord } from './job-records.ts';
@@ -348,11 +349,19 @@ class Care {
 }
 
 /** A save that may well be good, but not to whoever has these keys: an older one is not what was asked for. */
-const NOT_FOR_US = ['bad-key', 'no-key', 'wrong-key', 'not-signed', 'wrong-signer', 'bad-signature', 'not-yours'];
+const NOT_FOR_US: readonly ErrorCode[] = [
+  'bad-key',
+  'no-key',
+  'wrong-key',
+  'not-signed',
+  'wrong-signer',
+  'bad-signature',
+  'not-yours',
+];
 
 const isNotForUs = (error: unknown): boolean => error instanceof QuicksaveError && NOT_FOR_US.includes(error.code);
 
-function describe(error: unknown): { code: string; message: string; problems: string[] } {
+function describe(error: unknown): { code: ErrorCode; message: string; problems: string[] } {
   const message = error instanceof Error ? error.message : String(error);
   const code = error instanceof QuicksaveError ? error.code : 'internal';
   const problems =

@@ -5,7 +5,7 @@ import { readAccess } from '../image/protection.ts';
 import { checkHost, type HostCheck } from '../report/check-host.ts';
 import { type Difference, diffImages } from '../report/diff.ts';
 import { type Inspection, inspectInput } from '../report/inspect.ts';
-import { verifyImageAt } from '../report/verify.ts';
+import { type Verification, verifyImageAt } from '../report/verify.ts';
 import { asPid } from '../support/brand.ts';
 
 /** What is in an image, as data. Needs neither rights nor the files that the image refers to. */
@@ -25,7 +25,11 @@ export const diff = (a: string, b: string, { images, keys }: LookOptions = {}): 
 /** Reads and checks all of an image in a file. Throws ImageError for what is wrong first. */
 export function verify(path: string, { images, keys, verifyKey }: VerifyOptions = {}): Intact {
   const access = readAccess({ keys, verifyKey });
-  const { model, ...counts } = verifyImageAt(path, { images, access });
+  return intactOf(verifyImageAt(path, { images, access }));
+}
+
+/** What is told of an image that is whole, as data. */
+export function intactOf({ model, signature: _signature, ...counts }: Verification): Intact {
   const { processes, root } = model;
   const threads = processes.reduce((sum, { task }) => sum + task.threads.length, 0);
   const { pid } = root.task;
@@ -50,6 +54,7 @@ export interface Intact {
   readonly processes: number;
   /** Of all processes. */
   readonly threads: number;
+  readonly isEncrypted: boolean;
   readonly imageBytes: number;
   readonly records: number;
   /** Pages whose bytes are in the image, and those that it only says are zero. */

@@ -3,6 +3,7 @@
  * JSON on a pipe. Errors travel as data and become themselves again.
  */
 import type { StillProcess } from '../checkpoint/look.ts';
+import type { ErrorCode } from '../support/error-pages/catalogue.ts';
 import { ImageError, type Problem, QuicksaveError, RefusedError } from '../support/errors.ts';
 
 /** The descriptors that the pipeline's process is started with, beside the standard ones. */
@@ -43,7 +44,7 @@ export type Order = CheckpointOrder | RestartOrder;
 
 export interface ErrorData {
   readonly name: string;
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly message: string;
   readonly remedy?: string | undefined;
   readonly problems?: readonly Problem[] | undefined;

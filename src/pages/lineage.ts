@@ -272,6 +272,6 @@ function explained<T>(path: string, use: () => T): T {
     if (!(error instanceof QuicksaveError)) throw error;
     const { code, remedy, message } = error;
     const Kind = error instanceof ImageError ? ImageError : QuicksaveError;
-    throw new Kind(code, `In the parent image ${path}: ${message}`, remedy === undefined ? {} : { remedy });
+    throw new Kind(code, `In the parent image ${path}: ${message}`, { remedy });
   }
 }

@@ -2,6 +2,7 @@
  * What the threads that move pages share: who takes which chunk next, where the stream stands, what went wrong. All in one
  * SharedArrayBuffer, used with Atomics, because the thread that holds the target may not go through its event loop.
  */
+import type { ErrorCode } from '../support/error-pages/catalogue.ts';
 import { ImageError, QuicksaveError } from '../support/errors.ts';
 
 const NEXT = 0;
@@ -141,20 +142,20 @@ export class SharedState {
     const text = Buffer.from(this.#error).toString().replace(/\0+$/, '');
     const { code, message, remedy, isOfImage } = JSON.parse(text) as ErrorText;
     const Kind = isOfImage ? ImageError : QuicksaveError;
-    throw new Kind(code, message, remedy === undefined ? {} : { remedy });
+    throw new Kind(code, message, { remedy });
   }
 }
 
 interface ErrorText {
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly message: string;
-  readonly remedy?: string | undefined;
+  readonly remedy: string;
   readonly isOfImage: boolean;
 }
 
 function describe(error: unknown): ErrorText {
   if (!(error instanceof QuicksaveError)) {
-    return { code: 'internal', message: error instanceof Error ? error.message : String(error), isOfImage: false };
+    return describe(new QuicksaveError('internal', error instanceof Error ? error.message : String(error)));
   }
   const { code, message, remedy } = error;
   return { code, message, remedy, isOfImage: error instanceof ImageError };

@@ -1,5 +1,7 @@
 /** Who has a pipe, a socket or a file open: found by reading every link in /proc/PID/fd. */
+
 import { type Pid, type RemoteFd, remoteFd } from '../support/brand.ts';
+import type { ErrorCode } from '../support/error-pages/catalogue.ts';
 import { listProcesses, listProcNumbers, readProcLink, unlessMissing, VANISHED } from './proc-file.ts';
 import { commOf } from './tasks.ts';
 
@@ -50,7 +52,7 @@ function scanProcess(pid: Pid, targets: ReadonlySet<string>, limit: number, foun
   }
 }
 
-const INVISIBLE = [...VANISHED, 'not-permitted'];
+const INVISIBLE: readonly ErrorCode[] = [...VANISHED, 'not-permitted'];
 
 /** The value of `read`, or undefined if the process is gone or not ours to see. */
 const ifVisible = <T>(read: () => T): T | undefined => unlessMissing(read, INVISIBLE);

@@ -4,6 +4,7 @@
  */
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import type { Pid } from '../support/brand.ts';
+import type { ErrorCode } from '../support/error-pages/catalogue.ts';
 import { QuicksaveError } from '../support/errors.ts';
 
 const errnoOf = (error: unknown): string | undefined =>
@@ -42,7 +43,7 @@ function missingError(cause: unknown, pid: number, path: string): QuicksaveError
 }
 
 /** A process, a task or one file of it is gone: what a scan over a living system passes over. */
-export const VANISHED: readonly string[] = ['no-such-process', 'no-such-task', 'no-proc-file'];
+export const VANISHED: readonly ErrorCode[] = ['no-such-process', 'no-such-task', 'no-proc-file'];
 
 function withProcErrors<T>(pid: number, path: string, read: () => T): T {
   try {
@@ -82,7 +83,7 @@ const numericNames = (names: readonly string[]): number[] =>
 export const isLossyText = (text: string): boolean => text.includes('\uFFFD');
 
 /** The value of `read`, or undefined if it fails with one of these codes. */
-export function unlessMissing<T>(read: () => T, codes: readonly string[] = VANISHED): T | undefined {
+export function unlessMissing<T>(read: () => T, codes: readonly ErrorCode[] = VANISHED): T | undefined {
   try {
     return read();
   } catch (error) {

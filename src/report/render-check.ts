@@ -1,5 +1,5 @@
 /** The result of `check` as text. */
-import type { Problem } from '../support/errors.ts';
+import { type Problem, withRemedy } from '../support/errors.ts';
 import type { HostCheck } from './check-host.ts';
 import type { HostFeature, Need } from './host-feature.ts';
 import { columns, counted, printable, sizeText } from './table.ts';
@@ -64,9 +64,9 @@ export function renderProcessCheck(found: CheckedProcess): string {
 
 const section = (title: string, lines: readonly string[]): string[] => (lines.length === 0 ? [] : [title, ...lines]);
 
-function problemLines({ path, message, remedy }: Problem): string[] {
-  const lines = [`  ${path.join(' › ')}: ${message}`, ...(remedy === undefined ? [] : [`    ${remedy}`])];
-  return lines.map(printable);
+function problemLines(problem: Problem): string[] {
+  const { path, message, code, remedy } = withRemedy(problem);
+  return [`  ${path.join(' › ')}: ${message}`, `    ${remedy} [${code}]`].map(printable);
 }
 
 const text = (lines: readonly string[]): string => `${lines.join('\n')}\n`;

@@ -1,38 +1,46 @@
 /**
  * Errors are data: a stable code, a sentence for a person, and what to do. They are printed once, in `cli/`.
  */
+import { ERROR_PAGES, type ErrorCode } from './error-pages/catalogue.ts';
 
 /** One thing that stands in the way, found by a preflight or a plan. All of them are collected before failing. */
 export interface Problem {
-  /** Stable, kebab-case; documented. Never reused for another meaning. */
-  readonly code: string;
+  /** Stable, kebab-case; documented in docs/errors.md. Never reused for another meaning. */
+  readonly code: ErrorCode;
   /** Where, from the outside in: `['pid 123', 'fd 7', 'eventfd']`. */
   readonly path: readonly string[];
   /** One sentence: what it is and why it stands in the way. */
   readonly message: string;
-  /** One sentence: what the user can do. */
+  /** One sentence: what the user can do, if that is more than its code says: {@link withRemedy}. */
   readonly remedy?: string;
 }
+
+/** As it is shown: with what is generally done about such a problem, if nothing better is known. */
+export const withRemedy = (problem: Problem): Problem & { readonly remedy: string } => ({
+  ...problem,
+  remedy: problem.remedy ?? ERROR_PAGES[problem.code].remedy,
+});
 
 /** Base of every error that quicksave throws on purpose. `message` is a sentence for a person. */
 export class QuicksaveError extends Error {
   override readonly name: string = 'QuicksaveError';
-  readonly code: string;
-  readonly remedy: string | undefined;
-  constructor(code: string, message: string, options: { remedy?: string; cause?: unknown } = {}) {
+  readonly code: ErrorCode;
+  /** What to do about this one; about such errors in general where nothing better is known. */
+  readonly remedy: string;
+  constructor(code: ErrorCode, message: string, options: { remedy?: string; cause?: unknown } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
-    this.remedy = options.remedy;
+    this.remedy = options.remedy ?? ERROR_PAGES[code].remedy;
   }
 }
 
 /** The save or restart was refused before anything was harmed; `problems` lists every reason. */
 export class RefusedError extends QuicksaveError {
   override readonly name: string = 'RefusedError';
-  readonly problems: readonly Problem[];
+  readonly problems: readonly (Problem & { readonly remedy: string })[];
   constructor(message: string, problems: readonly Problem[]) {
     super('refused', message);
-    this.problems = problems;
+    this.problems = problems.map(withRemedy);
   }
 }
 
@@ -40,7 +48,7 @@ export class RefusedError extends QuicksaveError {
 export class ImageError extends QuicksaveError {
   override readonly name: string = 'ImageError';
   readonly offset: number | undefined;
-  constructor(code: string, message: string, options: { offset?: number; cause?: unknown; remedy?: string } = {}) {
+  constructor(code: ErrorCode, message: string, options: { offset?: number; cause?: unknown; remedy?: string } = {}) {
     super(code, message, options);
     this.offset = options.offset;
   }

@@ -194,7 +194,9 @@ test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
     const result = await save.done;
     expect(result).toMatchObject({
       status: 1,
-      stderr: `quicksave: The save was interrupted; process ${target.pid} goes on, and no image was made.\n`,
+      stderr:
+        `quicksave: The save was interrupted; process ${target.pid} goes on, and no image was made.\n` +
+        '  Run the command again. [interrupted]\n',
     });
     expect(readdirSync(folder)).toEqual(before);
     writeFileSync(join(folder, 'go'), '');

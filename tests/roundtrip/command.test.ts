@@ -3,7 +3,17 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { command, compiled, newFolder, openTerminal, quicksave, said, start } from '../support/harness.ts';
+import {
+  command,
+  compiled,
+  gone,
+  newFolder,
+  openTerminal,
+  quicksave,
+  remember,
+  said,
+  start,
+} from '../support/harness.ts';
 
 const largeProgram = `
 import os, time
@@ -63,6 +73,72 @@ test('a check of a process that cannot be saved names the descriptor and what to
   expect(stdout.toString()).toMatch(/fd 3[\s\S]*socket:\[\d+\]/);
 });
 
+test('an error is a sentence for a person, and data with --json; where it comes from is told with --debug only', async () => {
+  const folder = newFolder();
+  const image = join(folder, 'missing');
+  const plain = await quicksave('inspect', image, '--json');
+  expect(plain.status).toBe(1);
+  expect(plain.stderr).toMatch(
+    /^quicksave: The image .*missing cannot be opened: it does not exist\.\n {2}.*\[cannot-read\]\n$/,
+  );
+  expect(JSON.parse(plain.stdout.toString())).toEqual({
+    error: {
+      code: 'cannot-read',
+      message: expect.stringContaining(image),
+      remedy: expect.stringMatching(/./),
+      problems: [],
+    },
+  });
+  const debugged = await quicksave('--debug', 'checkpoint', String(2 ** 22 + 1), '-o', join(folder, 'image'));
+  expect(debugged.status).toBe(1);
+  expect(debugged.stderr).toContain('[no-such-process]');
+  expect(debugged.stderr).toMatch(/^ {2}QuicksaveError: There is no process .*\n {6}at /m);
+  expect(debugged.stderr).toContain('quicksave check --json');
+});
+
+test('a refusal with --json has every problem with its code and remedy, and --debug the calls before it', async () => {
+  const folder = newFolder();
+  const script =
+    'import socket,time;a=socket.socket(socket.AF_NETLINK,socket.SOCK_RAW,0);print("ready",flush=True);time.sleep(600)';
+  const target = start(folder, 'python3', ['-c', script]);
+  await said(target.output, 'ready');
+  const image = join(folder, 'image');
+  const { status, stdout, stderr } = await quicksave(
+    'checkpoint',
+    String(target.pid),
+    '-o',
+    image,
+    '--json',
+    '--debug',
+  );
+  expect(status).toBe(1);
+  const { error } = JSON.parse(stdout.toString());
+  expect(error).toMatchObject({
+    code: 'refused',
+    problems: [{ code: 'socket-family', path: [`pid ${target.pid}`, 'fd 3', expect.stringMatching(/^socket:/)] }],
+  });
+  expect(stderr).toContain(`${error.problems[0].remedy} [socket-family]`);
+  const saved = await quicksave('checkpoint', String(target.pid), '-o', '-', '--json');
+  expect([saved.status, JSON.parse(saved.stdout.toString()).error.code]).toEqual([2, 'wrong-usage']);
+});
+
+test('a save, a verification and a restart tell what they have done as data with --json', async () => {
+  const { folder, pid } = await sleeper();
+  const image = join(folder, 'image');
+  const dataOf = async (...words: string[]): Promise<unknown> => {
+    const { status, stdout, stderr } = await quicksave(...words, '--json');
+    expect([status, stderr.split('\n')[1] ?? '']).toEqual([0, '']);
+    return JSON.parse(stdout.toString());
+  };
+  const saved = await dataOf('checkpoint', String(pid), '-o', image, '--kill');
+  expect(saved).toMatchObject({ pid, processes: 1, threads: 9, killed: true, remarks: [] });
+  const { imageBytes } = saved as { imageBytes: number };
+  expect(await dataOf('verify', image)).toMatchObject({ pid, threads: 9, imageBytes, isEncrypted: false });
+  await gone(pid);
+  expect(await dataOf('restart', image, '--detach')).toMatchObject({ pid, processes: 1, threads: 9 });
+  remember(pid);
+});
+
 test('an image is inspected by name and from a pipe alike', async () => {
   const { folder, pid } = await sleeper();
   const image = join(folder, 'image');
@@ -86,7 +162,7 @@ test('it does not save itself, nor the shell that waits for it', () => {
       cwd: folder,
     }).stderr;
   expect(inShell('exec QUICKSAVE checkpoint $$ -o image')).toBe(
-    'quicksave: quicksave cannot save itself.\n  Give the pid of another process.\n',
+    'quicksave: quicksave cannot save itself.\n  Give the pid of another process. [own-process]\n',
   );
   expect(inShell('QUICKSAVE checkpoint $$ -o image; true')).toMatch(/started this command and waits for it/);
   expect(readdirSync(folder)).toEqual([]);

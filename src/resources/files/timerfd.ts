@@ -11,6 +11,7 @@ import { fcntl } from '../../kernel/calls/descriptors.ts';
 import { makeTimerfd, setTicks, setTimerfd, timeOf } from '../../kernel/calls/timers.ts';
 import { type Fdinfo, fdinfoField } from '../../procfs/fdinfo.ts';
 import { malformed, parseDecimal, parseExact, parseOctal } from '../../procfs/proc-text.ts';
+import type { Problem } from '../../support/errors.ts';
 import { heldOutside } from '../held-outside.ts';
 import type { DescriptorKind, HostView } from '../resource.ts';
 import { STATUS_FLAGS } from '../status-flags.ts';
@@ -101,9 +102,7 @@ function timeIn(info: Fdinfo, key: string): bigint {
 
 const mayWakeUp = ({ status }: HostView): boolean => ((status.capEffective >> CAP_WAKE_ALARM) & 1n) === 1n;
 
-const noAlarm = (
-  path: readonly string[],
-): { code: string; path: readonly string[]; message: string; remedy: string } => ({
+const noAlarm = (path: readonly string[]): Problem => ({
   code: 'not-enough-rights',
   path,
   message: 'It is a timer that wakes up the machine, which you may not make.',

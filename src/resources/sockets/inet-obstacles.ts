@@ -4,11 +4,12 @@ import { SOCKET } from '../../kernel/abi/socket.ts';
 import { askSocket } from '../../kernel/calls/sockets.ts';
 import { type Group, readMulticastGroups } from '../../procfs/multicast.ts';
 import type { LocalFd } from '../../support/brand.ts';
+import type { ErrorCode } from '../../support/error-pages/catalogue.ts';
 import type { Problem } from '../../support/errors.ts';
 import type { DescriptorView } from '../resource.ts';
 import { lookThrough, socketFacts } from './facts.ts';
 
-export const inetProblem = (view: DescriptorView, code: string, what: string, remedy?: string): Problem => ({
+export const inetProblem = (view: DescriptorView, code: ErrorCode, what: string, remedy?: string): Problem => ({
   code,
   path: [`pid ${view.pid}`, `fd ${view.fd}`, view.descriptor.target],
   message: `${what}, which cannot be saved.`,

@@ -25,6 +25,7 @@ import { connectRepaired, fillQueue, makeForRepair, mayRepair } from '../../kern
 import { check } from '../../kernel/errors.ts';
 import type { OwnedFd } from '../../kernel/owned-fd.ts';
 import { PASSING_MARK } from '../../netlink/nf-tables.ts';
+import type { Problem } from '../../support/errors.ts';
 import type { DescriptorKind, RestoredDescriptors } from '../resource.ts';
 import { int32, restoreBuffers, restoreOptions, type SavedOption, widenBuffers } from '../socket-options.ts';
 import { STATUS_FLAGS } from '../status-flags.ts';
@@ -46,7 +47,7 @@ export const tcpSocket: DescriptorKind<TcpSocket> = {
   collect: collectTcp,
   plan: (state, _host, path) => {
     const needsRights = state.role === 'connected' && !mayRepair();
-    const rights = {
+    const rights: Problem = {
       code: 'not-enough-rights',
       path,
       message: 'It is a TCP connection, which only who administers the network may bring back.',

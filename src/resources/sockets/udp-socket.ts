@@ -61,7 +61,7 @@ export const udpSocket: DescriptorKind<UdpSocket> = {
     ...(lookThrough(view, isCorked)
       ? [
           {
-            code: 'corked-datagram',
+            code: 'corked-datagram' as const,
             path: [`pid ${view.pid}`, `fd ${view.fd}`, view.descriptor.target],
             message: 'A datagram is being put together in it (UDP_CORK, MSG_MORE), which cannot be saved.',
             remedy: 'Save it when the program has sent the datagram.',

@@ -14,6 +14,7 @@ import {
 import { structOf } from '../../kernel/struct.ts';
 import type { UnixSocketEntry } from '../../netlink/unix-sockets.ts';
 import type { LocalFd } from '../../support/brand.ts';
+import type { ErrorCode } from '../../support/error-pages/catalogue.ts';
 import { type Problem, QuicksaveError } from '../../support/errors.ts';
 import { describeHolders, heldOutside } from '../held-outside.ts';
 import type { DescriptorView, OpenDescriptor } from '../resource.ts';
@@ -58,7 +59,7 @@ const SLASH = 0x2f;
 
 const WAIT_REMEDY = 'Save it when the program has closed it.';
 
-const problem = (view: DescriptorView, code: string, what: string, remedy = WAIT_REMEDY): Problem => ({
+const problem = (view: DescriptorView, code: ErrorCode, what: string, remedy = WAIT_REMEDY): Problem => ({
   code,
   path: [`pid ${view.pid}`, `fd ${view.fd}`, view.descriptor.target],
   message: `${what}, which cannot be saved.`,

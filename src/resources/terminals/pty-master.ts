@@ -26,6 +26,7 @@ import {
 } from '../../kernel/calls/pseudo-terminals.ts';
 import { findHolders } from '../../procfs/holders.ts';
 import type { LocalFd } from '../../support/brand.ts';
+import type { ErrorCode } from '../../support/error-pages/catalogue.ts';
 import { type Problem, QuicksaveError } from '../../support/errors.ts';
 import { tryStat } from '../../support/try-stat.ts';
 import { describeHolders, heldOutside } from '../held-outside.ts';
@@ -143,7 +144,7 @@ function refuseQueued(own: LocalFd, name: string): void {
   if (queued > 0) throw notSaved('terminal-content', `${queued} bytes from the terminal ${name} have not been read`);
 }
 
-const notSaved = (code: string, sentence: string): QuicksaveError =>
+const notSaved = (code: ErrorCode, sentence: string): QuicksaveError =>
   new QuicksaveError(code, `${sentence}, which cannot be saved.`, { remedy: 'Save it a moment later.' });
 
 /** 0 if it is nobody's: then the kernel answers ENOTTY. */

@@ -7,6 +7,7 @@ import { checkHost } from '../../../src/report/check-host.ts';
 import type { HostFeature } from '../../../src/report/host-feature.ts';
 import { renderHostCheck, renderProcessCheck } from '../../../src/report/render-check.ts';
 import { asPid } from '../../../src/support/brand.ts';
+import type { Problem } from '../../../src/support/errors.ts';
 import { errorOf } from '../image/streams.ts';
 
 const ownPid = asPid(process.pid);
@@ -86,7 +87,7 @@ describe('the text of a check', () => {
   });
 
   it('of a process lists every problem with its remedy', () => {
-    const problem = { code: 'x', path: ['pid 7', 'fd 3'], message: 'It is open.', remedy: 'Close it.' };
+    const problem: Problem = { code: 'lease', path: ['pid 7', 'fd 3'], message: 'It is open.', remedy: 'Close it.' };
     const clean = { pid: 7, comm: 'x\u0007y', threads: 2, residentBytes: 2048, restartProblems: [], remarks: [] };
     expect(renderProcessCheck({ ...clean, problems: [] })).toBe(
       'Process 7 (x?y, 2 threads, 2.0 KiB in memory) can be saved.\n',
@@ -97,10 +98,10 @@ describe('the text of a check', () => {
       [
         'Process 7 (x?y, 2 threads, 2.0 KiB in memory) cannot be saved:',
         '  pid 7 › fd 3: It is open.',
-        '    Close it.',
+        '    Close it. [lease]',
         'A restart on this host, by this user, would be refused:',
         '  pid 7 › fd 3: It is open.',
-        '    Close it.',
+        '    Close it. [lease]',
         'After a restart:',
         '  it is gone',
         '',

@@ -1,0 +1,129 @@
+/** What stands in the way of a restart. */
+import type { ErrorPages } from './error-page.ts';
+
+export const restartErrors = {
+  'cannot-bind': {
+    means: 'A socket cannot be bound as it was.',
+    remedy: 'Look at the reason in the sentence, and restart again.',
+  },
+  'changed-file': {
+    means: 'A file that the program had open or mapped has changed since.',
+    remedy: 'Put the old file back, or restart with --files accept-changed if the change does no harm.',
+  },
+  'fifo-in-use': {
+    means: 'Another program has a FIFO of the program open.',
+    remedy: 'End that program, and restart again.',
+  },
+  'io-flusher': {
+    means: 'A thread is an I/O flusher, which needs CAP_SYS_RESOURCE.',
+    remedy: 'Run the restart with CAP_SYS_RESOURCE.',
+  },
+  'limit-too-high': {
+    means: 'A hard limit of the program is above that of the restart.',
+    remedy: 'Raise the limit of the shell that runs the restart, or run it with CAP_SYS_RESOURCE.',
+  },
+  'missing-address': {
+    means: 'A socket is bound to an address that this host does not have.',
+    remedy: 'Add the address to an interface first: ip address add',
+  },
+  'missing-cpu-feature': {
+    means: 'The processor lacks something that the program uses or may have chosen to use.',
+    remedy: 'Restart it on a host whose processor has it.',
+  },
+  'missing-device': {
+    means: 'A device that the program had open does not exist here.',
+    remedy: 'Make the device, or mount the file system that has it.',
+  },
+  'missing-directory': {
+    means: 'A directory that the program needs does not exist here.',
+    remedy: 'Make it: mkdir -p FOLDER',
+  },
+  'missing-file': {
+    means: 'A file that the program had open or mapped does not exist here.',
+    remedy: 'Put the file back as it was when the image was made.',
+  },
+  'name-taken': {
+    means: 'Something else has the name that a file or a FIFO of the program must have for a moment.',
+    remedy: 'Move that away, and restart again.',
+  },
+  'no-32-bit-programs': {
+    means: 'The program is of 32 bits, and this kernel runs none.',
+    remedy: 'Restart it on a kernel with CONFIG_IA32_EMULATION, not switched off by ia32_emulation=0.',
+  },
+  'no-cpu-left': {
+    means: 'None of the CPUs that a thread was bound to may be used here.',
+    remedy: 'Restart it on a host, or in a cpuset, with at least one of those CPUs.',
+  },
+  'no-memory-names': {
+    means: 'The program has named memory, and this kernel has no names for memory.',
+    remedy: 'Restart it on a kernel with CONFIG_ANON_VMA_NAME.',
+  },
+  'no-memory-node': {
+    means: 'None of the memory nodes that the program was bound to may be used here.',
+    remedy: 'Restart it on a host, or in a cpuset, with at least one of those nodes.',
+  },
+  'no-new-privs': {
+    means: 'The restart runs with no_new_privs, which the program did not have.',
+    remedy: 'Run the restart from a shell without it.',
+  },
+  'no-segment-ids': {
+    means: 'This kernel does not let the ids of System V segments be chosen.',
+    remedy: 'Restart it on a kernel with CONFIG_SYSVIPC and CONFIG_CHECKPOINT_RESTORE.',
+  },
+  'no-timer-numbers': {
+    means: 'This kernel does not let the numbers of timers be chosen.',
+    remedy: 'Restart it on Linux 6.15 or newer.',
+  },
+  'oom-score-too-low': {
+    means: 'The program was protected from the out-of-memory killer more than the restart is.',
+    remedy: 'Run the restart from a process with the same oom_score_adj, or with CAP_SYS_RESOURCE.',
+  },
+  'other-credentials': {
+    means: 'The program ran as another user than the restart does.',
+    remedy: 'Run the restart with the credentials that the program had, or as root.',
+  },
+  'other-machine': {
+    means: 'The image is of another kind of machine.',
+    remedy: 'Restart it on a host of that kind.',
+  },
+  'other-vdso': {
+    means: 'The vDSO of this kernel is another one, and calls of the program into the old one cannot be led there.',
+    remedy: 'Restart it on a host with the same kernel.',
+  },
+  'pid-in-use': {
+    means: 'A process id, or the number of a group or session, is taken on this host.',
+    remedy: 'End the process that has it, or restart on another host.',
+  },
+  'pipe-capacity': {
+    means: 'A pipe is larger than pipes may be here.',
+    remedy: 'Raise the limit: sysctl fs.pipe-max-size=BYTES',
+  },
+  'port-taken': {
+    means: 'Another program has the port of a socket.',
+    remedy: 'End the other program first.',
+  },
+  'segment-taken': {
+    means: 'Another System V segment has the key or the place of one of the program.',
+    remedy: 'When nobody needs that one any more, remove it: ipcrm -m ID',
+  },
+  'socket-name-taken': {
+    means: 'Another program has the name of a UNIX socket, or a file is in its place.',
+    remedy: 'End the program that has it, or remove the file.',
+  },
+  'terminal-taken': {
+    means: 'Another program has the number of a pseudo-terminal.',
+    remedy: 'End that program, or close its window, and restart again.',
+  },
+  'too-many-descriptors': {
+    means: 'The image has more open files than the restart may have.',
+    remedy: 'Raise the limit: ulimit -n',
+  },
+  'unwatchable-stream': {
+    means: 'An epoll watches a standard stream that is now a file or device that cannot be watched.',
+    remedy: 'Give the restart a terminal or a pipe as its standard streams.',
+  },
+  'watch-number': {
+    means: 'A watch of inotify did not get its number again.',
+    remedy: 'Try again; if it stays so, report it.',
+  },
+} as const satisfies ErrorPages;

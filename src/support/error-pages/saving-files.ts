@@ -1,0 +1,168 @@
+/** Descriptors that cannot be saved: files, sockets, terminals. */
+import type { ErrorPages } from './error-page.ts';
+
+export const fileErrors = {
+  'eventfd-mode': {
+    means: 'This kernel does not tell whether an eventfd is a semaphore.',
+    remedy: 'Use Linux 6.5 or newer.',
+  },
+  'held-outside': {
+    means: 'A file that has state of its own is open outside of what is saved too.',
+    remedy: 'Close it there, or end the other process first.',
+  },
+  'huge-memfd': {
+    means: 'A memory file has huge pages (MFD_HUGETLB).',
+    remedy: 'Save it when the program has closed it.',
+  },
+  lease: {
+    means: 'A file lease (F_SETLEASE) is being broken, or would be by the save.',
+    remedy: 'Save it when the lease has been given up.',
+  },
+  lock: {
+    means: 'A file lock is of a kind that is not supported.',
+    remedy: 'Save it when the lock has been given up.',
+  },
+  'not-under-its-name': {
+    means: 'A file that is open is not the one that has its name now.',
+    remedy: 'Save it when the program has closed it.',
+  },
+  'path-lost': {
+    means: 'What a path-only descriptor (O_PATH) refers to cannot be found by a name.',
+    remedy: 'Save it when the program has closed it.',
+  },
+  'path-no-text': {
+    means: 'A path is not UTF-8.',
+    remedy: 'Rename the file before the program opens it, or save it when the program has closed it.',
+  },
+  'pidfd-outside': {
+    means: 'A pidfd is of a process that is not saved.',
+    remedy: 'Save it when the program has closed it.',
+  },
+  'pipe-content': {
+    means: 'What was in a pipe could not be copied as a whole.',
+    remedy: 'Try again; if it stays so, raise the limits of pipes (fs.pipe-user-pages-soft).',
+  },
+  'pipe-to-outside': {
+    means: 'The other end of a pipe is outside of what is saved.',
+    remedy: 'Close the pipe, or end the other process, or save a process that is above both.',
+  },
+  'proc-file': {
+    means: 'A file of /proc that is open cannot be opened again as it was, or a value cannot be written to one.',
+    remedy: 'Save it when the program has closed it.',
+  },
+  'renamed-file': {
+    means: 'An open file has lost its name, and another name of it cannot be found.',
+    remedy: 'Save it when the program has closed it.',
+  },
+  'signal-owner': {
+    means: 'A descriptor signals a process that is not saved (F_SETOWN).',
+    remedy: 'Save it when the program has taken that back, or closed it.',
+  },
+  'unknown-descriptor': {
+    means: 'A descriptor is of a kind that is not supported.',
+    remedy: 'Save it when the program has closed it.',
+  },
+  'unknown-epoll-entry': {
+    means: 'An epoll watches a file that the process has no descriptor of any more.',
+    remedy: 'Save it when whoever holds that file has closed it.',
+  },
+  'unknown-watch': {
+    means: 'The file that inotify watches cannot be found by a name, or the number of the watch cannot be given again.',
+    remedy: 'Save it as root, or when the program has removed the watch.',
+  },
+} as const satisfies ErrorPages;
+
+export const socketErrors = {
+  'corked-datagram': {
+    means: 'A datagram is being put together in a socket (UDP_CORK, MSG_MORE).',
+    remedy: 'Save it when the program has sent the datagram.',
+  },
+  'descriptors-in-flight': {
+    means: 'Descriptors have been sent to a socket (SCM_RIGHTS) that have not been received yet.',
+    remedy: 'Save it when the program has received them.',
+  },
+  'multicast-member': {
+    means: 'A socket is a member of a multicast group.',
+    remedy: 'Save it when the program has left the group.',
+  },
+  'odd-connection': {
+    means: 'A datagram socket is connected to one that has no name and is connected elsewhere.',
+    remedy: 'Save it when the program has closed it.',
+  },
+  'odd-queue': {
+    means: 'A message waits in a socket that could not be sent to it as it is connected now.',
+    remedy: 'Save it when the program has received the message.',
+  },
+  'pending-connection': {
+    means: 'Connections wait in a listening socket to be accepted, and would be lost.',
+    remedy: 'Try again when the program has accepted them.',
+  },
+  'pending-error': {
+    means: 'A socket has an error, behind which messages wait.',
+    remedy: 'Save it when the program has read from the socket.',
+  },
+  'relative-socket-name': {
+    means: 'A socket is bound to a relative path that leads elsewhere now.',
+    remedy: 'Bind the socket to an absolute path.',
+  },
+  'socket-elsewhere': {
+    means: 'The socket is of another network namespace.',
+    remedy: 'Save it when the program has closed it.',
+  },
+  'socket-family': {
+    means: 'The socket is of a family that is not supported.',
+    remedy: 'Save it when the program has closed it.',
+  },
+  'socket-filter': {
+    means: 'The socket has a filter (SO_ATTACH_FILTER).',
+    remedy: 'Save it when the program has closed it.',
+  },
+  'socket-queue': {
+    means: 'What waits in a socket could not be looked at as a whole.',
+    remedy: 'Try again when the program has read what waits in it.',
+  },
+  'socket-to-outside': {
+    means: 'The other end of a UNIX socket is outside of what is saved.',
+    remedy: 'Save the other process together with it, or close the connection first.',
+  },
+  'tcp-connection': {
+    means: 'A TCP connection is open, and --tcp refuse was given.',
+    remedy: 'Close the connection first, or give --tcp established or --tcp close.',
+  },
+  'tcp-end': {
+    means: 'A restarted TCP connection could not be told how it had ended.',
+    remedy: 'Look whether a firewall drops packets that this host sends to itself.',
+  },
+  'tcp-info': {
+    means: 'The kernel does not tell the state of a TCP socket.',
+    remedy: 'Save it when the program has closed it.',
+  },
+  'tcp-layer': {
+    means: 'A TCP connection has a layer of the kernel on it (TCP_ULP), such as TLS.',
+    remedy: 'Close the connection first, or switch that layer off in the program.',
+  },
+  'tcp-queue': {
+    means: 'What waits in a TCP connection could not be read, or could not be given back, as a whole.',
+    remedy: 'Try again.',
+  },
+  'tcp-state': {
+    means: 'A TCP connection is between two states.',
+    remedy: 'Try again.',
+  },
+  terminal: {
+    means: 'A terminal is open in a way that is not supported.',
+    remedy: 'Save it when the program has closed the terminal.',
+  },
+  'terminal-content': {
+    means: 'Something waits in a terminal that has not been read.',
+    remedy: 'Save it a moment later.',
+  },
+  'terminal-session': {
+    means: 'A terminal is that of a session outside of what is saved.',
+    remedy: 'Save the process above it, or have the program close the terminal.',
+  },
+  'urgent-byte': {
+    means: 'A socket has an out-of-band byte that has not been read.',
+    remedy: 'Save it when the program has read it.',
+  },
+} as const satisfies ErrorPages;
