@@ -74,6 +74,7 @@ module.exports = {
       'export/',
       'image/',
       'kernel/interrupt-flag\\.ts$',
+      'kernel/traced-calls\\.ts$',
       'support/',
     ]),
     {

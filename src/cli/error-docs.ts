@@ -13,7 +13,7 @@ With \`--json\` a command that fails prints the error as data on standard output
 \`remedy\` and \`problems\`, a list of \`code\`, \`path\`, \`message\`, \`remedy\`. In the library it is the \`QuicksaveError\` that is thrown. Options that no
 command has are told as text only.
 
-\`quicksave --debug COMMAND\` adds where in quicksave the error comes from, and what to put into a report. No stack trace is shown
+\`quicksave --debug COMMAND\` adds where in quicksave the error comes from, the last system calls before it, and what to put into a report. No stack trace is shown
 without it.
 `;
 

@@ -23,8 +23,9 @@ async function failWith(error: unknown): Promise<number> {
 async function main(): Promise<number> {
   try {
     const root = program(commands);
-    root.hook('preAction', (_root, command) => {
+    root.hook('preAction', async (_root, command) => {
       style = { debug: root.opts()['debug'] === true, json: command.opts()['json'] === true };
+      if (style.debug) (await commands()).traceCalls();
     });
     await root.parseAsync(process.argv);
     return Number(process.exitCode ?? 0);

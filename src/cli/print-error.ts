@@ -2,6 +2,7 @@
 
 import { release } from 'node:os';
 import { printable } from '../report/table.ts';
+import { trailOf } from '../support/call-trail.ts';
 import type { ErrorCode } from '../support/error-pages/catalogue.ts';
 import { QuicksaveError, RefusedError } from '../support/errors.ts';
 import { VERSION } from '../support/version.ts';
@@ -72,10 +73,14 @@ function printError({ message, remedy, code, problems }: DescribedError): void {
 }
 
 function debugLines(error: unknown): string[] {
+  const trail = trailOf(error);
   return [
     '',
     'Where it comes from:',
     ...stacks(error).map((line) => `  ${line}`),
+    '',
+    trail.length === 0 ? 'No system call had been made.' : 'The last system calls before it:',
+    ...trail.map((line) => `  ${line}`),
     '',
     `quicksave ${VERSION}, Node ${process.version}, Linux ${release()} ${process.arch}`,
     'If this is a fault of quicksave, please report it (CONTRIBUTING.md): these lines, what "quicksave check --json" prints,',

@@ -58,6 +58,18 @@ export function callable(code: Uint8Array): Thunk {
  */
 const syscallThunk = callable(Buffer.from('4889f84889f74889d64889ca4d89c24d89c84c8b4c24080f05c3', 'hex'));
 
+/** The thunk itself; with {@link watchSyscalls}, one that tells of each call. */
+let enterKernel: Thunk = syscallThunk;
+
+/** Has every system call that this thread makes from now on told to `onCall`, when it has returned. */
+export function watchSyscalls(onCall: (number: number, args: readonly Argument[], result: number) => void): void {
+  enterKernel = (number, ...args) => {
+    const result = syscallThunk(number, ...args);
+    onCall(Number(number), args, Number(result));
+    return result;
+  };
+}
+
 /**
  * Enters the kernel. The result is what the kernel left in rax: a negative errno (-1..-4095) on failure. No call that is
  * used here returns more than 2^53.
@@ -71,7 +83,7 @@ export function rawSyscall(
   e: Argument = 0,
   f: Argument = 0,
 ): number {
-  return Number(syscallThunk(number, a, b, c, d, e, f));
+  return Number(enterKernel(number, a, b, c, d, e, f));
 }
 
 /** A function of a C library, from integers to an integer. */

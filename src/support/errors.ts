@@ -1,6 +1,7 @@
 /**
  * Errors are data: a stable code, a sentence for a person, and what to do. They are printed once, in `cli/`.
  */
+import { keepTrailOf } from './call-trail.ts';
 import { ERROR_PAGES, type ErrorCode } from './error-pages/catalogue.ts';
 
 /** One thing that stands in the way, found by a preflight or a plan. All of them are collected before failing. */
@@ -31,6 +32,7 @@ export class QuicksaveError extends Error {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.remedy = options.remedy ?? ERROR_PAGES[code].remedy;
+    keepTrailOf(this);
   }
 }
 

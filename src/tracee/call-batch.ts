@@ -3,8 +3,12 @@
  * a hundred calls. Results are there after {@link CallBatch.run}.
  */
 import { I386_CALL, remoteCallSize } from '../arch/x86/machine-code.ts';
+import { syscallName } from '../kernel/abi/syscall.ts';
+import { syscallNameI386 } from '../kernel/abi/syscall-i386.ts';
 import { check, isFailure } from '../kernel/errors.ts';
+import { callText } from '../kernel/traced-calls.ts';
 import { type RemoteAddress, remoteAddress } from '../support/brand.ts';
+import { isTrailKept, noteCall } from '../support/call-trail.ts';
 
 /** Who carries a batch out: writes it to the task, has it run, reads it back. */
 export interface BatchRunner {
@@ -148,7 +152,14 @@ export class CallBatch {
     calls.forEach((call, index) => {
       call.settle(Number(this.#runner.calls.readBigInt64LE(index * remoteCallSize + 56)));
     });
+    if (isTrailKept()) for (const [index, call] of calls.entries()) noteCall(this.#textOf(call, index));
     this.#refuseFailures(calls);
+  }
+
+  #textOf({ number, doing, result }: PendingCall, index: number): string {
+    const slot = this.#runner.calls.subarray(index * remoteCallSize);
+    const args = Array.from({ length: 6 }, (_, at) => slot.readBigUInt64LE(8 + at * 8));
+    return `in process ${this.pid}, to ${doing}: ${callText(callName(number), args, result)}`;
   }
 
   #refuseFailures(calls: readonly PendingCall[]): void {
@@ -159,4 +170,4 @@ export class CallBatch {
 }
 
 const callName = (number: number): string =>
-  number < I386_CALL ? `syscall ${number}` : `i386 syscall ${number - I386_CALL}`;
+  number < I386_CALL ? syscallName(number) : `i386 ${syscallNameI386(number - I386_CALL)}`;

@@ -118,6 +118,7 @@ test('a refusal with --json has every problem with its code and remedy, and --de
     problems: [{ code: 'socket-family', path: [`pid ${target.pid}`, 'fd 3', expect.stringMatching(/^socket:/)] }],
   });
   expect(stderr).toContain(`${error.problems[0].remedy} [socket-family]`);
+  expect(stderr).toMatch(/^ {2}[a-z_0-9]+\(.*\) = \S+$/m);
   const saved = await quicksave('checkpoint', String(target.pid), '-o', '-', '--json');
   expect([saved.status, JSON.parse(saved.stdout.toString()).error.code]).toEqual([2, 'wrong-usage']);
 });
