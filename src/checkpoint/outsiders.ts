@@ -29,13 +29,16 @@ export class OutsiderSearch {
     if ([...this.#tree].some((pid) => !now.has(pid))) this.#known.clear();
     this.#tree = now;
     this.#hasLooked = true;
+    // Whoever was seen may have ended or closed it, or have it under another number: that only another look tells.
+    for (const target of wanted) {
+      const holders = this.#known.get(target) ?? [];
+      if (!holders.every((holder) => now.has(holder.pid) || stillHolds(holder, target))) this.#known.delete(target);
+    }
     const unknown = new Set(wanted.filter((target) => !this.#known.has(target)));
     const found = findHoldersOfEach(unknown, new Set([...now, process.pid]), MAX_HOLDERS);
     for (const target of unknown) this.#known.set(target, found.get(target) ?? []);
-    // One that was born meanwhile may have been seen as an outsider, and one that was seen may have ended or closed it.
-    const isStill = (target: string, holder: Holder): boolean => unknown.has(target) || stillHolds(holder, target);
-    return (target) =>
-      (this.#known.get(target) ?? []).filter((holder) => !now.has(holder.pid) && isStill(target, holder));
+    // One that was born meanwhile may have been seen as an outsider.
+    return (target) => (this.#known.get(target) ?? []).filter(({ pid }) => !now.has(pid));
   }
 }
 
