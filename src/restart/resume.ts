@@ -19,7 +19,7 @@ import {
   setThreadArea,
   setXstate,
 } from '../kernel/calls/ptrace.ts';
-import { waitForEnd } from '../kernel/calls/wait.ts';
+import { waitForEndOrLoss } from '../kernel/calls/wait.ts';
 import { check } from '../kernel/errors.ts';
 import { readStat } from '../procfs/stat.ts';
 import { asTid, type RemoteAddress, remoteAddress } from '../support/brand.ts';
@@ -50,7 +50,7 @@ export function resumeTree(tree: readonly RebuiltProcessTree[], layout: XstateLa
 function hearOfEnd({ tid }: StoppedTask, { plan }: RebuiltProcessTree): void {
   const isLeader = tid === asTid(plan.pid);
   if (isLeader && readStat(plan.pid).ppid === process.pid) return;
-  waitForEnd(tid);
+  waitForEndOrLoss(tid);
 }
 
 /** Nothing of ours is left in the process, and every thread has its registers. */

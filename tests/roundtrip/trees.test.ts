@@ -109,3 +109,14 @@ test('a number of the tree that is taken by then is named, and nothing is left o
   for (const pid of children) expect(result.stderr).toContain(`The number is in use by ${pid} (sleep)`);
   expect(isAlive(target.pid)).toBe(false);
 });
+
+test('a thread that executes a program while the others are let go', async () => {
+  const folder = newFolder();
+  const image = join(folder, 'image');
+  const target = start(folder, compiled('thread-executes'));
+  await said(target.output, 'ready');
+  await saveAndEnd(target.pid, image);
+  writeFileSync(join(folder, 'go'), '');
+  await mustRun('restart', image);
+  expect(readFileSync(target.output, 'utf8')).toBe('ready\nok\n');
+});

@@ -3,7 +3,7 @@ import { asTid, type Tid } from '../../support/brand.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { SYS } from '../abi/syscall.ts';
 import { WAIT } from '../abi/wait.ts';
-import { check } from '../errors.ts';
+import { check, KernelError } from '../errors.ts';
 import { rawSyscall } from '../ffi.ts';
 import { newCall, scratch } from '../scratch.ts';
 
@@ -65,5 +65,27 @@ export function waitForEnd(tid: Tid): void {
   for (;;) {
     const { kind } = waitForTask(tid);
     if (kind === 'exited' || kind === 'killed') return;
+  }
+}
+
+const LOOK_EVERY_MS = 1;
+const pause = new Int32Array(new SharedArrayBuffer(4));
+
+/**
+ * Waits until a task that is about to end has ended, or is not ours any more: a thread that executes a program takes the number of the
+ * first one, which it ends. Looks again and again: who waits for that number is not woken then, because the first thread has
+ * another one when its end is told (fs/exec.c, de_thread).
+ */
+export function waitForEndOrLoss(tid: Tid): void {
+  for (;;) {
+    let event: TaskEvent | undefined;
+    try {
+      event = tryWaitForTask(tid);
+    } catch (error) {
+      if (error instanceof KernelError && error.errno === ERRNO.ECHILD) return;
+      throw error;
+    }
+    if (event?.kind === 'exited' || event?.kind === 'killed') return;
+    if (event === undefined) Atomics.wait(pause, 0, 0, LOOK_EVERY_MS);
   }
 }
