@@ -1,13 +1,10 @@
 // Checks the records of the image format: in src/image/record-types.ts no number and no name is there twice, and
-// docs/image-format.md describes exactly those; every golden image passes `bin/quicksave verify`, which needs a build.
-import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+// docs/image-format.md describes exactly those.
+import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const goldenFolder = join(root, 'tests', 'images', 'golden');
-const command = join(root, 'bin', 'quicksave');
 const read = (...path) => readFileSync(join(root, ...path), 'utf8');
 
 /** Lines `NAME: 123,` of the RECORD table: text, because this file is run without the compiler. */
@@ -47,25 +44,6 @@ function checkTables() {
   ];
 }
 
-function checkGoldenImages() {
-  const images = existsSync(goldenFolder) ? readdirSync(goldenFolder).filter((file) => file.endsWith('.qs')) : [];
-  if (images.length === 0) {
-    console.log('no golden images in tests/images/golden yet');
-    return [];
-  }
-  const faults = images.sort().flatMap((file) => verify(file));
-  console.log(`${images.length - faults.length} of ${images.length} golden images verified`);
-  return faults;
-}
-
-function verify(file) {
-  const result = spawnSync(process.execPath, [command, 'verify', join(goldenFolder, file)], { encoding: 'utf8' });
-  if (result.status === 0) return [];
-  const why =
-    (result.stderr ?? '').trim() || result.error?.message || `it ended with ${result.status ?? result.signal}`;
-  return [`tests/images/golden/${file}: ${why}`];
-}
-
-const faults = [...checkTables(), ...checkGoldenImages()];
+const faults = checkTables();
 for (const fault of faults) console.error(fault);
 process.exitCode = faults.length > 0 ? 1 : 0;
