@@ -1,7 +1,7 @@
 /**
  * The frame around each record: a header of 24 bytes, the payload, zeros up to the next multiple of 8.
  */
-import { crc32c, crc32cOfParts } from './checksum.ts';
+import { crc32c } from '../support/checksum.ts';
 import { badRecord } from './image-errors.ts';
 import { hasUnknownFlags, recordLabel } from './record-types.ts';
 
@@ -68,9 +68,12 @@ export function headerChecksum(header: Uint8Array): number {
   return crc32c(copy);
 }
 
-/** Computes the checksum over a header, what follows it in `head`, and `rest`; writes it into the header. */
-export function sealHeader(head: Uint8Array, rest: readonly Uint8Array[]): number {
-  const crc = crc32cOfParts([head.subarray(RECORD_HEADER_SIZE), ...rest], headerChecksum(head));
+/** The checksum of what `crc` is the checksum of, followed by bytes that only the function knows. */
+export type ContinueChecksum = (crc: number) => number;
+
+/** Computes the checksum over a header, what follows it in `head`, and the rest; writes it into the header. */
+export function sealHeader(head: Uint8Array, withRest: ContinueChecksum = (crc) => crc): number {
+  const crc = withRest(crc32c(head.subarray(RECORD_HEADER_SIZE), headerChecksum(head)));
   viewOf(head).setUint32(CRC_OFFSET, crc, true);
   return crc;
 }
@@ -80,7 +83,7 @@ export function encodeFrame(type: number, flags: number, objref: number, payload
   const frame = new Uint8Array(RECORD_HEADER_SIZE + paddedLength(payload.length));
   putRecordHeader(frame, { type, flags, crc: 0, length: payload.length, objref });
   frame.set(payload, RECORD_HEADER_SIZE);
-  sealHeader(frame.subarray(0, RECORD_HEADER_SIZE + payload.length), []);
+  sealHeader(frame.subarray(0, RECORD_HEADER_SIZE + payload.length));
   return frame;
 }
 

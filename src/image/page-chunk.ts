@@ -4,6 +4,7 @@
  * Everything here is pure, so that worker threads can make and check chunks at places that were planned for them.
  */
 
+import { crc32c } from '../support/checksum.ts';
 import { isAllZero, paddedLength, putRecordHeader, RECORD_HEADER_SIZE, sealHeader, viewOf } from './frame.ts';
 import { badRecord, misuse } from './image-errors.ts';
 import { RECORD, recordLabel } from './record-types.ts';
@@ -106,14 +107,10 @@ export function planZstdChunk(objref: number, runs: readonly PageRun[], storedBy
   };
 }
 
-/** Computes the checksum of a planned chunk and its data, and writes it into `headerBytes`. */
-export const sealChunkHeader = (headerBytes: Uint8Array, data: Uint8Array | readonly Uint8Array[]): number =>
-  sealHeader(headerBytes, data instanceof Uint8Array ? [data] : data);
-
 /** A whole record around one zstd frame. It may stand at any position. */
 export function encodeZstdChunk(objref: number, runs: readonly PageRun[], frame: Uint8Array): Uint8Array {
   const { headerBytes, totalBytes } = planZstdChunk(objref, runs, frame.length);
-  sealHeader(headerBytes, [frame]);
+  sealHeader(headerBytes, (crc) => crc32c(frame, crc));
   const record = new Uint8Array(totalBytes);
   record.set(headerBytes);
   record.set(frame, headerBytes.length);

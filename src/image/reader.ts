@@ -6,11 +6,11 @@
  * others with `verifyChunk`; the digest in TAIL is still checked over the checksums that they claim.
  */
 import type { KeyObject } from 'node:crypto';
+import { crc32c, crc32cOfParts } from '../support/checksum.ts';
 import { ImageError } from '../support/errors.ts';
 import type { ByteSource } from './byte-stream.ts';
 import { ByteStream } from './byte-stream.ts';
 import { decodeCbor } from './cbor.ts';
-import { crc32c, crc32cOfParts } from './checksum.ts';
 import { decompressPages } from './compression.ts';
 import { ErrorState } from './error-record.ts';
 import type { RecordHeader } from './frame.ts';

@@ -2,18 +2,20 @@
  * Writes an image stream, record by record, forward only.
  *
  * Two ways for page chunks: `chunk` puts them through the sink; `reserve` and `noteChecksum` leave a place in the stream that
- * other threads fill (the places and bytes are planned with `planRawChunk` and sealed with `sealChunkHeader`).
+ * other threads fill (the places and bytes are planned with `planRawChunk` and sealed with `sealHeader`).
  */
+
+import { crc32c } from '../support/checksum.ts';
 import { encodeCbor } from './cbor.ts';
 import { compressPages } from './compression.ts';
 import { encodeError } from './error-record.ts';
-import { checksumIn, encodeFrame, paddedLength, RECORD_HEADER_SIZE } from './frame.ts';
+import { checksumIn, encodeFrame, paddedLength, RECORD_HEADER_SIZE, sealHeader } from './frame.ts';
 import type { HeadState } from './head.ts';
 import { encodeHead } from './head.ts';
 import { misuse } from './image-errors.ts';
 import type { Signer } from './key-files.ts';
 import type { PageRun } from './page-chunk.ts';
-import { encodeZstdChunk, planRawChunk, sealChunkHeader, storedDataIn } from './page-chunk.ts';
+import { encodeZstdChunk, planRawChunk, storedDataIn } from './page-chunk.ts';
 import { RecordLog } from './record-log.ts';
 import { RECORD, RECORD_FLAG } from './record-types.ts';
 import { digestOf, digestsOfRecord, encodeSignature } from './signature.ts';
@@ -140,7 +142,7 @@ export class ImageWriter {
     this.#checkOpen();
     const plan = planRawChunk(objref, runs, this.position);
     if (data.length !== plan.rawBytes) throw misuse(`a page chunk has ${data.length} bytes for ${plan.rawBytes}`);
-    const crc = sealChunkHeader(plan.headerBytes, data);
+    const crc = sealHeader(plan.headerBytes, (checksum) => crc32c(data, checksum));
     const position = this.#log.reserve(plan.totalBytes);
     this.#log.noteChecksum(position, crc);
     if (this.isSigned) this.#log.noteDigests(position, [digestOf([plan.headerBytes]), digestOf([data])]);

@@ -2,12 +2,12 @@
  * The way back: checking the page chunks of an image file that is mapped into our memory, and putting their pages into a
  * process that is being rebuilt. Both are shared between threads.
  */
-import { crc32c } from '../image/checksum.ts';
 import { damagedImage } from '../image/image-errors.ts';
 import type { PageRun } from '../image/page-chunk.ts';
 import { openSegment, SEGMENT_HEADER_SIZE, SEGMENT_OVERHEAD } from '../image/segment.ts';
 import { DIGEST_SIZE, digestOf } from '../image/signature.ts';
 import { MAX_RANGES, type RemoteRange, writeMemory } from '../kernel/calls/process-memory.ts';
+import { checksumOf } from '../kernel/crc32c.ts';
 import { bytesAt, NativeMemory } from '../kernel/native-memory.ts';
 import { asPid, type LocalAddress, localAddress, remoteAddress } from '../support/brand.ts';
 import { ChunkRoom, unpackPages } from './page-codec.ts';
@@ -103,11 +103,11 @@ function runOne(job: LoadJob, index: number): number {
 
 function verify({ digests, unpacks }: VerifyOptions, index: number, chunk: LoadChunk): void {
   const address = storedInMemory(chunk);
-  const data = bytesAt(address, chunk.storedBytes);
-  if (crc32c(data, chunk.headCrc) !== chunk.crc) {
+  if (checksumOf({ address, sizeBytes: chunk.storedBytes }, chunk.headCrc) !== chunk.crc) {
     throw damagedImage(`the checksum of the PGARR record at byte ${chunk.offset} is wrong`, chunk.offset);
   }
-  if (digests !== undefined) new Uint8Array(digests).set(digestOf([data]), index * DIGEST_SIZE);
+  if (digests !== undefined)
+    new Uint8Array(digests).set(digestOf([bytesAt(address, chunk.storedBytes)]), index * DIGEST_SIZE);
   if (unpacks === true) unpackedFrom(chunk, address);
 }
 

@@ -1,6 +1,5 @@
 /** An image file in our memory: its metadata read and checked, its page chunks described, their bytes not looked at yet. */
 import type { ByteSource } from '../image/byte-stream.ts';
-import { crc32c } from '../image/checksum.ts';
 import type { SegmentPlace } from '../image/encrypted-source.ts';
 import { headerChecksum, RECORD_HEADER_SIZE } from '../image/frame.ts';
 import { badRecord, misuse } from '../image/image-errors.ts';
@@ -11,6 +10,7 @@ import { recordLabel } from '../image/record-types.ts';
 import type { Signature } from '../image/signature.ts';
 import { bytesAt, NativeMemory } from '../kernel/native-memory.ts';
 import { localAddress } from '../support/brand.ts';
+import { crc32c } from '../support/checksum.ts';
 import { ImageError, QuicksaveError } from '../support/errors.ts';
 import type { LoadChunk } from './load-job.ts';
 import type { PageCrew } from './page-crew.ts';

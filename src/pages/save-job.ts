@@ -2,6 +2,8 @@
  * Moving a target's pages into the image: each thread takes a chunk, copies it into a buffer that fits its cache, leaves
  * out zero pages, takes the checksum while the bytes are warm, and writes.
  */
+
+import { sealHeader } from '../image/frame.ts';
 import {
   addPage,
   type ChunkPlan,
@@ -9,12 +11,12 @@ import {
   type PageRun,
   planRawChunk,
   planZstdChunk,
-  sealChunkHeader,
 } from '../image/page-chunk.ts';
 import { SEGMENT_OVERHEAD, sealSegment } from '../image/segment.ts';
 import { DIGEST_SIZE, digestOf } from '../image/signature.ts';
 import { type LocalRange, readAt, writeAll } from '../kernel/calls/file-io.ts';
 import { readMemory } from '../kernel/calls/process-memory.ts';
+import { checksumOf } from '../kernel/crc32c.ts';
 import { bytesAt, NativeMemory } from '../kernel/native-memory.ts';
 import { asPid, type LocalAddress, localAddress, localFd, remoteAddress } from '../support/brand.ts';
 import { packPages } from './page-codec.ts';
@@ -302,16 +304,17 @@ interface ChunkToWrite {
 
 /** Takes a place in the stream, and writes the record there. */
 function writeChunk({ job, state, buffers }: Saving, { index, data, planAt }: ChunkToWrite): void {
-  const bytes = data.map(bytesOf);
-  const dataDigest = job.digests === undefined ? undefined : digestOf(bytes);
+  const dataDigest = job.digests === undefined ? undefined : digestOf(data.map(bytesOf));
   let write: (() => void) | undefined;
   state.atPosition((position) => {
     const plan = planAt(position);
     const at = outputPosition(job, state, position);
-    const record = { plan, data, bytes, padding: plan.totalBytes - plan.headerBytes.length - sizeOf(data) };
+    const record = { plan, data, padding: plan.totalBytes - plan.headerBytes.length - sizeOf(data) };
     if (job.encryption !== undefined) state.count('segments', segmentsOf(record));
     write = () => {
-      const crc = sealChunkHeader(plan.headerBytes, bytes);
+      const crc = sealHeader(plan.headerBytes, (checksum) =>
+        data.reduce((before, part) => checksumOf(part, before), checksum),
+      );
       const { encryption } = job;
       const parts =
         encryption === undefined
@@ -344,7 +347,6 @@ function outputPosition({ encryption }: SaveJob, state: SharedState, position: n
 interface RecordToWrite {
   readonly plan: ChunkPlan;
   readonly data: readonly LocalRange[];
-  readonly bytes: readonly Uint8Array[];
   /** Zeros behind the data. */
   readonly padding: number;
 }
@@ -366,13 +368,13 @@ const segmentsOf = ({ data, padding }: RecordToWrite): number => 1 + (data.lengt
 
 function encryptedParts(
   { encrypted }: SaveBuffers,
-  { plan, bytes, padding }: RecordToWrite,
+  { plan, data, padding }: RecordToWrite,
   key: Uint8Array,
   position: number,
 ): LocalRange[] {
   const { headerBytes, totalBytes } = plan;
   const segments = [sealSegment(key, position, [headerBytes])];
-  if (bytes.length > 0) segments.push(sealSegment(key, position + headerBytes.length, bytes));
+  if (data.length > 0) segments.push(sealSegment(key, position + headerBytes.length, data.map(bytesOf)));
   if (padding > 0) segments.push(sealSegment(key, position + totalBytes - padding, [new Uint8Array(padding)]));
   let sizeBytes = 0;
   for (const part of segments.flat()) {

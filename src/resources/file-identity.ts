@@ -4,8 +4,8 @@
  */
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 import * as v from 'valibot';
-import { crc32c } from '../image/checksum.ts';
 import { boundedString, i64, u64 } from '../image/schema.ts';
+import { crc32c } from '../support/checksum.ts';
 import type { Problem } from '../support/errors.ts';
 import { tryStat } from '../support/try-stat.ts';
 

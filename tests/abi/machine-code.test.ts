@@ -30,6 +30,67 @@ const cloneAndExecute = `
         syscall
 out:    ret`;
 
+/** Bytes of each of three stretches that are done at once. */
+const STRETCH = 2048;
+
+/** x^(8 n - 33) modulo the polynomial of CRC-32C, bits reversed: times this, and through crc32, a checksum is that of n more zeros. */
+function behindZeros(bytes: number): number {
+  let power = 0x80000000;
+  for (let bit = 0; bit < 8 * bytes - 33; bit++) power = (power >>> 1) ^ ((power & 1) === 0 ? 0 : 0x82f63b78);
+  return power >>> 0;
+}
+
+const checksum = `
+        mov     eax, edi
+        not     eax
+        mov     r8d, ${behindZeros(2 * STRETCH)}
+        movd    xmm1, r8d
+        mov     r8d, ${behindZeros(STRETCH)}
+        movd    xmm2, r8d
+        jmp     next_three
+three:  xor     r10d, r10d
+        xor     r11d, r11d
+        mov     ecx, ${STRETCH / 8}
+side:   crc32   rax, qword ptr [rsi]
+        crc32   r10, qword ptr [rsi + ${STRETCH}]
+        crc32   r11, qword ptr [rsi + ${2 * STRETCH}]
+        add     rsi, 8
+        dec     ecx
+        jnz     side
+        movd    xmm0, eax
+        pclmulqdq xmm0, xmm1, 0
+        movq    rax, xmm0
+        xor     r9d, r9d
+        crc32   r9, rax
+        movd    xmm0, r10d
+        pclmulqdq xmm0, xmm2, 0
+        movq    r10, xmm0
+        xor     eax, eax
+        crc32   rax, r10
+        xor     eax, r9d
+        xor     eax, r11d
+        add     rsi, ${2 * STRETCH}
+        sub     rdx, ${3 * STRETCH}
+next_three:
+        cmp     rdx, ${3 * STRETCH}
+        jae     three
+        jmp     next_word
+words:  crc32   rax, qword ptr [rsi]
+        add     rsi, 8
+        sub     rdx, 8
+next_word:
+        cmp     rdx, 8
+        jae     words
+        jmp     next_byte
+bytes:  crc32   eax, byte ptr [rsi]
+        inc     rsi
+        dec     rdx
+next_byte:
+        test    rdx, rdx
+        jnz     bytes
+        not     eax
+        ret`;
+
 const cloneAndCall = `
         mov     r9, rdx
         mov     r8, rcx
@@ -195,6 +256,7 @@ const thunks: [file: string, name: string, source: string][] = [
   ['kernel/ffi.ts', 'syscallThunk', syscallThunk],
   ['kernel/cpu.ts', 'cpuidCode', cpuidCode],
   ['kernel/interrupt-flag.ts', 'code', noteSignal],
+  ['kernel/crc32c.ts', 'checksumCode', checksum],
   ['arch/x86/keeper-elf.ts', 'keeper', keeper(0)],
   ['arch/x86/stub-elf.ts', 'code', stubEntry(0)],
   ['arch/x86/stub-elf.ts', 'code32', stubEntry32(0)],
@@ -211,6 +273,7 @@ const hexConstants: Record<string, number> = {
   'kernel/calls/spawn.ts': 1,
   'kernel/calls/surviving-calls.ts': 1,
   'kernel/cpu.ts': 1,
+  'kernel/crc32c.ts': 1,
   'kernel/ffi.ts': 1,
   'kernel/interrupt-flag.ts': 1,
   // The `syscall` and `int 0x80` instructions that are looked for in a vDSO.

@@ -3,11 +3,11 @@
  * who forges an image would, it may also be accepted, but only without another kind of error.
  */
 import { describe, expect, it } from 'vitest';
-import { crc32c } from '../../../src/image/checksum.ts';
 import { RECORD_HEADER_SIZE, sealHeader, viewOf } from '../../../src/image/frame.ts';
 import { RECORD } from '../../../src/image/record-types.ts';
 import { ChecksumDigest, encodeTail } from '../../../src/image/tail.ts';
 import { verifyImage } from '../../../src/image/verify.ts';
+import { crc32c } from '../../../src/support/checksum.ts';
 import { ImageError } from '../../../src/support/errors.ts';
 import { MemorySource, recordSpans, sampleImage } from './streams.ts';
 
@@ -42,14 +42,14 @@ function reforge(parts: readonly Uint8Array[]): Uint8Array {
   const sealed = parts.map((part) => {
     const record = part.slice();
     const length = Math.min(Number(viewOf(record).getBigUint64(8, true)), record.length - RECORD_HEADER_SIZE);
-    digest.add(sealHeader(record.subarray(0, RECORD_HEADER_SIZE + length), []));
+    digest.add(sealHeader(record.subarray(0, RECORD_HEADER_SIZE + length)));
     return record;
   });
   const tail = new Uint8Array(RECORD_HEADER_SIZE + 48);
   viewOf(tail).setUint16(0, RECORD.TAIL, true);
   viewOf(tail).setBigUint64(8, 48n, true);
   tail.set(encodeTail(digest.finish()), RECORD_HEADER_SIZE);
-  sealHeader(tail, []);
+  sealHeader(tail);
   return Buffer.concat([...sealed, tail]);
 }
 

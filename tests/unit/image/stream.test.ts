@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { crc32c } from '../../../src/image/checksum.ts';
 import { compressPages } from '../../../src/image/compression.ts';
 import { encodeFrame, RECORD_HEADER_SIZE, sealHeader, viewOf } from '../../../src/image/frame.ts';
 import { decodeHead, encodeHead } from '../../../src/image/head.ts';
-import { encodeZstdChunk, planRawChunk, sealChunkHeader } from '../../../src/image/page-chunk.ts';
+import { encodeZstdChunk, planRawChunk } from '../../../src/image/page-chunk.ts';
 import type { ChunkRecord, MetadataRecord } from '../../../src/image/reader.ts';
 import { decodeRecord, ImageReader, unpackChunk, verifyChunk } from '../../../src/image/reader.ts';
 import { RECORD, recordName } from '../../../src/image/record-types.ts';
 import { verifyImage } from '../../../src/image/verify.ts';
 import { ImageWriter } from '../../../src/image/writer.ts';
+import { crc32c } from '../../../src/support/checksum.ts';
 import { ImageError } from '../../../src/support/errors.ts';
 import {
   errorOf,
@@ -149,7 +149,7 @@ describe('page data that others write', () => {
     for (const { plan, position } of plans.toReversed()) {
       writer.noteChecksum(
         position,
-        sealChunkHeader(plan.headerBytes, [sampleData.subarray(0, 9), sampleData.subarray(9)]),
+        sealHeader(plan.headerBytes, (crc) => crc32c(sampleData, crc)),
       );
       sink.bytes.set(plan.headerBytes, position);
       sink.bytes.set(sampleData, plan.dataPosition);
@@ -222,7 +222,7 @@ describe('a reader says', () => {
     const record = part(index).slice();
     change(viewOf(record));
     const length = Number(viewOf(record).getBigUint64(8, true));
-    sealHeader(record.subarray(0, Math.min(RECORD_HEADER_SIZE + length, record.length)), []);
+    sealHeader(record.subarray(0, Math.min(RECORD_HEADER_SIZE + length, record.length)));
     return Buffer.concat(parts.with(index, record));
   };
 
