@@ -1,7 +1,7 @@
 // Bundles the command, the library and the workers into dist/. Native packages stay outside; everything else is bundled,
 // because loading few files is what keeps the command's start-up short. Entry points that do not exist are left out.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
@@ -10,22 +10,17 @@ process.chdir(join(dirname(fileURLToPath(import.meta.url)), '..'));
 
 const NATIVE_PACKAGES = ['koffi', '@node-rs/crc32', '@toondepauw/node-zstd'];
 
+const KEEP_CODE_MS = 60_000;
+
 // Bundled CommonJS packages ask for Node's own modules with require(), which an ES module does not have.
 const REQUIRE_FOR_COMMONJS =
   "import { createRequire as quicksaveCreateRequire } from 'node:module';\n" +
   'const require = quicksaveCreateRequire(import.meta.url);';
 
-/** `quicksave --help` need not load what the commands do, so that is a file of its own. */
-const commandsApart = {
-  name: 'commands-apart',
-  setup: ({ onResolve }) =>
-    onResolve({ filter: /^\.\/commands\.ts$/ }, () => ({ path: './commands.js', external: true })),
-};
-
 function entryPoints() {
   const fixed = {
     cli: 'src/cli/main.ts',
-    commands: 'src/cli/commands.ts',
+    'compiled-bundle': 'src/cli/compiled-bundle.ts',
     index: 'src/index.ts',
     manual: 'src/cli/manual.ts',
   };
@@ -50,7 +45,6 @@ if (Object.keys(entries).length > 0) {
     entryPoints: entries,
     outdir: 'dist',
     bundle: true,
-    plugins: [commandsApart],
     format: 'esm',
     platform: 'node',
     target: 'node20',
@@ -59,6 +53,23 @@ if (Object.keys(entries).length > 0) {
     logLevel: 'warning',
   });
 }
+// What the commands do: `quicksave --help` need not load it. See src/cli/compiled-bundle.ts.
+await build({
+  entryPoints: { commands: 'src/cli/commands.ts' },
+  outdir: 'dist',
+  outExtension: { '.js': '.cjs' },
+  bundle: true,
+  format: 'cjs',
+  platform: 'node',
+  target: 'node20',
+  external: NATIVE_PACKAGES,
+  define: { 'import.meta.url': 'quicksaveUrl' },
+  banner: {
+    js: "(function (exports, require, module, fileName) {\n'use strict';\nconst quicksaveUrl = require('node:url').pathToFileURL(fileName).href;",
+  },
+  footer: { js: '})' },
+  logLevel: 'warning',
+});
 // The script and style of the report page run in a browser and stand in the page itself.
 await build({
   entryPoints: { 'report-page': 'src/page/main.ts' },
@@ -78,4 +89,10 @@ const { pages } = await import(pathToFileURL(join('dist', 'manual.js')).href);
 mkdirSync(join('dist', 'man'));
 for (const { file, text } of pages) writeFileSync(join('dist', 'man', file), text);
 if (existsSync('src/index.ts')) emitTypes();
+// With the flags of bin/quicksave, by which V8 knows the code that it can take.
+const flags = readFileSync('bin/quicksave', 'utf8').split('\n', 1)[0].split(' ').slice(3);
+spawnSync(process.execPath, [...flags, 'tools/keep-code.mjs'], {
+  stdio: ['ignore', 'ignore', 'inherit'],
+  timeout: KEEP_CODE_MS,
+});
 console.log(`built ${Object.keys(entries).join(', ') || 'nothing: there is no entry point yet'}`);

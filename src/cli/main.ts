@@ -1,23 +1,31 @@
 /** Entry of the command. What it does is loaded when it is known that something is to be done. */
 import { CommanderError } from 'commander';
+import { loadBundle } from './compiled-bundle.ts';
 import { EXIT_FAILED, EXIT_USAGE } from './exit-status.ts';
 import type { ErrorStyle } from './print-error.ts';
 import { program } from './program.ts';
 
-const commands = (): Promise<typeof import('./commands.ts')> => import('./commands.ts');
+type Commands = typeof import('./commands.ts');
+
+let loaded: Commands | undefined;
+
+async function commands(): Promise<Commands> {
+  loaded ??= loadBundle('commands').exports as Commands;
+  return loaded;
+}
 
 /** Known when the command line has been read. */
 let style: ErrorStyle = { debug: false, json: false };
 
 /** The rest of the command may be what cannot be loaded: a package of machine code that is missing, or too little memory. */
 async function failWith(error: unknown): Promise<number> {
-  const loaded = await commands().catch((cause: unknown) => {
+  const all = await commands().catch((cause: unknown) => {
     const [reason] = String(cause instanceof Error ? cause.message : cause).split('\n');
     console.error(`quicksave: It could not be started: ${reason}`);
     console.error(style.debug ? cause : '  Install it again (npm ci), or give it more memory (ulimit -v).');
     return undefined;
   });
-  return loaded?.failWith(error, style) ?? EXIT_FAILED;
+  return all?.failWith(error, style) ?? EXIT_FAILED;
 }
 
 async function main(): Promise<number> {

@@ -35,7 +35,8 @@ export async function runPipeline<Summary>(order: Order, options: PipelineOption
   const program = fileURLToPath(new URL('./pipeline-process.js', import.meta.url));
   const { source, sink, restarted } = streams;
   const stdio: StdioOptions = [source ? 'pipe' : 'ignore', sink ? 'pipe' : 'ignore', 'inherit', 'pipe', ...restarted];
-  const child = spawn(process.execPath, [program, JSON.stringify(order)], { stdio });
+  // As in bin/quicksave.
+  const child = spawn(process.execPath, ['--single-threaded-gc', program, JSON.stringify(order)], { stdio });
   const onAbort = (): void => void child.kill('SIGTERM');
   options.signal?.addEventListener('abort', onAbort);
   const pumped = pump(child, streams);
