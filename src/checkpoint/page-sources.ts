@@ -5,7 +5,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { NativeMemory } from '../kernel/native-memory.ts';
 import { copyPages, PAGE, pagesOf } from '../pages/save-job.ts';
-import { type LocalAddress, localAddress, localFd, type Pid } from '../support/brand.ts';
+import { type LocalAddress, type LocalFd, localAddress, localFd, type Pid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import type { Snapshot } from '../tracee/snapshot.ts';
 import { type PagePlan, type PlanOptions, planPages } from './page-plan.ts';
@@ -41,9 +41,9 @@ export function pagesOfTarget(
   { pid, objref, mappings, tracked, isAlone }: MemoryView,
   wanted: PlanOptions['wanted'] = 'written',
 ): PageSource {
-  return openPages(pid, objref, (pagemap) =>
-    planPages(localFd(pagemap), mappings, { mayPin: isAlone, tracked, wanted }),
-  );
+  const plan = withPagemap(pid, (pagemap) => planPages(pagemap, mappings, { mayPin: isAlone, tracked, wanted }));
+  const memory = openSync(`/proc/${pid}/mem`, 'r');
+  return { pid, objref, memory, plan, copy: 0, explain, close: () => closeSync(memory) };
 }
 
 /** Part of an arena of ours. */
@@ -78,22 +78,29 @@ export function copied(source: PageSource): PageSource {
   }
 }
 
-/** The pages that a snapshot has. Ends it when closed. */
+/**
+ * The pages that a snapshot has. Ends it when closed. Which they are is looked up in the snapshot when it is asked, because that takes
+ * half as long as the fork, unless only written pages are wanted: the marks of those are the target's, and a fork does not have them.
+ */
 export function pagesOfSnapshot(snapshot: Snapshot, { pid, objref, mappings, tracked }: MemoryView): PageSource {
-  // The marks of written pages are the target's: a fork does not have them.
-  const pagemap = openSync(`/proc/${pid}/pagemap`, 'r');
-  const source = openPages(snapshot.pid, objref, () => {
-    try {
-      return planPages(localFd(pagemap), mappings, { mayPin: false, tracked, wanted: 'written' });
-    } finally {
-      closeSync(pagemap);
-    }
-  });
+  const planOf = (process: Pid): PagePlan => {
+    const options: PlanOptions = { mayPin: false, tracked, wanted: 'written' };
+    return withPagemap(process, (pagemap) => planPages(pagemap, mappings, options));
+  };
+  let plan = tracked.size > 0 ? planOf(pid) : undefined;
+  const memory = openSync(`/proc/${snapshot.pid}/mem`, 'r');
   return {
-    ...source,
-    explain: (error) => (snapshot.hasEnded() ? snapshotEnded() : error),
+    pid: snapshot.pid,
+    objref,
+    memory,
+    get plan() {
+      plan ??= planOfLiving(snapshot, planOf);
+      return plan;
+    },
+    copy: 0,
+    explain: (error) => explainEnd(snapshot, error),
     close: () => {
-      source.close();
+      closeSync(memory);
       snapshot.end();
     },
   };
@@ -101,22 +108,30 @@ export function pagesOfSnapshot(snapshot: Snapshot, { pid, objref, mappings, tra
 
 const explain = (error: unknown): unknown => error;
 
+const explainEnd = (snapshot: Snapshot, error: unknown): unknown => (snapshot.hasEnded() ? snapshotEnded() : error);
+
+/** One that has been killed has no pages: that must not be taken for those of the program. */
+function planOfLiving(snapshot: Snapshot, planOf: (process: Pid) => PagePlan): PagePlan {
+  let plan: PagePlan;
+  try {
+    plan = planOf(snapshot.pid);
+  } catch (error) {
+    throw explainEnd(snapshot, error);
+  }
+  if (snapshot.hasEnded()) throw snapshotEnded();
+  return plan;
+}
+
 const snapshotEnded = (): QuicksaveError =>
   new QuicksaveError('snapshot-ended', 'The snapshot of the process was killed before all of it was in the image.', {
     remedy: 'Save it again; the process itself has gone on. If memory is short, end it with the save: --kill.',
   });
 
-function openPages(pid: Pid, objref: number, plan: (pagemap: number) => PagePlan): PageSource {
-  const memory = openSync(`/proc/${pid}/mem`, 'r');
+function withPagemap<T>(pid: Pid, use: (pagemap: LocalFd) => T): T {
+  const pagemap = openSync(`/proc/${pid}/pagemap`, 'r');
   try {
-    const pagemap = openSync(`/proc/${pid}/pagemap`, 'r');
-    try {
-      return { pid, objref, memory, plan: plan(pagemap), copy: 0, explain, close: () => closeSync(memory) };
-    } finally {
-      closeSync(pagemap);
-    }
-  } catch (error) {
-    closeSync(memory);
-    throw error;
+    return use(localFd(pagemap));
+  } finally {
+    closeSync(pagemap);
   }
 }
