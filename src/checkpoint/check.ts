@@ -121,8 +121,13 @@ function lookAhead({ processes, descriptors }: TreeSurvey): Ahead {
       found.restartProblems.push(...(aspect.plan?.(state, host, view.pid) ?? []));
       addIfSaid(found.remarks, aspect.remark?.(state, view.pid, host, leads));
     }
-    const ofProcess = descriptors.filter((one) => one.view.pid === view.pid);
-    const look = (): void => lookAtDescriptors(view.pid, ofProcess, host, found);
+    const look = (): void => {
+      for (const task of view.tids.map(asPid)) {
+        // A thread may have a table of its own.
+        const ofTask = descriptors.filter((one) => one.view.pid === task);
+        if (task === view.pid || ofTask.length > 0) lookAtDescriptors(task, ofTask, host, found);
+      }
+    };
     // A descendant may have ended in the meantime; that is no answer about the tree.
     if (index === 0) look();
     else unlessMissing(look);

@@ -2,7 +2,7 @@
 import { statSync } from 'node:fs';
 import type { DescriptionRecord, FilesRecord } from '../image/tree.ts';
 import { OPEN } from '../kernel/abi/fcntl.ts';
-import { duplicateFrom, openFile } from '../kernel/calls/descriptors.ts';
+import { duplicateFrom, openFile, tryOpenPidfd } from '../kernel/calls/descriptors.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { readFdinfo } from '../procfs/fdinfo.ts';
 import type { ConnectionKeeper } from '../resources/connection-keeper.ts';
@@ -100,22 +100,48 @@ const isSameShown = (a: ShownFile | undefined, b: ShownFile | undefined): boolea
 export interface DescriptionSource {
   /** The root of the tree. */
   readonly root: Pid;
-  readonly pidfdOf: (pid: Pid) => LocalFd;
   readonly descriptors: readonly ClassifiedDescriptor[];
   readonly connections: ConnectionKeeper;
   /** Found on the way. */
   readonly problems: Problem[];
 }
 
+/** Handles of tasks: those of processes are somebody else's, those of threads are opened when they are asked for. */
+export class TaskPidfds {
+  readonly #known: Map<Pid, LocalFd>;
+  readonly #opened: OwnedFd[] = [];
+
+  constructor(known: Iterable<readonly [Pid, LocalFd]>) {
+    this.#known = new Map(known);
+  }
+
+  of(task: Pid): LocalFd {
+    const known = this.#known.get(task);
+    if (known !== undefined) return known;
+    const opened = tryOpenPidfd(task);
+    if (opened === undefined)
+      throw new QuicksaveError('target-ended', `Thread ${task} ended while it was being saved.`);
+    this.#opened.push(opened);
+    this.#known.set(task, opened.number);
+    return opened.number;
+  }
+
+  close(): void {
+    for (const one of this.#opened) one.close();
+  }
+}
+
 export interface CollectedDescriptors {
   readonly descriptions: Description[];
   readonly contents: ObjectContent[];
-  /** By process. */
+  /** By the task whose table it is. */
   readonly tables: ReadonlyMap<Pid, FilesRecord>;
 }
 
+/** `pidfds`: of tasks that have a table. */
 export function collectDescriptors(
-  { pidfdOf, descriptors: found, connections, problems }: DescriptionSource,
+  { descriptors: found, connections, problems }: DescriptionSource,
+  pidfds: TaskPidfds,
   objects: Objects,
 ): CollectedDescriptors {
   const contents: ObjectContent[] = [];
@@ -127,7 +153,7 @@ export function collectDescriptors(
       tables.set(pid, table);
       table.entries.push({ fd, object: objref, closeOnExec });
     }
-    const own = duplicateFrom(pidfdOf(view.pid), view.fd, view.pid);
+    const own = duplicateFrom(pidfds.of(view.pid), view.fd, view.pid);
     const signals = collectSignals(view, own.number, problems);
     const { record } = describe(objref, kind, { ...view, own: own.number, connections }, own, contents);
     return { objref, record: signals === undefined ? record : { ...record, signals } };

@@ -35,11 +35,14 @@ import {
   type Description,
   type ObjectContent,
   Objects,
+  TaskPidfds,
 } from './collect-files.ts';
 import { type CollectedRegisters, collectRegisters } from './collect-registers.ts';
 import type { FrozenProcess } from './freeze.ts';
 import { guardPages } from './page-plan.ts';
+import type { TreeParts } from './parts.ts';
 import type { ClassifiedDescriptor, ClassifiedMapping, ProcessSurvey } from './preflight.ts';
+import { type OwnObjects, SharedObjects } from './shared-objects.ts';
 import { Stops } from './stops.ts';
 
 export interface CollectedThread extends CollectedRegisters {
@@ -57,7 +60,8 @@ export interface CollectedTask {
   readonly task: TaskRecord;
   readonly aspects: Record<string, unknown>;
   readonly threads: readonly CollectedThread[];
-  readonly files: FilesRecord;
+  /** Descriptor tables that no task before it has. */
+  readonly tables: readonly { readonly objref: number; readonly record: FilesRecord }[];
   readonly mappings: readonly CollectedMapping[];
   readonly protectionKeys: ProtectionKeys;
   /** The LDT, as far as it is in use. */
@@ -89,6 +93,7 @@ export interface CollectOptions {
   readonly processes: readonly AskedProcess[];
   readonly exited: readonly Pid[];
   readonly descriptors: readonly ClassifiedDescriptor[];
+  readonly parts: TreeParts;
   readonly layout: XstateLayout;
   /** Where threads waited that were in restart_syscall(2) before they were stopped. */
   readonly waits: ReadonlyMap<number, Waiting>;
@@ -117,23 +122,27 @@ export function collectTree(options: CollectOptions): CollectedTree {
   const stops = new Stops(processes.map(({ frozen }) => frozen));
   const root = must(processes[0]).frozen.pid;
   const context: Context = { ...options, objects, files, remarks, stops, root };
-  const collected = processes.map((one) => ({ pid: one.frozen.pid, ...collectProcess(one, context) }));
-  const pidfds = new Map(processes.map(({ frozen, pidfd }) => [frozen.pid, pidfd]));
+  const sharing = new SharedObjects(options.parts, objects);
+  const collected = processes.map((one) => {
+    const own = sharing.of(one.frozen);
+    return { pid: one.frozen.pid, own, ...collectProcess(one, own, context) };
+  });
   const described = {
     root,
-    pidfdOf: (pid: Pid) => must(pidfds.get(pid)),
     descriptors,
     connections: options.connections,
     problems,
   };
-  const { descriptions, tables, contents } = collectDescriptors(described, objects);
+  const { descriptions, tables, contents } = withPidfds(processes, (pidfds) =>
+    collectDescriptors(described, pidfds, objects),
+  );
   const tasks = collected.map(({ pid }, index) => ({ pid, ...placeInTree(pid, index === 0) }));
   const exited = options.exited.map(describeExited);
   problems.push(...hierarchyProblems(tasks, exited));
   // What mappings show has its numbers already: it comes behind, as it came to light behind.
   collectNameless(files.nameless, described, { descriptions, contents });
   return {
-    processes: collected.map(({ pid, task, ...rest }, index) => ({
+    processes: collected.map(({ pid, own, task, ...rest }, index) => ({
       ...rest,
       task: {
         ...task,
@@ -141,7 +150,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
         ...stops.of(pid),
         ...(index === 0 && saver !== undefined ? { saver } : {}),
       },
-      files: tables.get(pid) ?? { entries: [] },
+      tables: own.tables.map(({ objref, owner }) => ({ objref, record: tables.get(owner) ?? { entries: [] } })),
     })),
     exited,
     mappedFiles: files.found,
@@ -154,6 +163,15 @@ export function collectTree(options: CollectOptions): CollectedTree {
       ...remarks,
     ],
   };
+}
+
+function withPidfds<T>(processes: readonly AskedProcess[], use: (pidfds: TaskPidfds) => T): T {
+  const pidfds = new TaskPidfds(processes.map(({ frozen, pidfd }) => [frozen.pid, pidfd]));
+  try {
+    return use(pidfds);
+  } finally {
+    pidfds.close();
+  }
 }
 
 type Place = Pick<TaskRecord, 'parent' | 'processGroup' | 'session' | 'exitSignal'>;
@@ -184,11 +202,11 @@ function describeExited(pid: Pid): ExitedRecord {
 }
 
 /** What is known of a process without the rest of the tree. */
-type Alone = Omit<CollectedTask, 'files' | 'task'> & { readonly task: Omit<TaskRecord, 'exitSignal'> };
+type Alone = Omit<CollectedTask, 'tables' | 'task'> & { readonly task: Omit<TaskRecord, 'exitSignal'> };
 
-function collectProcess(asked: AskedProcess, context: Context): Alone {
+function collectProcess(asked: AskedProcess, own: OwnObjects, context: Context): Alone {
   const { frozen, survey, agent } = asked;
-  const { files, objects } = context;
+  const { files } = context;
   const leader = must(frozen.tasks[0]);
   const batch = new CallBatch(agent);
   const source = {
@@ -229,7 +247,7 @@ function collectProcess(asked: AskedProcess, context: Context): Alone {
     ...collectRegisters(task, { pid: frozen.pid, survey, localDescriptors }, context),
   }));
   return {
-    task: { ...describeTask(asked), memory: objects.next(), files: objects.next(), vdso },
+    task: { ...describeTask(asked), ...own.references, vdso },
     aspects,
     threads,
     mappings,
@@ -251,7 +269,7 @@ const LAYOUT_BITS = PERSONALITY.ADDR_COMPAT_LAYOUT | PERSONALITY.ADDR_LIMIT_3GB;
 function describeTask({
   frozen,
   survey,
-}: AskedProcess): Omit<TaskRecord, 'vdso' | 'memory' | 'files' | 'exitSignal' | 'stopped'> {
+}: AskedProcess): Omit<TaskRecord, 'vdso' | 'memory' | 'files' | 'fileSystem' | 'apart' | 'exitSignal' | 'stopped'> {
   return {
     pid: frozen.pid,
     comm: survey.process.stat.comm.slice(0, 64),

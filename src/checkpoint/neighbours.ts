@@ -4,8 +4,6 @@
  * memory, descriptor table and working directory are compared with kcmp(2). Processes that we may not trace are passed over.
  */
 import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
-import { KCMP } from '../kernel/abi/fs.ts';
-import { tryOrderTasks } from '../kernel/calls/descriptors.ts';
 import { describeProcess } from '../procfs/cmdline.ts';
 import { listProcesses, unlessMissing, VANISHED } from '../procfs/proc-file.ts';
 import { type Mapping, type MapsEntry, readMaps } from '../procfs/smaps.ts';
@@ -15,77 +13,31 @@ import { isSegmentName } from '../resources/segment-names.ts';
 import { asPid, asTid, type Pid, type Tid } from '../support/brand.ts';
 import type { ErrorCode } from '../support/error-pages/catalogue.ts';
 import type { Problem } from '../support/errors.ts';
-
-const SHARED = [
-  // Signal handlers are only ever shared along with the memory (clone(2), CLONE_SIGHAND).
-  { what: 'its memory', flag: 'CLONE_VM', type: KCMP.KCMP_VM },
-  { what: 'its descriptor table', flag: 'CLONE_FILES', type: KCMP.KCMP_FILES },
-  { what: 'its working directory, root and umask', flag: 'CLONE_FS', type: KCMP.KCMP_FS },
-];
+import { CALLED, PARTS, type Part, type TreeParts } from './parts.ts';
 
 /** One scan; a task that ends meanwhile is no neighbour any more. */
-export function neighbourObstacles(tree: readonly Pick<ProcessView, 'pid' | 'tids'>[]): Problem[] {
-  const owners = new Map<number, Pid>(tree.flatMap(({ pid, tids }) => tids.map((tid) => [tid, pid] as const)));
+export function neighbourObstacles(tree: readonly Pick<ProcessView, 'pid' | 'tids'>[], parts: TreeParts): Problem[] {
+  const processOf = new Map<number, Pid>(tree.flatMap(({ pid, tids }) => tids.map((tid) => [tid, pid] as const)));
   const pids = new Set<number>(tree.map(({ pid }) => pid));
-  const orders = SHARED.map((shared) => new Sharers(shared, [...pids].map(asPid)));
-  return [
-    ...orders.flatMap((order) => order.among),
-    ...listProcesses()
-      .filter((other) => !pids.has(other) && other !== process.pid)
-      .flatMap((other) =>
-        tasksOf(other).flatMap((tid) => [
-          ...traced(owners, other, tid),
-          ...orders.flatMap((order) => order.sharedWith(other, tid)),
-        ]),
-      ),
-  ];
+  return listProcesses()
+    .filter((other) => !pids.has(other) && other !== process.pid)
+    .flatMap((other) =>
+      tasksOf(other).flatMap((tid) => [
+        ...traced(processOf, other, tid),
+        ...PARTS.flatMap((part) => {
+          const owner = parts.sharedWith(part, tid);
+          return owner === undefined ? [] : [sharedPart(part, processOf.get(owner) ?? asPid(owner), other)];
+        }),
+      ]),
+    );
 }
 
-/** The processes of the tree in the kernel's order of what each has: who has the same is found by halving. */
-class Sharers {
-  readonly #shared: (typeof SHARED)[number];
-  readonly #ordered: Pid[] = [];
-  /** Within the tree. */
-  readonly among: readonly Problem[];
-
-  constructor(shared: (typeof SHARED)[number], pids: readonly Pid[]) {
-    this.#shared = shared;
-    this.among = pids.flatMap((pid) => {
-      const { index, same } = this.#find(asTid(pid));
-      if (index !== undefined) this.#ordered.splice(index, 0, pid);
-      return same === undefined ? [] : [this.#obstacle(same, pid)];
-    });
-  }
-
-  sharedWith(other: Pid, tid: Tid): Problem[] {
-    const { same } = this.#find(tid);
-    return same === undefined ? [] : [this.#obstacle(same, other)];
-  }
-
-  /** `index`: where it would stand; undefined if it may not be looked into, or has ended. */
-  #find(tid: Tid): { index?: number; same?: Pid } {
-    let [from, to] = [0, this.#ordered.length];
-    while (from < to) {
-      const index = (from + to) >> 1;
-      const pid = this.#ordered[index];
-      const order = pid === undefined ? undefined : tryOrderTasks(asTid(pid), tid, this.#shared.type);
-      if (order === undefined || pid === undefined) return {};
-      if (order === 'same') return { same: pid };
-      if (order === 'before') from = index + 1;
-      else to = index;
-    }
-    return { index: from };
-  }
-
-  #obstacle(pid: Pid, other: Pid): Problem {
-    return {
-      code: 'shared-with-another',
-      path: [`pid ${pid}`, `process ${describeProcess(other)}`],
-      message: `It shares ${this.#shared.what} with that process (${this.#shared.flag}), which cannot be saved yet.`,
-      remedy: 'Save it when the other process has ended or executed another program.',
-    };
-  }
-}
+export const sharedPart = (part: Part, pid: Pid, other: Pid): Problem => ({
+  code: 'shared-with-another',
+  path: [`pid ${pid}`, `process ${describeProcess(other)}`],
+  message: `It shares its ${CALLED[part].what} with that process (${CALLED[part].flag}), which cannot be saved yet.`,
+  remedy: 'Save it when the other process has ended or executed another program.',
+});
 
 /** A memory object of the tree, as one of its processes has mapped it. */
 interface MappedObject {

@@ -1,25 +1,17 @@
 /**
- * What Linux lets a thread have of its own, and a restart would give it from its process: credentials, seccomp, namespaces,
- * working directory and descriptor table. Refused by name. A seccomp filter would also meet the calls that we make in the
- * thread, and may kill the program for them.
+ * What Linux lets a thread have of its own, and a restart would give it from its process: credentials, seccomp and namespaces.
+ * Refused by name. A seccomp filter would also meet the calls that we make in the thread, and may kill the program for them.
  */
 import { readlinkSync } from 'node:fs';
-import { KCMP } from '../kernel/abi/fs.ts';
-import { compareTasks } from '../kernel/calls/descriptors.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
-import { readTaskStat } from '../procfs/stat.ts';
 import type { ProcessStatus } from '../procfs/status.ts';
 import { readTaskStatus } from '../procfs/status.ts';
 import type { ProcessView } from '../resources/resource.ts';
 import { asTid, type Pid, type Tid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
+import { isEnding } from './parts.ts';
 
 const NAMESPACES = ['cgroup', 'ipc', 'mnt', 'net', 'pid_for_children', 'time_for_children', 'user', 'uts'];
-const SHARED = [
-  { what: 'a working directory, root and umask', type: KCMP.KCMP_FS },
-  { what: 'a descriptor table', type: KCMP.KCMP_FILES },
-];
-
 export function oddThreads({ pid, status, tids }: ProcessView): Problem[] {
   const leader = asTid(pid);
   const expected = rightsOf(status);
@@ -32,21 +24,11 @@ export function oddThreads({ pid, status, tids }: ProcessView): Problem[] {
       const odd = [
         ...(rightsOf(own) === expected ? [] : ['credentials or capabilities']),
         ...(namespacesOf(pid, tid) === namespaces ? [] : ['a namespace']),
-        ...SHARED.filter(({ type }) => !compareTasks(leader, tid, type)).map(({ what }) => what),
       ];
       const found = [...seccompObstacles(tid, own), ...odd.map((what) => refusal(pid, tid, what))];
       return found.length > 0 && isEnding(pid, tid) ? [] : found;
     });
   return [...seccompObstacles(pid, status), ...others];
-}
-
-/** include/linux/sched.h */
-const PF_EXITING = 0x4;
-
-/** A thread on its way out has given its tables and namespaces back already. Only one of a running process can be. */
-function isEnding(pid: Pid, tid: Tid): boolean {
-  const stat = unlessMissing(() => readTaskStat(pid, tid));
-  return stat === undefined || (stat.flags & PF_EXITING) !== 0;
 }
 
 /** Strict mode and filters: seccomp(2). */

@@ -8,7 +8,7 @@ import { readFdinfo } from '../procfs/fdinfo.ts';
 import type { Holder } from '../procfs/holders.ts';
 import { isLossyText, unlessMissing } from '../procfs/proc-file.ts';
 import { type Mapping, readSmaps, withExactPath } from '../procfs/smaps.ts';
-import { descriptorKinds, mappingKinds, processAspects } from '../resources/registry.ts';
+import { descriptorKinds, mappingKinds, processAspects, threadAspects } from '../resources/registry.ts';
 import type {
   DescriptorHolder,
   DescriptorKind,
@@ -20,9 +20,11 @@ import type {
 import { isTerminal, isTerminalMultiplexer } from '../resources/terminal-devices.ts';
 import { unsavable } from '../resources/unsavable.ts';
 import { refusedWords } from '../resources/vm-flags.ts';
-import type { Pid } from '../support/brand.ts';
+import { asPid, asTid, type Pid, type Tid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import { type OutsiderSearch, sharingRemarks } from './outsiders.ts';
+import { partObstacles } from './part-obstacles.ts';
+import { TreeParts } from './parts.ts';
 import { processObstacles, viewProcess } from './process-view.ts';
 import { isTracked, type Keeper, type Keepers, withoutTracking } from './tracking.ts';
 
@@ -61,6 +63,7 @@ export interface ProcessSurvey {
 }
 
 export interface TreeSurvey {
+  readonly parts: TreeParts;
   /** In the order of the pids that were asked for. */
   readonly processes: readonly ProcessSurvey[];
   readonly descriptors: readonly ClassifiedDescriptor[];
@@ -97,11 +100,31 @@ export function surveyTree(
     (pid) => look(() => surveyProcess(pid, oursIn(pid).mappings, keepers, problems)) ?? [],
   );
   problems.push(...(look(() => treeObstacles(processes)) ?? []));
-  const isTheirs = ({ pid, descriptor }: Seen): boolean => !oursIn(pid).descriptors.has(descriptor.fd);
-  const seen = processes.flatMap(({ process: { pid } }) => look(() => lookAtAll(pid)) ?? []).filter(isTheirs);
+  const views = processes.map(({ process }) => process);
+  const parts = new TreeParts(views);
+  problems.push(...partObstacles(views, parts));
+  const ours = descriptorsOfOurs(views, parts, oursIn);
+  const isTheirs = ({ pid, descriptor }: Seen): boolean => ours.get(asTid(pid))?.has(descriptor.fd) !== true;
+  // A table that several tasks share is looked at in the first of them.
+  const tables = parts.owners('files').map(asPid);
+  const seen = tables.flatMap((task) => look(() => lookAtAll(task)) ?? []).filter(isTheirs);
   const groups = groupByDescription(seen, running ? tryCompareDescriptions : compareDescriptions);
-  const descriptors = classifyAll(seen, groups, pids, outsiders, problems);
-  return { processes, descriptors, problems };
+  const descriptors = classifyAll(seen, groups, { pids, tables }, outsiders, problems);
+  return { processes, descriptors, parts, problems };
+}
+
+/** By the task whose table it is. */
+function descriptorsOfOurs(
+  views: readonly ProcessView[],
+  parts: TreeParts,
+  oursIn: (pid: Pid) => OursInTarget,
+): Map<Tid, Set<number>> {
+  const ours = new Map<Tid, Set<number>>();
+  for (const { pid } of views) {
+    const owner = parts.ownerOf('files', asTid(pid));
+    ours.set(owner, new Set([...(ours.get(owner) ?? []), ...oursIn(pid).descriptors]));
+  }
+  return ours;
 }
 
 function treeObstacles(processes: readonly ProcessSurvey[]): Problem[] {
@@ -126,6 +149,7 @@ function surveyProcess(
   const keeper = keepers?.of(pid);
   problems.push(...processObstacles(process));
   problems.push(...processAspects.flatMap((aspect) => aspect.obstacles?.(process) ?? []));
+  for (const tid of process.tids) problems.push(...threadAspects.flatMap((one) => one.obstacles?.(pid, tid) ?? []));
   const read = readSmaps(pid);
   const tracked = new Set(keeper === undefined ? [] : read.filter(isTracked).map(({ start }) => start));
   const all = read.map((mapping) => (tracked.has(mapping.start) ? withoutTracking(mapping) : mapping));
@@ -165,14 +189,14 @@ function classifyMapping(pid: Pid, mapping: Mapping, problems: Problem[]): Class
 function classifyAll(
   seen: readonly Seen[],
   groups: readonly NonEmpty<Seen>[],
-  pids: readonly Pid[],
+  { pids, tables }: { readonly pids: readonly Pid[]; readonly tables: readonly Pid[] },
   outsiders: OutsiderSearch,
   problems: Problem[],
 ): ClassifiedDescriptor[] {
   const targetsOf = (found: readonly Seen[]): Set<string> => new Set(found.map((one) => one.descriptor.target));
   const named = targetsOf(seen.filter((one) => isJoint(one) || isNameless(one)));
   const outsidersOf = outsiders.of(pids, named, targetsOf(seen.filter(isFile)));
-  const tree = new Set<number>(pids);
+  const tree = new Set<number>([...pids, ...tables]);
   const siblings: DescriptorView[] = [];
   const described = groups.map((members) => {
     const [first] = members;

@@ -34,8 +34,11 @@ function lookAround({ root, isLeftOut, outsiders, keepers }: RunningTree): TreeS
 }
 
 /** What the tree shares with others. */
-export const outsideObstacles = ({ processes }: TreeSurvey): Problem[] => [
-  ...neighbourObstacles(processes.map(({ process }) => process)),
+export const outsideObstacles = ({ processes, parts }: TreeSurvey): Problem[] => [
+  ...neighbourObstacles(
+    processes.map(({ process }) => process),
+    parts,
+  ),
   ...sharedMemoryObstacles(processes.map(({ process: { pid }, allMappings }) => ({ pid, mappings: allMappings }))),
 ];
 

@@ -138,6 +138,7 @@ export class Save {
       })),
       exited: frozen.exited,
       descriptors: survey.descriptors,
+      parts: survey.parts,
       layout: this.#layout,
       waits: this.#prepared.waits,
       connections: this.#connections,

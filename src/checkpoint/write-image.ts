@@ -232,7 +232,7 @@ function writeProcess(writer: ImageWriter, process: CollectedTask, plans: readon
   const mappings = withPages(process.mappings, plans);
   const parent = kinship.parentOf(task.pid);
   const relatives = kinship.relativesOf(task.memory);
-  writer.record(RECORD.FILES, task.files, process.files);
+  for (const { objref, record } of process.tables) writer.record(RECORD.FILES, objref, record);
   writer.record(RECORD.MM, task.memory, {
     mappings: mappings.length,
     pages: pagesIn(plans),

@@ -6,11 +6,11 @@ import { ImageError, type Problem } from '../support/errors.ts';
 import { decodeHead, type Head } from './head.ts';
 import { badRecord } from './image-errors.ts';
 import type { PageRun } from './page-chunk.ts';
-import { once, ProcessBuilder, type ProcessModel, present } from './process-model.ts';
+import { once, ProcessBuilder, type ProcessModel, parseTable, present } from './process-model.ts';
 import { type ChunkRecord, decodeRecord, type MetadataRecord } from './reader.ts';
 import { RECORD, recordLabel, recordName } from './record-types.ts';
 import { parseState } from './schema.ts';
-import { DescriptionRecord, ExitedRecord, FileRecord, TaskRecord } from './tree.ts';
+import { DescriptionRecord, ExitedRecord, FileRecord, type FilesRecord, TaskRecord } from './tree.ts';
 
 export interface ImageModel {
   readonly head: Head;
@@ -54,7 +54,10 @@ export class ModelBuilder {
   readonly #processes: ProcessBuilder[] = [];
   readonly #byTask = new Map<number, ProcessBuilder>();
   readonly #byMemory = new Map<number, ProcessBuilder>();
-  readonly #byFiles = new Map<number, ProcessBuilder>();
+  /** Descriptor tables that TASK records name: undefined until they come. */
+  readonly #tables = new Map<number, FilesRecord | undefined>();
+  /** Working directories, roots and umasks that TASK records name. */
+  readonly #fileSystems = new Set<number>();
   readonly #exited = new Map<number, ExitedRecord>();
   readonly #mappedFiles = new Map<number, unknown>();
   readonly #descriptions = new Map<number, DescriptionRecord>();
@@ -85,12 +88,23 @@ export class ModelBuilder {
     for (const number of [...task.threads, ...(task.saver === undefined ? [] : [task.saver.pid])]) {
       this.#takeNumber(number, builder, where);
     }
-    if (task.memory === task.files || [task.memory, task.files].some((objref) => this.#isObject(objref))) {
+    refuseOddThreadsApart(task, where);
+    this.#takeObjects(task, where);
+    this.#byMemory.set(task.memory, builder);
+    this.#processes.push(builder);
+  }
+
+  /** What tasks of the process have; threads may name one object several times. */
+  #takeObjects(task: TaskRecord, where: string): void {
+    const { memory, files, apart = [] } = task;
+    const tables = new Set([files, ...apart.flatMap((thread) => thread.files ?? [])]);
+    const fileSystems = new Set([task, ...apart].flatMap((one) => one.fileSystem ?? []));
+    const all = [memory, ...tables, ...fileSystems];
+    if (new Set(all).size !== all.length || all.some((objref) => this.#isObject(objref))) {
       throw badRecord(where, 'its memory or its descriptor table is something else as well');
     }
-    this.#byMemory.set(task.memory, builder);
-    this.#byFiles.set(task.files, builder);
-    this.#processes.push(builder);
+    for (const objref of tables) this.#tables.set(objref, undefined);
+    for (const objref of fileSystems) this.#fileSystems.add(objref);
   }
 
   exited(record: MetadataRecord, where: string): void {
@@ -117,7 +131,8 @@ export class ModelBuilder {
   }
 
   #isObject(objref: number): boolean {
-    return [this.#byMemory, this.#byFiles, this.#mappedFiles, this.#descriptions].some((known) => known.has(objref));
+    const known = [this.#byMemory, this.#tables, this.#fileSystems, this.#mappedFiles, this.#descriptions];
+    return known.some((objects) => objects.has(objref));
   }
 
   mappedFile(record: MetadataRecord, where: string): void {
@@ -152,7 +167,11 @@ export class ModelBuilder {
   }
 
   files(record: MetadataRecord, where: string): void {
-    this.#find(this.#byFiles, record, where).files(record, where, (object) => this.#descriptions.has(object));
+    const { objref } = record;
+    if (this.#processes.length === 0) throw badRecord(where, 'it comes before the TASK record');
+    if (!this.#tables.has(objref)) throw badRecord(where, 'its objref is not one that TASK names');
+    const table = parseTable(record, where, (object) => this.#descriptions.has(object));
+    this.#tables.set(objref, once(this.#tables.get(objref), table, where));
   }
 
   #find(among: ReadonlyMap<number, ProcessBuilder>, { objref, type }: MetadataRecord, where: string): ProcessBuilder {
@@ -196,7 +215,8 @@ export class ModelBuilder {
   /** Everything but the pages is complete. */
   finish(): ImageModel {
     const head = present(this.#head, RECORD.HEAD);
-    const processes = this.#processes.map((builder) => builder.finish());
+    const tables = new Map([...this.#tables].map(([objref, table]) => [objref, present(table, RECORD.FILES)] as const));
+    const processes = this.#processes.map((builder) => builder.finish(tables));
     return {
       head,
       root: present(processes[0], RECORD.TASK),
@@ -224,6 +244,20 @@ export class ModelBuilder {
       const memory = this.#byMemory.get(objref);
       if (memory !== undefined) memory.refusePagesOutsideMappings(runs);
       else refusePagesBehind(runs, this.#descriptions.get(objref)?.contentBytes ?? 0, objref);
+    }
+  }
+}
+
+/** Of threads of the process, but the leader, each once, and with something of its own. */
+function refuseOddThreadsApart({ threads, apart = [], files, fileSystem }: TaskRecord, where: string): void {
+  const others = new Set(threads.slice(1));
+  for (const thread of apart) {
+    if (!others.delete(thread.tid)) throw badRecord(where, `thread ${thread.tid} cannot have something of its own`);
+    if (thread.files === undefined && thread.fileSystem === undefined) {
+      throw badRecord(where, `thread ${thread.tid} has nothing of its own`);
+    }
+    if (thread.files === files || (fileSystem !== undefined && thread.fileSystem === fileSystem)) {
+      throw badRecord(where, `thread ${thread.tid} has of its own what is its leader's`);
     }
   }
 }

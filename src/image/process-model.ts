@@ -29,10 +29,20 @@ export interface ProcessModel {
   readonly aspects: Readonly<Record<string, unknown>>;
   readonly threads: readonly ThreadModel[];
   readonly files: FilesRecord;
+  /** Threads with something that is not their leader's. */
+  readonly apart: readonly ThreadApartModel[];
   readonly memory: MemoryRecord;
   readonly mappings: readonly MappingState[];
   /** MM_CONTEXT payload, if there is one. */
   readonly memoryContext?: Buffer;
+}
+
+/** A field is missing where it is the leader's. */
+export interface ThreadApartModel {
+  readonly tid: number;
+  /** The object, and what is in it. */
+  readonly files?: { readonly objref: number; readonly entries: FilesRecord['entries'] };
+  readonly fileSystem?: number;
 }
 
 const PAGE = 4096;
@@ -48,7 +58,6 @@ interface OpenThread {
 export class ProcessBuilder {
   readonly task: TaskRecord;
   #taskState: TaskStateRecord | undefined;
-  #files: FilesRecord | undefined;
   #memory: MemoryRecord | undefined;
   #memoryContext: Buffer | undefined;
   readonly #threads = new Map<number, OpenThread>();
@@ -70,17 +79,6 @@ export class ProcessBuilder {
 
   taskState(record: MetadataRecord, where: string): void {
     this.#taskState = once(this.#taskState, parseState(TaskStateRecord, decodeRecord(record), where), where);
-  }
-
-  files(record: MetadataRecord, where: string, isDescription: (object: number) => boolean): void {
-    const files = parseState(FilesRecord, decodeRecord(record), where);
-    let last = -1;
-    for (const { fd, object } of files.entries) {
-      if (fd <= last) throw badRecord(where, `descriptor ${fd} is not in ascending order`);
-      if (!isDescription(object)) throw badRecord(where, `descriptor ${fd} names object ${object}, which is not there`);
-      last = fd;
-    }
-    this.#files = once(this.#files, files, where);
   }
 
   memory(record: MetadataRecord, where: string): void {
@@ -120,7 +118,8 @@ export class ProcessBuilder {
     if (part === 'cpu') thread.where = where;
   }
 
-  finish(): ProcessModel {
+  /** `tables`: by objref. */
+  finish(tables: ReadonlyMap<number, FilesRecord>): ProcessModel {
     const { task } = this;
     const memory = present(this.#memory, RECORD.MM);
     if (memory.mappings !== this.#mappings.length) {
@@ -133,7 +132,14 @@ export class ProcessBuilder {
       task,
       aspects: present(this.#taskState, RECORD.TASK_STATE).aspects,
       threads: task.threads.map((tid) => completeThread(tid, this.#threads.get(tid))),
-      files: present(this.#files, RECORD.FILES),
+      files: present(tables.get(task.files), RECORD.FILES),
+      apart: (task.apart ?? []).map(({ tid, files, fileSystem }) => ({
+        tid,
+        ...(files === undefined
+          ? {}
+          : { files: { objref: files, entries: present(tables.get(files), RECORD.FILES).entries } }),
+        ...(fileSystem === undefined ? {} : { fileSystem }),
+      })),
       memory,
       mappings: this.#mappings,
       ...(this.#memoryContext === undefined ? {} : { memoryContext: this.#memoryContext }),
@@ -158,6 +164,22 @@ export class ProcessBuilder {
       }
     }
   }
+}
+
+/** FILES: its numbers ascend, and what it names is there. */
+export function parseTable(
+  record: MetadataRecord,
+  where: string,
+  isDescription: (object: number) => boolean,
+): FilesRecord {
+  const files = parseState(FilesRecord, decodeRecord(record), where);
+  let last = -1;
+  for (const { fd, object } of files.entries) {
+    if (fd <= last) throw badRecord(where, `descriptor ${fd} is not in ascending order`);
+    if (!isDescription(object)) throw badRecord(where, `descriptor ${fd} names object ${object}, which is not there`);
+    last = fd;
+  }
+  return files;
 }
 
 /** A record of which there is one. */

@@ -13,6 +13,8 @@ export interface ProcessParts {
   readonly aspects: Readonly<Record<string, unknown>>;
   readonly threads: readonly ThreadModel[];
   readonly descriptors: FilesRecord['entries'];
+  /** Threads with something that is not their leader's. */
+  readonly apart: ProcessModel['apart'];
   readonly memory: MemoryRecord;
   /** Object that its pages have in page chunks: what processes with the same one share. */
   readonly memoryObject: number;
@@ -26,13 +28,23 @@ export function processesOf({ processes, root }: ImageModel): readonly [ProcessP
   return [partsOf(root), ...others.map(partsOf)];
 }
 
-function partsOf({ task, aspects, threads, files, memory, mappings, memoryContext }: ProcessModel): ProcessParts {
+function partsOf({
+  task,
+  aspects,
+  threads,
+  files,
+  apart,
+  memory,
+  mappings,
+  memoryContext,
+}: ProcessModel): ProcessParts {
   return {
     task,
     ...(task.parent === undefined ? {} : { parent: task.parent }),
     aspects,
     threads,
     descriptors: files.entries,
+    apart,
     memory,
     memoryObject: task.memory,
     mappings,

@@ -56,6 +56,16 @@ const place = {
   exitSignal,
 };
 
+/** A thread that has a descriptor table, or a working directory, root and umask, which are not its leader's: clone(2), unshare(2). */
+const ThreadApart = v.strictObject({
+  tid: taskId,
+  /** objref of the FILES record; missing: the leader's. */
+  files: v.optional(objectReference),
+  /** Missing: those of the leader. */
+  fileSystem: v.optional(objectReference),
+});
+export type ThreadApart = v.InferOutput<typeof ThreadApart>;
+
 /** TASK: one process, before any of its state. The record's objref is its pid. */
 export const TaskRecord = v.strictObject({
   pid: taskId,
@@ -66,8 +76,14 @@ export const TaskRecord = v.strictObject({
   threads: v.pipe(boundedArray(taskId, MAX_TASK_ID), v.minLength(1, 'must have at least one entry')),
   /** objref of the MM, VMA and PGARR records. */
   memory: objectReference,
-  /** objref of the FILES record. */
+  /** objref of the FILES record: tasks with the same one share the table. */
   files: objectReference,
+  /**
+   * Tasks with the same one share working directory, root and umask (an object without a record of its own). Missing: nobody shares
+   * those of the leader but threads of its own.
+   */
+  fileSystem: v.optional(objectReference),
+  apart: v.optional(boundedArray(ThreadApart, MAX_TASK_ID)),
   vdso: VdsoRecord,
   /** 32: a program of i386. Images from before those do not say it. */
   addressBits: v.optional(v.picklist([32, 64]), 64),

@@ -90,6 +90,7 @@ export const unsaidOfThread: Readonly<Record<string, Unsaid>> = {
     'what the thread has set with prctl(2) or personality(2)',
   ),
   memoryPolicy: forgets({ mode: 0, nodes: new Uint8Array(0) }, 'its memory policy'),
+  fileSystemContext: forgets(undefined, 'a working directory of its own'),
   ownPendingSignals: begins([], 'signals that wait for its thread', WHEN_NOTHING_WAITS),
   threadPointers: forgets(
     {

@@ -147,7 +147,14 @@ function headerOf({ header }: Inspection): Json {
   return plainOf(others);
 }
 
-function processOf({ comm: _c, threads: _t, mappings: _m, descriptors: _d, ...others }: ProcessInspection): Json {
+function processOf({
+  comm: _c,
+  threads: _t,
+  mappings: _m,
+  descriptors: _d,
+  apart: _a,
+  ...others
+}: ProcessInspection): Json {
   return plainOf(others);
 }
 
@@ -172,17 +179,29 @@ const mappingsOf = ({ mappings }: ProcessInspection): Json =>
     ),
   );
 
-/** Sharing of one open file description, by the lowest number that has it. */
-function descriptorsOf({ descriptors }: ProcessInspection): Json {
-  const first = new Map<number, number>();
-  for (const { object, fd } of descriptors) if (!first.has(object)) first.set(object, fd);
-  return plainOf(
-    Object.fromEntries(
-      descriptors.map(({ fd, object, state, ...others }) => [
-        String(fd),
-        { ...others, sharedWith: first.get(object), state: withoutObjects(state) },
-      ]),
-    ),
+/** Those of threads with a table of their own behind those of the process, as `thread 4712`. */
+function descriptorsOf({ descriptors, apart = [] }: ProcessInspection): Json {
+  const first = new Map<number, string>();
+  const ofProcess = tableOf(descriptors, first);
+  const threads = apart.map(({ tid, descriptors: own = [], ...others }) => {
+    const name = `thread ${tid}`;
+    return [name, { ...others, ...tableOf(own, first, `${name} `) }];
+  });
+  return plainOf({ ...ofProcess, ...Object.fromEntries(threads) });
+}
+
+/** Sharing of one open file description, by the first number that has it. */
+function tableOf(
+  descriptors: ProcessInspection['descriptors'],
+  first: Map<number, string>,
+  table = '',
+): Record<string, unknown> {
+  for (const { object, fd } of descriptors) if (!first.has(object)) first.set(object, `${table}${fd}`);
+  return Object.fromEntries(
+    descriptors.map(({ fd, object, state, ...others }) => [
+      String(fd),
+      { ...others, sharedWith: first.get(object), state: withoutObjects(state) },
+    ]),
   );
 }
 

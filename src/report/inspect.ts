@@ -11,15 +11,17 @@ import type { OpenedInput } from '../image/image-source.ts';
 import { type ImageModel, ModelBuilder } from '../image/model.ts';
 import { type ProcessParts, processesOf } from '../image/processes.ts';
 import { ImageReader } from '../image/reader.ts';
-import type { DescriptionRecord, ExitedRecord, MappingState, TaskRecord } from '../image/tree.ts';
+import type { ExitedRecord, MappingState, TaskRecord } from '../image/tree.ts';
 import { isLinuxCr } from '../linux-cr/layout.ts';
 import type { AddressedImage } from '../pages/addressed-image.ts';
 import { readLinuxCrInput } from '../pages/linux-cr-input.ts';
 import { lookAhead } from '../pages/open-image.ts';
 import { dynamicFunctions } from '../support/elf-symbols.ts';
+import { type DescriptorInspection, describeTable, pathOf } from './inspect-descriptor.ts';
+import { ofProcess, type SharingInspection, sharingIn } from './inspect-sharing.ts';
 import { inspectThread, type ThreadInspection, type VdsoPlace } from './inspect-thread.ts';
-import { at, type Json, numberAt, textAt, toJson } from './json.ts';
-import { hex, mappingFlagName, openFlagNames, permissionsOf } from './names.ts';
+import { type Json, numberAt, textAt, toJson } from './json.ts';
+import { hex, mappingFlagName, permissionsOf } from './names.ts';
 import { type PageCounts, PageTally } from './page-tally.ts';
 
 /**
@@ -73,7 +75,14 @@ export interface ExitedInspection extends PlaceInspection {
   readonly exitCode: number;
 }
 
-export interface ProcessInspection extends PlaceInspection {
+/** A thread with a descriptor table, or working directory, root and umask, that are not its leader's. */
+export interface ThreadApartInspection extends SharingInspection {
+  readonly tid: number;
+  /** Of a table that no task before it has. */
+  readonly descriptors?: readonly DescriptorInspection[];
+}
+
+export interface ProcessInspection extends PlaceInspection, SharingInspection {
   /** Only if a signal has stopped it. */
   readonly stopped?: true;
   /** Its arguments, where its pages could be looked up: not from a pipe. */
@@ -92,6 +101,8 @@ export interface ProcessInspection extends PlaceInspection {
   readonly threads: readonly ThreadInspection[];
   readonly mappings: readonly MappingInspection[];
   readonly descriptors: readonly DescriptorInspection[];
+  /** Missing: there are none. */
+  readonly apart?: readonly ThreadApartInspection[];
 }
 
 export interface MappingInspection {
@@ -109,20 +120,6 @@ export interface MappingInspection {
   readonly flags: readonly string[];
   /** Pages in the image. */
   readonly pages: PageCounts;
-  readonly state: Json;
-}
-
-export interface DescriptorInspection {
-  readonly fd: number;
-  readonly closeOnExec: boolean;
-  /** Descriptors with the same object share one open file description. */
-  readonly object: number;
-  readonly kind: string;
-  readonly path?: string;
-  readonly position?: number;
-  readonly flags?: readonly string[];
-  /** Bytes of the object that the image carries. */
-  readonly contentBytes: number;
   readonly state: Json;
 }
 
@@ -207,7 +204,10 @@ function describe(
   whole: { readonly imageBytes: number; readonly records: number },
   commandOf: (process: ProcessParts) => string[] | undefined = () => undefined,
 ): Inspection {
-  const processes = processesOf(model).map((process) => describeProcess(process, model, tally, commandOf(process)));
+  const sharing = sharingIn(model);
+  const processes = processesOf(model).map((process) =>
+    describeProcess(process, { model, tally, sharing }, commandOf(process)),
+  );
   return {
     ...(model.origin === undefined ? {} : { format: model.origin.format }),
     header: describeHeader(model.head),
@@ -231,17 +231,23 @@ function describe(
   };
 }
 
+interface Whole {
+  readonly model: ImageModel;
+  readonly tally: PageTally;
+  readonly sharing: ReadonlyMap<number, SharingInspection>;
+}
+
 function describeProcess(
   process: ProcessParts,
-  model: ImageModel,
-  tally: PageTally,
+  { model, tally, sharing }: Whole,
   command: string[] | undefined,
 ): ProcessInspection {
-  const { task, aspects, threads, descriptors } = process;
+  const { task, aspects, threads, descriptors, apart } = process;
   const vdsoPlace = placeInVdso(process);
   const pages = tally.perRange(process.memoryObject, process.mappings);
   return {
     ...placeOf(task),
+    ...ofProcess(sharing.get(task.pid) ?? {}, task.pid),
     ...(task.stopped === undefined ? {} : { stopped: true }),
     ...(command === undefined ? {} : { command }),
     vdsoSha256: task.vdso.sha256,
@@ -254,8 +260,19 @@ function describeProcess(
     mappings: process.mappings.map((mapping, index) =>
       describeMapping(mapping, pages[index] ?? { dataPages: 0, zeroPages: 0 }, model),
     ),
-    descriptors: descriptors.map((entry) => describeDescriptor(entry, model.descriptions.get(entry.object))),
+    descriptors: describeTable(descriptors, model),
+    ...(apart.length === 0 ? {} : { apart: apart.map((thread) => describeApart(thread, model, sharing)) }),
   };
+}
+
+function describeApart(
+  { tid, files }: ProcessParts['apart'][number],
+  model: ImageModel,
+  sharing: Whole['sharing'],
+): ThreadApartInspection {
+  const own = sharing.get(tid) ?? {};
+  const isFirst = files !== undefined && own.descriptorTableOf === tid;
+  return { tid, ...own, ...(isFirst ? { descriptors: describeTable(files.entries, model) } : {}) };
 }
 
 function placeOf({ pid, comm, parent, processGroup, session }: TaskRecord | ExitedRecord): PlaceInspection {
@@ -347,31 +364,6 @@ function fileOf(state: Json, model: ImageModel): { file?: string } {
 }
 
 const asFile = (file: string | undefined): { file?: string } => (file === undefined ? {} : { file });
-
-/** Kinds keep the name of what they stand for as `path`, as `file.path`, or in words as `was`. */
-function pathOf(state: Json): { path?: string } {
-  const path = textAt(state, 'path') ?? textAt(state, 'file', 'path') ?? textAt(state, 'was');
-  return path === undefined ? {} : { path };
-}
-
-type FileEntry = ProcessParts['descriptors'][number];
-
-function describeDescriptor(entry: FileEntry, description: DescriptionRecord | undefined): DescriptorInspection {
-  const state = toJson(description?.state);
-  const position = numberAt(state, 'position');
-  const flags = at(state, 'flags');
-  return {
-    fd: entry.fd,
-    closeOnExec: entry.closeOnExec,
-    object: entry.object,
-    kind: description?.kind ?? 'unknown',
-    ...pathOf(state),
-    ...(position === undefined ? {} : { position }),
-    ...(typeof flags === 'number' && Number.isSafeInteger(flags) && flags >= 0 ? { flags: openFlagNames(flags) } : {}),
-    contentBytes: description?.contentBytes ?? 0,
-    state,
-  };
-}
 
 function byKind(mappings: readonly MappingInspection[]): SizesInspection['memory'] {
   const kinds = new Map<string, { -readonly [Key in keyof PageCounts]: PageCounts[Key] } & { mappings: number }>();

@@ -7,12 +7,8 @@ import type { PageRun } from '../image/page-chunk.ts';
 import { processesOf } from '../image/processes.ts';
 import type { AddressedImage } from '../pages/addressed-image.ts';
 import { aspectLines, plain, wordsOf } from './aspect-text.ts';
-import {
-  type DescriptorInspection,
-  inspectAddressed,
-  type MappingInspection,
-  type ProcessInspection,
-} from './inspect.ts';
+import { inspectAddressed, type MappingInspection, type ProcessInspection } from './inspect.ts';
+import type { DescriptorInspection } from './inspect-descriptor.ts';
 import type { ThreadInspection } from './inspect-thread.ts';
 import { isList, isObject, numberAt } from './json.ts';
 import type { PageData, PageDescriptor, PageMapping, PageObject, PageProcess, PageThread } from './page-data.ts';

@@ -1,13 +1,8 @@
 /** An inspection as text for a person. */
 import { registerNames } from '../arch/x86/registers.ts';
 import { aspectLines, plain, wordsOf } from './aspect-text.ts';
-import type {
-  DescriptorInspection,
-  HeaderInspection,
-  Inspection,
-  MappingInspection,
-  ProcessInspection,
-} from './inspect.ts';
+import type { HeaderInspection, Inspection, MappingInspection, ProcessInspection } from './inspect.ts';
+import type { DescriptorInspection } from './inspect-descriptor.ts';
 import type { ThreadInspection } from './inspect-thread.ts';
 import { isObject, type Json } from './json.ts';
 import { hex, signalsNotIn } from './names.ts';
@@ -80,6 +75,7 @@ function detailSections(process: ProcessInspection, { files }: Inspection): stri
         ...(command === undefined ? [] : [['command', command.join(' ')]]),
         ...(executable === undefined ? [] : [['executable', executable]]),
         ...(process.saver === undefined ? [] : [['saved itself by', `its child ${process.saver.pid}`]]),
+        ...sharingRow(process),
         ...(localDescriptors === undefined ? [] : [['LDT', counted(localDescriptors, 'entry', 'entries')]]),
         ...aspectRows(process.aspects),
       ]),
@@ -88,15 +84,30 @@ function detailSections(process: ProcessInspection, { files }: Inspection): stri
   ];
 }
 
+/** With a process before it. */
+function sharingRow({ descriptorTableOf, fileSystemOf }: ProcessInspection): string[][] {
+  const shared = [
+    ...(descriptorTableOf === undefined ? [] : [`descriptor table of ${descriptorTableOf}`]),
+    ...(fileSystemOf === undefined ? [] : [`directory and umask of ${fileSystemOf}`]),
+  ];
+  return shared.length === 0 ? [] : [['shares', shared.join(', ')]];
+}
+
 const mappingLines = ({ mappings }: ProcessInspection): string[] => [
   counted(mappings.length, 'mapping'),
   ...columns(mappings.map(mappingRow), { indent: INDENT, right: [1, 3, 5] }),
 ];
 
-function descriptorLines({ descriptors }: ProcessInspection, onlySockets: boolean): string[] {
-  const shown = onlySockets ? descriptors.filter(({ kind }) => kind.includes('socket')) : descriptors;
-  const title = counted(shown.length, onlySockets ? 'socket' : 'descriptor');
-  return [title, ...columns(shown.map(descriptorRow), { indent: INDENT, right: [0] })];
+function descriptorLines({ descriptors, apart = [] }: ProcessInspection, onlySockets: boolean): string[] {
+  const lines = (table: typeof descriptors, whose = ''): string[] => {
+    const shown = onlySockets ? table.filter(({ kind }) => kind.includes('socket')) : table;
+    const title = `${counted(shown.length, onlySockets ? 'socket' : 'descriptor')}${whose}`;
+    return [title, ...columns(shown.map(descriptorRow), { indent: INDENT, right: [0] })];
+  };
+  const ofThreads = apart.flatMap(({ tid, descriptors: own }) =>
+    own === undefined ? [] : lines(own, ` of thread ${tid}`),
+  );
+  return [...lines(descriptors), ...ofThreads];
 }
 
 function executableOf(aspects: ProcessInspection['aspects'], files: Inspection['files']): string | undefined {

@@ -51,6 +51,7 @@ import { ptyMaster } from './terminals/pty-master.ts';
 import { ptySlave } from './terminals/pty-slave.ts';
 import { memoryPolicy } from './thread/memory-policy.ts';
 import { threadName } from './thread/name.ts';
+import { ownFileSystem } from './thread/own-file-system.ts';
 import { ownPendingSignals } from './thread/own-pending-signals.ts';
 import { scheduling } from './thread/scheduling.ts';
 import { threadSettings } from './thread/settings.ts';
@@ -92,6 +93,7 @@ export const threadAspects: readonly ThreadAspect<unknown>[] = [
   signalStack,
   threadSettings,
   memoryPolicy,
+  ownFileSystem,
   ownPendingSignals,
   threadPointers,
 ].map((aspect) => erase<ThreadAspect<unknown>>(aspect));

@@ -136,6 +136,8 @@ export interface ProcessAspect<State> {
 export interface ThreadAspect<State> {
   readonly name: string;
   readonly schema: StateSchema<State>;
+  /** What stands in the way of saving it, seen from outside. */
+  readonly obstacles?: (pid: Pid, tid: Tid) => Problem[];
   readonly collect: Collector<CollectedThread, NoInfer<State>>;
   /** As that of a process. */
   readonly ofCommand?: (host: HostView) => NoInfer<State>;

@@ -5,6 +5,7 @@
 
 import { type Hierarchy, planHierarchy } from '../image/hierarchy.ts';
 import type { ImageModel } from '../image/model.ts';
+import type { ProcessModel } from '../image/process-model.ts';
 import { parseState } from '../image/schema.ts';
 import type { ExitedRecord } from '../image/tree.ts';
 import { RLIMIT } from '../kernel/abi/resource.ts';
@@ -14,7 +15,7 @@ import { noPidChoice } from '../resources/pid-choice.ts';
 import { descriptorKinds } from '../resources/registry.ts';
 import type { DescriptorKind } from '../resources/resource.ts';
 import { type Signals, signalsSchema } from '../resources/signal-driven.ts';
-import { asPid, type Pid, remoteFd } from '../support/brand.ts';
+import { asPid, asTid, type Pid, remoteFd, type Tid } from '../support/brand.ts';
 import { ImageError, type Problem, RefusedError } from '../support/errors.ts';
 import { refuseOddEnd } from './exited.ts';
 import type { RestartHost } from './host.ts';
@@ -27,8 +28,11 @@ export interface PlannedDescription {
   readonly state: unknown;
   /** Undefined if it signals nobody. */
   readonly signals: Signals | undefined;
-  /** The first process that has a descriptor of it, in which it is finished. Undefined for what only mappings show. */
-  readonly holder: { readonly pid: Pid; readonly fd: number } | undefined;
+  /**
+   * The first task that has a descriptor of it, in which it is finished: a leader, or a thread with a table of its own. Undefined for what
+   * only mappings show.
+   */
+  readonly holder: { readonly task: Tid; readonly fd: number } | undefined;
 }
 
 export interface RestartPlan {
@@ -151,14 +155,15 @@ function planFiles(model: ImageModel, host: RestartHost, problems: Problem[]): M
 }
 
 function planDescriptions(model: ImageModel, host: RestartHost, problems: Problem[]): PlannedDescription[] {
-  const holders = new Map<number, { pid: Pid; fd: number }>();
+  const holders = new Map<number, { task: Tid; fd: number }>();
   const tables = new Map<number, ReadonlySet<number>>();
-  for (const { task, files } of model.processes) {
-    tables.set(task.pid, new Set(files.entries.map(({ fd }) => fd)));
-    for (const { object, fd } of files.entries) {
-      if (!holders.has(object)) holders.set(object, { pid: asPid(task.pid), fd });
+  for (const { tid, entries } of model.processes.flatMap(tablesOf)) {
+    tables.set(tid, new Set(entries.map(({ fd }) => fd)));
+    for (const { object, fd } of entries) {
+      if (!holders.has(object)) holders.set(object, { task: asTid(tid), fd });
     }
   }
+  const pids = new Set(model.processes.map(({ task }) => task.pid));
   return [...model.descriptions].map(([objref, record]) => {
     const where = `FD_DATA record of object ${objref}`;
     const kind = descriptorKinds.find((candidate) => candidate.kind === record.kind);
@@ -168,19 +173,29 @@ function planDescriptions(model: ImageModel, host: RestartHost, problems: Proble
       throw new ImageError('bad-record', `${where}: its content does not fit its state.`);
     }
     const holder = holders.get(objref);
-    const table = tables.get(holder?.pid ?? model.root.task.pid);
+    const table = tables.get(holder?.task ?? model.root.task.pid);
     const missing = kind.descriptorsOf?.(state).find((number) => !table?.has(number));
     if (missing !== undefined) {
       throw new ImageError('bad-record', `${where}: it names descriptor ${missing}, which is not there.`);
     }
-    const path = [`pid ${holder?.pid ?? model.root.task.pid}`, `fd ${holder?.fd ?? '?'}`];
+    const path = [`pid ${holder?.task ?? model.root.task.pid}`, `fd ${holder?.fd ?? '?'}`];
     problems.push(...(kind.plan?.(state, host, path) ?? []));
     const signals =
       record.signals === undefined ? undefined : parse(signalsSchema, record.signals, `${where}: signals`);
     const leader = kind.leaderOf?.(state);
-    if (leader !== undefined && !tables.has(leader)) {
+    if (leader !== undefined && !pids.has(leader)) {
       throw new ImageError('bad-record', `${where}: it names process ${leader}, which is not there.`);
     }
     return { objref, kind, state, signals, holder };
   });
 }
+
+/** Of the leader, and of threads that have one of their own. */
+const tablesOf = ({
+  task,
+  files,
+  apart,
+}: ProcessModel): { tid: number; entries: ProcessModel['files']['entries'] }[] => [
+  { tid: task.pid, entries: files.entries },
+  ...apart.flatMap((one) => (one.files === undefined ? [] : [{ tid: one.tid, entries: one.files.entries }])),
+];

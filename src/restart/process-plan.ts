@@ -17,6 +17,7 @@ import type { Span } from '../tracee/address-space.ts';
 import type { ProtectionKeys } from '../tracee/protection-keys.ts';
 import type { KernelMemory, MemoryFeature, RestartHost } from './host.ts';
 import { isSameVdso, type OldMemory, type OldVdso, type OldVdsoRequest, planOldVdso } from './old-vdso.ts';
+import { planThreadBirths, type ThreadBirth } from './thread-births.ts';
 
 export interface PlannedMapping {
   readonly state: MappingState;
@@ -78,8 +79,20 @@ export interface ProcessPlan {
   /** The LDT. */
   readonly localDescriptors: Uint8Array;
   readonly entries: ProcessModel['files']['entries'];
+  /** How its threads are made, but the leader. */
+  readonly births: readonly ThreadBirth[];
+  /** Descriptor tables that threads of it have, and not the leader: each with the first thread that has it. */
+  readonly tablesApart: readonly TableApart[];
   /** The sentence about the vDSO, and what its aspects tell. */
   readonly remarks: readonly string[];
+}
+
+/** A descriptor table of threads. */
+export interface TableApart {
+  /** The index of the thread. */
+  readonly thread: number;
+  readonly tid: Tid;
+  readonly entries: ProcessModel['files']['entries'];
 }
 
 /** IA32_PAGE_OFFSET of asm/page_64_types.h. */
@@ -136,11 +149,36 @@ export function planProcess(process: ProcessModel, request: PlanRequest): Proces
     protectionKeys: { allocated: memory.allocatedKeys, executeOnly: memory.executeOnlyKey },
     localDescriptors,
     entries: process.files.entries,
+    ...planParts(process, threads),
   };
   // Only the root's parent is the restart command.
   const hostOfIt = task.parent === undefined ? host : { ...host, keepsParent: true };
   return { ...plan, remarks: remarksOf(plan, hostOfIt, request.leaders.has(pid)) };
 }
+
+/** Who shares which descriptor table, and working directory, root and umask. */
+function planParts(
+  { task, apart }: ProcessModel,
+  threads: readonly PlannedThread[],
+): Pick<ProcessPlan, 'births' | 'tablesApart'> {
+  const own = new Map(apart.map((one) => [one.tid, one]));
+  const tables = new Map<number, TableApart>();
+  const parts = threads.map(({ tid, aspects }, thread) => {
+    const { files, fileSystem } = own.get(tid) ?? {};
+    const hasOwn = aspects.some(({ aspect, state }) => aspect.name === ownFileSystem && state !== undefined);
+    if (hasOwn !== (fileSystem !== undefined)) {
+      throw new ImageError('bad-record', `TASK record: what it says of thread ${tid} is not what THREAD_STATE says.`);
+    }
+    if (files !== undefined && !tables.has(files.objref)) {
+      tables.set(files.objref, { thread, tid, entries: files.entries });
+    }
+    return { files: files?.objref ?? task.files, fileSystem: fileSystem ?? task.fileSystem ?? 0 };
+  });
+  return { births: planThreadBirths(parts), tablesApart: [...tables.values()] };
+}
+
+/** The aspect of threads. */
+const ownFileSystem = 'fileSystemContext';
 
 const no32BitPrograms: Problem = {
   code: 'no-32-bit-programs',

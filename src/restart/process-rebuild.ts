@@ -10,7 +10,7 @@ import type { NativeMemory } from '../kernel/native-memory.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { type MappedFile, openMappedFile } from '../resources/mapped-file.ts';
 import type { RebuiltProcess } from '../resources/resource.ts';
-import { type Pid, type RemoteAddress, remoteAddress, type Tid } from '../support/brand.ts';
+import { asPid, asTid, type Pid, type RemoteAddress, remoteAddress } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { findHole, type Span, USER_SPACE_END, USER_SPACE_END_32 } from '../tracee/address-space.ts';
 import { Agent, type AgentLayout, agentSize, leaveRegisters } from '../tracee/agent.ts';
@@ -35,11 +35,13 @@ import type { PlannedMapping, ProcessPlan } from './process-plan.ts';
 import type { RestoredObjects } from './restored-objects.ts';
 import type { MemorySharing, PageChange } from './sharing.ts';
 import { lead } from './stand-in.ts';
+import type { ThreadBirth } from './thread-births.ts';
 
 const PAGE = 4096;
 /** Room beside the agent where the kernel's own mappings wait for their place. */
 const WAITING_ROOM = 256 * PAGE;
-const SHARED_BY_ALL = CLONE.CLONE_VM | CLONE.CLONE_FS | CLONE.CLONE_FILES;
+const STAND_IN_FLAGS = CLONE.CLONE_VM | CLONE.CLONE_FS | CLONE.CLONE_FILES;
+const THREAD_FLAGS = CLONE.CLONE_VM | CLONE.CLONE_SIGHAND | CLONE.CLONE_THREAD | CLONE.CLONE_SYSVSEM;
 
 export interface RebuiltProcessTree {
   readonly plan: ProcessPlan;
@@ -223,7 +225,10 @@ export class ProcessRebuild {
   #takeDescriptors(): void {
     const agent = this.#live;
     const { objects } = this.#common;
-    const highest = Math.max(this.plan.entries.at(-1)?.fd ?? 0, objects.highestNumberIn(this.plan.pid));
+    const tables = [{ tid: asTid(this.plan.pid), entries: this.plan.entries }, ...this.plan.tablesApart];
+    const highest = Math.max(
+      ...tables.map(({ tid, entries }) => Math.max(entries.at(-1)?.fd ?? 0, objects.highestNumberIn(tid))),
+    );
     const batch = new CallBatch(agent);
     const limit = batch.data(16);
     batch.call('read the descriptor limit', SYS.prlimit64, 0, RLIMIT.RLIMIT_NOFILE, 0, limit.address);
@@ -238,14 +243,11 @@ export class ProcessRebuild {
       0,
     );
     const mapped = this.plan.files.length + this.#mappedObjects.length;
-    const least = Math.max(highest, this.plan.entries.length, mapped) + 1;
-    const doorbell = [...agent.ownDescriptors].find((fd) => fd >= 0) ?? -1;
-    const moved = batch.call('move the doorbell', SYS.fcntl, doorbell, FCNTL.F_DUPFD_CLOEXEC, least);
+    const least = Math.max(highest, ...tables.map(({ entries }) => entries.length), mapped) + 1;
+    const moved = batch.call('move the doorbell', SYS.fcntl, agent.doorbellNumber, FCNTL.F_DUPFD_CLOEXEC, least);
     batch.run();
     agent.doorbellMoved(moved.result);
-    batch.call('close what was inherited', SYS.close_range, 0, moved.result - 1, 0);
-    batch.call('close what was inherited', SYS.close_range, moved.result + 1, 0xffffffff, 0);
-    batch.run();
+    closeInherited(batch, moved.result);
   }
 
   #aspects(stage: 'early' | 'memory' | 'late'): void {
@@ -317,17 +319,19 @@ export class ProcessRebuild {
     writeLocalDescriptors(new CallBatch(this.#live), this.plan.localDescriptors);
     sealMappings(this.#live, this.plan.mappings);
     this.#closeMappedFiles();
-    this.#common.objects.handOver(this.#live, this.plan, (batch) => this.#target(batch));
     const agent = this.#live;
+    const table = { tid: asTid(this.plan.pid), entries: this.plan.entries };
+    this.#common.objects.handOver(agent, table, (batch) => this.#target(batch));
     agent.pause();
-    const others = this.plan.threads.slice(1).map(({ tid }, index) => this.#makeThread(tid, index + 1));
-    const tasks = [agent.task, ...others];
+    const tasks = this.#makeThreads();
     const standIn = this.#makeStandIn();
-    if (others.length > 0 || standIn !== undefined) agent.task.standStill(false);
+    if (standIn !== undefined) agent.task.standStill(false);
+    this.#fillTablesApart(tasks);
     this.#restoreThreads(tasks);
     this.#aspects('late');
     this.#finishThreads(tasks);
     agent.pause();
+    this.#closeDoorbellsApart(tasks);
     return { plan: this.plan, tasks, standIn, ours: { start: this.#hole, sizeBytes: this.#sizeBytes }, agent };
   }
 
@@ -342,13 +346,51 @@ export class ProcessRebuild {
     this.#fileNumbers.clear();
   }
 
+  /** In the order of the plan, the leader first. All stand still, the others before their first instruction. */
+  #makeThreads(): StoppedTask[] {
+    const tasks: StoppedTask[] = [this.#live.task];
+    const makers = new Set<StoppedTask>();
+    for (const birth of this.plan.births) {
+      const maker = must(tasks[birth.maker]);
+      makers.add(maker);
+      tasks[birth.thread] = this.#makeThread(birth, maker);
+    }
+    for (const maker of makers) maker.standStill(false);
+    return tasks;
+  }
+
   /** One more thread, with its tid, stopped before its first instruction. */
-  #makeThread(tid: Tid, blockIndex: number): StoppedTask {
+  #makeThread({ thread, maker, sharesFiles, sharesFileSystem }: ThreadBirth, task: StoppedTask): StoppedTask {
     const agent = this.#live;
-    const flags = SHARED_BY_ALL | CLONE.CLONE_SIGHAND | CLONE.CLONE_THREAD | CLONE.CLONE_SYSVSEM;
-    const task = bear(this.#standingMaker, { tid, flags, exitSignal: 0, what: 'thread' });
-    agent.fillBlock(blockIndex, { registers: leaveRegisters(agent.code, task.registers), signalMask: ALL_SIGNALS });
-    return task;
+    const flags = THREAD_FLAGS | (sharesFiles ? CLONE.CLONE_FILES : 0) | (sharesFileSystem ? CLONE.CLONE_FS : 0);
+    const { tid } = must(this.plan.threads[thread]);
+    const site = agent.siteFor(maker);
+    const made = bear({ ...this.#standingMaker, task, site }, { tid, flags, exitSignal: 0, what: 'thread' });
+    agent.fillBlock(thread, { registers: leaveRegisters(agent.code, made.registers), signalMask: ALL_SIGNALS });
+    return made;
+  }
+
+  /** Tables of threads, which they were born with copies for. */
+  #fillTablesApart(tasks: readonly StoppedTask[]): void {
+    const agent = this.#live;
+    for (const { thread, tid, entries } of this.plan.tablesApart) {
+      const calls = new ThreadCalls(agent, must(tasks[thread]), thread);
+      closeInherited(new CallBatch(calls), calls.doorbellNumber);
+      this.#common.objects.handOver(calls, { tid, entries }, (batch) => ({
+        ...this.#target(batch),
+        pid: asPid(tid),
+      }));
+    }
+  }
+
+  /** The last that is done in such a table; the leader closes its own when the agent leaves. */
+  #closeDoorbellsApart(tasks: readonly StoppedTask[]): void {
+    const agent = this.#live;
+    for (const { thread, tid } of this.plan.tablesApart) {
+      const task = must(tasks[thread]);
+      task.call(agent.siteFor(thread), { doing: 'close the doorbell', pid: tid }, SYS.close, agent.doorbellNumber);
+      task.standStill(false);
+    }
   }
 
   /** Between calls: the agent is not to be paused again. */
@@ -360,7 +402,7 @@ export class ProcessRebuild {
   #makeStandIn(): StoppedTask | undefined {
     const { saver } = this.plan;
     if (saver === undefined) return undefined;
-    const birth = { tid: saver.tid, flags: SHARED_BY_ALL, exitSignal: SIGNAL.SIGCHLD, what: 'child' };
+    const birth = { tid: saver.tid, flags: STAND_IN_FLAGS, exitSignal: SIGNAL.SIGCHLD, what: 'child' };
     const task = bear(this.#standingMaker, birth);
     lead(task, saver.leads, must(this.#site));
     return task;
@@ -397,6 +439,13 @@ export class ProcessRebuild {
   forget(): void {
     this.#agent?.forget();
   }
+}
+
+/** Leaves nothing in the table of a task but the doorbell. */
+function closeInherited(batch: CallBatch, doorbell: number): void {
+  batch.call('close what was inherited', SYS.close_range, 0, doorbell - 1, 0);
+  batch.call('close what was inherited', SYS.close_range, doorbell + 1, 0xffffffff, 0);
+  batch.run();
 }
 
 function must<T>(value: T | undefined): T {

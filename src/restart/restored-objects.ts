@@ -5,13 +5,18 @@ import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { RestoredConnections } from '../resources/connection-keeper.ts';
 import type { RebuiltProcess, RestoredDescriptors } from '../resources/resource.ts';
 import { restoreSignals } from '../resources/signal-driven.ts';
-import { type LocalFd, type Pid, remoteFd } from '../support/brand.ts';
+import { type LocalFd, remoteFd, type Tid } from '../support/brand.ts';
 import { CleanupStack } from '../support/cleanup-stack.ts';
-import type { Agent } from '../tracee/agent.ts';
+import type { DescriptorReceiver } from '../tracee/agent.ts';
 import { CallBatch } from '../tracee/call-batch.ts';
 import { handOver } from './hand-over.ts';
 import type { RestartPlan } from './plan.ts';
 import type { ProcessPlan } from './process-plan.ts';
+
+/** A descriptor table, and the task in which it is filled. */
+export interface Table extends Pick<ProcessPlan, 'entries'> {
+  readonly tid: Tid;
+}
 
 export class RestoredObjects {
   readonly #descriptions: RestartPlan['descriptions'];
@@ -26,13 +31,13 @@ export class RestoredObjects {
     this.#descriptions = descriptions;
   }
 
-  /** The highest descriptor number that a process needs for a while, beside those of its table. */
-  highestNumberIn(pid: Pid): number {
-    return Math.max(0, ...this.#finishedIn(pid).map(({ kind, state }) => kind.highestNumber?.(state) ?? 0));
+  /** The highest descriptor number that a task needs for a while, beside those of its table. */
+  highestNumberIn(task: Tid): number {
+    return Math.max(0, ...this.#finishedIn(task).map(({ kind, state }) => kind.highestNumber?.(state) ?? 0));
   }
 
-  #finishedIn(pid: Pid): RestartPlan['descriptions'] {
-    return this.#descriptions.filter(({ kind, state, holder }) => (kind.leaderOf?.(state) ?? holder?.pid) === pid);
+  #finishedIn(task: Tid): RestartPlan['descriptions'] {
+    return this.#descriptions.filter(({ kind, state, holder }) => (kind.leaderOf?.(state) ?? holder?.task) === task);
   }
 
   numberOf(objref: number): LocalFd {
@@ -86,19 +91,19 @@ export class RestoredObjects {
    * Descriptors arrive at the lowest numbers, in order; in descending order each then goes to its own number, which is never
    * below the one that it arrived at, so that no other is overwritten before it has moved.
    */
-  handOver(agent: Agent, { pid, entries }: ProcessPlan, target: (batch: CallBatch) => RebuiltProcess): void {
+  handOver(receiver: DescriptorReceiver, { tid, entries }: Table, target: (batch: CallBatch) => RebuiltProcess): void {
     const arrived = handOver(
-      agent,
+      receiver,
       entries.map(({ object }) => must(this.#objects.get(object)).number),
     );
-    place(agent, entries, arrived);
-    const batch = new CallBatch(agent);
+    place(receiver, entries, arrived);
+    const batch = new CallBatch(receiver);
     const process = target(batch);
     for (const { signals, holder } of this.#descriptions) {
-      if (signals !== undefined && holder?.pid === pid) restoreSignals(signals, process, remoteFd(holder.fd));
+      if (signals !== undefined && holder?.task === tid) restoreSignals(signals, process, remoteFd(holder.fd));
       batch.run();
     }
-    for (const { kind, state, holder } of this.#finishedIn(pid)) {
+    for (const { kind, state, holder } of this.#finishedIn(tid)) {
       if (holder !== undefined) kind.finish?.(state, process, remoteFd(holder.fd));
       batch.run();
     }
@@ -124,8 +129,8 @@ export class RestoredObjects {
   }
 }
 
-function place(agent: Agent, entries: ProcessPlan['entries'], arrived: readonly number[]): void {
-  const batch = new CallBatch(agent);
+function place(receiver: DescriptorReceiver, entries: Table['entries'], arrived: readonly number[]): void {
+  const batch = new CallBatch(receiver);
   for (let index = entries.length - 1; index >= 0; index--) {
     const entry = must(entries[index]);
     const from = must(arrived[index]);

@@ -65,7 +65,14 @@ function mailboxSize(layout: AgentLayout): number {
   return Math.ceil(bytes / PAGE) * PAGE;
 }
 
-export class Agent implements BatchRunner {
+/** A task that has the doorbell in its descriptor table, through which descriptors come to it. */
+export interface DescriptorReceiver extends BatchRunner {
+  readonly doorbellNumber: number;
+  /** For batches whose recvmsg(2) calls on the doorbell find these descriptors in order: one message for each call. */
+  receiving(messages: readonly (readonly LocalFd[])[]): BatchRunner;
+}
+
+export class Agent implements DescriptorReceiver {
   readonly pid: Pid;
   readonly task: StoppedTask;
   readonly code: RemoteAddress;
@@ -221,17 +228,14 @@ export class Agent implements BatchRunner {
     this.#readBatch(callCount, dataBytes);
   }
 
-  /**
-   * A batch that receives descriptors: they are sent behind the ring, so that the agent's recvmsg(2) calls find them on
-   * the doorbell in order.
-   */
-  runBatchWithDescriptors(callCount: number, dataBytes: number, messages: readonly (readonly LocalFd[])[]): void {
-    this.#writeBatch(callCount, dataBytes);
-    this.#start();
-    this.#ring();
-    for (const fds of messages) sendDescriptors(this.#bell(), fds);
-    this.#awaitAnswer();
-    this.#readBatch(callCount, dataBytes);
+  receiving(messages: readonly (readonly LocalFd[])[]): BatchRunner {
+    return asRunner(this, (callCount, dataBytes) => {
+      this.#writeBatch(callCount, dataBytes);
+      this.#start();
+      this.#ring(messages);
+      this.#awaitAnswer();
+      this.#readBatch(callCount, dataBytes);
+    });
   }
 
   /**
@@ -262,11 +266,17 @@ export class Agent implements BatchRunner {
 
   /**
    * Runs a batch in another thread of a process that dies with us, with its own state block. The agent must be paused; the
-   * thread stands still afterwards.
+   * thread stands still afterwards. `messages`: as of {@link receiving}.
    */
-  runBatchIn(task: StoppedTask, blockIndex: number, callCount: number, dataBytes: number): void {
+  runBatchIn(
+    task: StoppedTask,
+    blockIndex: number,
+    callCount: number,
+    dataBytes: number,
+    messages: readonly (readonly LocalFd[])[] = [],
+  ): void {
     this.#writeBatch(callCount, dataBytes, blockIndex);
-    this.#ring();
+    this.#ring(messages);
     task.enter(remoteAddress(this.code + routines.agent), this.block(blockIndex));
     this.#awaitAnswer(task);
     task.standStill(true);
@@ -331,8 +341,10 @@ export class Agent implements BatchRunner {
     ]);
   }
 
-  #ring(): void {
+  /** Descriptors are sent behind the ring, so that the calls of the batch find them on the doorbell in order. */
+  #ring(messages: readonly (readonly LocalFd[])[] = []): void {
     if (!ring(this.#bell())) this.#agentEnded();
+    for (const fds of messages) sendDescriptors(this.#bell(), fds);
   }
 
   #awaitAnswer(task: StoppedTask = this.task): void {
@@ -413,6 +425,18 @@ export class Agent implements BatchRunner {
     this.#doorbell = undefined;
   }
 }
+
+/** The same areas, run in another way. */
+export const asRunner = (runner: BatchRunner, runBatch: BatchRunner['runBatch']): BatchRunner => ({
+  pid: runner.pid,
+  callsAddress: runner.callsAddress,
+  dataAddress: runner.dataAddress,
+  maxCalls: runner.maxCalls,
+  maxDataBytes: runner.maxDataBytes,
+  calls: runner.calls,
+  data: runner.data,
+  runBatch,
+});
 
 /** Registers that send a half-made process to its end when the doorbell ends. */
 export function leaveRegisters(code: RemoteAddress, current: RegisterFile): RegisterFile {

@@ -2,12 +2,12 @@
  * Batches in a thread that is not the agent's own, of a process that dies with us. The doorbell serves one thread at a
  * time: the agent is paused while others use it, one after the other.
  */
-import type { RemoteAddress } from '../support/brand.ts';
-import type { Agent } from './agent.ts';
+import type { LocalFd, RemoteAddress } from '../support/brand.ts';
+import { type Agent, asRunner, type DescriptorReceiver } from './agent.ts';
 import type { BatchRunner } from './call-batch.ts';
 import type { StoppedTask } from './stopped-task.ts';
 
-export class ThreadCalls implements BatchRunner {
+export class ThreadCalls implements DescriptorReceiver {
   readonly pid: number;
   readonly callsAddress: RemoteAddress;
   readonly dataAddress: RemoteAddress;
@@ -31,6 +31,17 @@ export class ThreadCalls implements BatchRunner {
     this.#agent = agent;
     this.#task = task;
     this.#blockIndex = blockIndex;
+  }
+
+  /** The same number in every table of the process. */
+  get doorbellNumber(): number {
+    return this.#agent.doorbellNumber;
+  }
+
+  receiving(messages: readonly (readonly LocalFd[])[]): BatchRunner {
+    return asRunner(this, (callCount, dataBytes) => {
+      this.#agent.runBatchIn(this.#task, this.#blockIndex, callCount, dataBytes, messages);
+    });
   }
 
   runBatch(callCount: number, dataBytes: number): void {

@@ -13,8 +13,6 @@ const refused = async (pid: number): Promise<string> => {
 test.each([
   ['credentials', /thread \d+: This thread has credentials or capabilities of its own/],
   ['seccomp', /thread \d+: It runs under a seccomp filter/],
-  ['fs', /thread \d+: This thread has a working directory, root and umask of its own/],
-  ['files', /thread \d+: This thread has a descriptor table of its own/],
   ['uts', /thread \d+: This thread has a namespace of its own/],
 ])('a thread with %s of its own is refused, and not harmed', async (oddity, sentence) => {
   const folder = newFolder();

@@ -1,4 +1,4 @@
-/* A thread that has something of its own, which its process has not: `odd-thread credentials|seccomp|fs|files|uts`. */
+/* A thread that has something of its own, which its process has not: `odd-thread credentials|seccomp|uts`. */
 #include "self-check.h"
 #include <linux/capability.h>
 #include <linux/filter.h>
@@ -26,10 +26,9 @@ static void filter(void) {
 }
 
 static void *odd(void *nothing) {
-  int flag = strcmp(oddity, "fs") == 0 ? CLONE_FS : strcmp(oddity, "files") == 0 ? CLONE_FILES : CLONE_NEWUTS;
   if (strcmp(oddity, "credentials") == 0) CHECK(prctl(PR_CAPBSET_DROP, CAP_SYS_NICE, 0, 0, 0) == 0, "PR_CAPBSET_DROP");
   else if (strcmp(oddity, "seccomp") == 0) filter();
-  else CHECK(unshare(flag) == 0, "unshare: errno %d", errno);
+  else CHECK(unshare(CLONE_NEWUTS) == 0, "unshare: errno %d", errno);
   pthread_barrier_wait(&started);
   wait_for_go();
   return nothing;

@@ -31,6 +31,7 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'newer-memory', keeps: 'guard pages, droppable memory and seals' },
   { name: 'process-state', keeps: 'what belongs to the process' },
   { name: 'thread-state', keeps: 'what belongs to each thread' },
+  { name: 'threads-apart', keeps: 'descriptor tables and directories that threads have of their own' },
   { name: 'full-signal-queue', keeps: 'signals that wait without their siginfo' },
   { name: 'kernel-settings', keeps: 'what prctl and its relatives have set' },
   { name: 'kernel-settings', keeps: 'what prctl and its relatives have set for a 32-bit program', ...m32 },

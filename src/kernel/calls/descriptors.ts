@@ -10,11 +10,26 @@ import { rawSyscall } from '../ffi.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import { cString, newCall, scratch } from '../scratch.ts';
 
-/** pidfd_open(2). Undefined if there is no such process. */
+/** PIDFD_THREAD of linux/pidfd.h, Linux 6.9. */
+const PIDFD_THREAD = OPEN.O_EXCL;
+
+/**
+ * pidfd_open(2). Undefined if there is no such process. Of a thread that is no leader: its own descriptor table is what
+ * {@link duplicateFrom} takes from then; before Linux 6.9 there is none, and this throws.
+ */
 export function tryOpenPidfd(pid: Pid): OwnedFd | undefined {
-  const fd = rawSyscall(SYS.pidfd_open, pid, 0);
+  let fd = rawSyscall(SYS.pidfd_open, pid, 0);
+  // EINVAL before Linux 6.15 (pidfd_prepare() in the kernel).
+  if (fd === -ERRNO.ENOENT || fd === -ERRNO.EINVAL) fd = rawSyscall(SYS.pidfd_open, pid, PIDFD_THREAD);
   if (fd === -ERRNO.ESRCH) return undefined;
   return new OwnedFd(check('pidfd_open', fd, { doing: 'open a handle', pid }));
+}
+
+/** Linux 6.9: asked of a thread. */
+export function hasThreadPidfd(tid: Tid): boolean {
+  const fd = rawSyscall(SYS.pidfd_open, tid, PIDFD_THREAD);
+  if (!isFailure(fd)) new OwnedFd(fd).close();
+  return fd !== -ERRNO.EINVAL;
 }
 
 /** pidfd_getfd(2), Linux 5.6: our duplicate of a target's descriptor, close-on-exec. */

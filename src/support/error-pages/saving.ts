@@ -40,7 +40,7 @@ export const processErrors = {
   },
   'odd-thread': {
     means:
-      'A thread has something of its own that threads of a process share otherwise, such as credentials or descriptors.',
+      'A thread has something of its own that threads of a process share otherwise, such as credentials or a namespace.',
     remedy: 'Save it when that thread has ended.',
   },
   'protection-key': {

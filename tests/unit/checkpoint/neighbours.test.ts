@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { neighbourObstacles } from '../../../src/checkpoint/neighbours.ts';
 import { OutsiderSearch, sharingRemarks } from '../../../src/checkpoint/outsiders.ts';
+import { TreeParts } from '../../../src/checkpoint/parts.ts';
 import { asPid, asTid, remoteFd } from '../../../src/support/brand.ts';
 import { newFolder } from '../resources/folder.ts';
 import { descriptorView } from '../resources/views.ts';
@@ -23,7 +24,8 @@ async function withSleeper(stdio: (number | 'ignore')[], use: (pid: number) => v
 
 it('is nothing for a process that shares nothing and traces nobody', () =>
   withSleeper(['ignore', 'ignore', 'ignore'], (pid) => {
-    expect(neighbourObstacles([{ pid: asPid(pid), tids: [asTid(pid)] }])).toEqual([]);
+    const tree = [{ pid: asPid(pid), tids: [asTid(pid)] }];
+    expect(neighbourObstacles(tree, new TreeParts(tree))).toEqual([]);
   }));
 
 it('is a shared description that is named, but not a file that each has opened for itself', async () => {

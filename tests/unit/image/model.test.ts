@@ -162,6 +162,31 @@ describe('processes', () => {
     expect(errorOf(() => takeAll(records)).message).toMatch(sentence);
   });
 
+  const threads = [42, 43, 44];
+  const apart = (...own: object[]): Said => [RECORD.TASK, 42, { ...task, threads, fileSystem: 9, apart: own }];
+
+  it('may have threads with tables and directories of their own, which these may share', () => {
+    const own = apart({ tid: 43, files: 3 }, { tid: 44, files: 3, fileSystem: 4 });
+    expect(() => takeAll([own, [RECORD.FILES, 2, { entries: [] }], [RECORD.FILES, 3, { entries: [] }]])).not.toThrow();
+    expect(() => takeAll([own, [RECORD.FILES, 5, { entries: [] }]])).toThrow('not one that TASK names');
+    expect(() => takeAll([own, ...[3, 3].map((table): Said => [RECORD.FILES, table, { entries: [] }])])).toThrow(
+      'it is there twice',
+    );
+  });
+
+  it.each<[string, object[], RegExp]>([
+    ['that are not there', [{ tid: 45, files: 3 }], /thread 45 cannot have something/],
+    ['that lead', [{ tid: 42, files: 3 }], /thread 42 cannot have something/],
+    ['twice', [43, 43].map((tid) => ({ tid, files: 3 })), /thread 43 cannot have something/],
+    ['with nothing', [{ tid: 43 }], /thread 43 has nothing of its own/],
+    ['with the table of the leader', [{ tid: 43, files: 2 }], /what is its leader's/],
+    ['with the directory of the leader', [{ tid: 43, fileSystem: 9 }], /what is its leader's/],
+    ['with memory as a table', [{ tid: 43, files: 1 }], /something else as well/],
+    ['with a table as a directory', [{ tid: 43, files: 3, fileSystem: 3 }], /something else as well/],
+  ])('cannot have threads on their own %s', (_, own, sentence) => {
+    expect(errorOf(() => takeAll([apart(...own)])).message).toMatch(sentence);
+  });
+
   it('have their records told apart by their objrefs', () => {
     const mappings = [mapping({})];
     const both: Said[] = [ROOT, process(43, 42), [RECORD.VMA, 1, { mappings }], [RECORD.VMA, 431, { mappings }]];

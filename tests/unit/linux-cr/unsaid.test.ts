@@ -42,7 +42,9 @@ describe('an export', () => {
       [
         ...['addressBits', 'comm', 'files', 'layoutBits', 'memory', 'pid', 'saver', 'threads', 'vdso'],
         // Of a tree, of which a stream has one process: it begins in the session of the command, and runs.
-        ...['exitSignal', 'parent', 'processGroup', 'session', 'stopped'],
+        ...['exitSignal', 'parent', 'processGroup', 'session', 'stopped', 'fileSystem'],
+        // Of threads, of which a stream has one.
+        'apart',
       ].sort(),
     );
     expect(Object.keys(MemoryRecord.entries).sort()).toEqual([

@@ -95,6 +95,7 @@ export const processStates = {
 } satisfies States;
 
 export const threadStates = {
+  fileSystemContext: { workingDirectory: '/var/tmp', umask: 0o027 },
   name: { comm: 'worker\u00e9' },
   scheduling: {
     policy: 0,

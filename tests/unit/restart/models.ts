@@ -62,6 +62,9 @@ export const aspects: Readonly<Record<string, unknown>> = {
   },
 };
 
+/** What a leader has is its process's. */
+export const { fileSystemContext: _, ...statesOfLeader } = threadStates;
+
 export function threadModel({
   tid = PID,
   registers = {},
@@ -69,7 +72,7 @@ export function threadModel({
   layout = smallLayout,
   debugRegisters = [0n, 0n, 0n, 0n, 0n, 0n, 0xffff_0ff0n, 0n],
   areas = new Uint8Array(24),
-  states = threadStates as Readonly<Record<string, unknown>>,
+  states = statesOfLeader as Readonly<Record<string, unknown>>,
 }: Partial<{
   tid: number;
   registers: Partial<Record<RegisterName, bigint>>;
@@ -147,6 +150,7 @@ const process1: ProcessModel = {
   },
   aspects,
   threads: [threadModel()],
+  apart: [],
   files: {
     entries: [
       { fd: 0, object: NULL, closeOnExec: false },
