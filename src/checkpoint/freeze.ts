@@ -33,9 +33,12 @@ import { readRemote } from '../tracee/remote-memory.ts';
 import { StoppedTask, TaskGoneError, waitForInterruptStop } from '../tracee/stopped-task.ts';
 import { listTree } from './process-tree.ts';
 import { leaderEnded } from './process-view.ts';
+import { vforkProblem, vforkWaitOf } from './vfork.ts';
 
 /** A task that does not stand still within this time is in an uninterruptible sleep. */
 const STOP_DEADLINE_MS = 10_000;
+/** One that waits for a vfork child, which is not frozen before it: a part of the tree stands still meanwhile. */
+const VFORK_DEADLINE_MS = 2_000;
 const pause = new Int32Array(new SharedArrayBuffer(4));
 
 export interface FrozenProcess {
@@ -183,17 +186,25 @@ function waitWithDeadline(pid: Pid, tid: Tid): TaskEvent {
     const event = tryWaitForTask(tid);
     if (event !== undefined) return event;
     const waited = performance.now() - start;
+    if (waited > VFORK_DEADLINE_MS) refuseVfork(pid, tid);
     if (waited > STOP_DEADLINE_MS) refuseSleeper(pid, tid);
     // The first half millisecond is worth spinning for: most tasks stop within it, and the target stands still.
     if (waited > 0.5) Atomics.wait(pause, 0, 0, waited > 20 ? 5 : 0.05);
   }
 }
 
+function refuseVfork(pid: Pid, tid: Tid): void {
+  const wait = vforkWaitOf(pid, tid);
+  if (wait === undefined) return;
+  const { code, message, remedy } = vforkProblem(wait);
+  throw new QuicksaveError(code, `Thread ${tid} of process ${pid}: ${message}`, { remedy });
+}
+
 function refuseSleeper(pid: Pid, tid: Tid): never {
   const state = unlessMissing(() => readTaskStat(pid, tid))?.state ?? '?';
   throw new QuicksaveError(
     'does-not-stop',
-    `Thread ${tid} of process ${pid} does not stop (state ${state}): it is waiting inside the kernel, for a disk or for a vfork child.`,
+    `Thread ${tid} of process ${pid} does not stop (state ${state}): it is waiting inside the kernel.`,
     { remedy: 'Try again when the wait is over.' },
   );
 }

@@ -5,6 +5,7 @@ import { asPid, asTid, type Pid, type Tid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import { sharedPart } from './neighbours.ts';
 import { CALLED, type Part, type TreeParts } from './parts.ts';
+import { vforkProblem, vforkWaits } from './vfork.ts';
 
 export function partObstacles(tree: readonly Pick<ProcessView, 'pid' | 'tids'>[], parts: TreeParts): Problem[] {
   const processOf = new Map<Tid, Pid>(tree.flatMap(({ pid, tids }) => tids.map((tid) => [tid, pid] as const)));
@@ -18,7 +19,9 @@ export function partObstacles(tree: readonly Pick<ProcessView, 'pid' | 'tids'>[]
 function withOthers(pid: Pid, parts: TreeParts): Problem[] {
   return (['memory', 'files', 'fileSystem'] as const).flatMap((part) => {
     const owner = parts.ownerOf(part, asTid(pid));
-    return owner === asTid(pid) ? [] : [sharedPart(part, asPid(owner), pid)];
+    if (owner === asTid(pid)) return [];
+    const wait = vforkWaits(asPid(owner)).find(({ child }) => child === pid);
+    return [wait === undefined ? sharedPart(part, asPid(owner), pid) : vforkProblem(wait)];
   });
 }
 

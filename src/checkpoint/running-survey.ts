@@ -6,6 +6,7 @@ import type { OutsiderSearch } from './outsiders.ts';
 import { surveyTree, type TreeSurvey } from './preflight.ts';
 import { listTree } from './process-tree.ts';
 import type { Keepers } from './tracking.ts';
+import { awaitVforks } from './vfork.ts';
 
 export interface RunningTree {
   readonly root: Pid;
@@ -18,11 +19,12 @@ export interface RunningTree {
 /**
  * A program that closes and opens files as we look seems to have what it has not, and a child that was born after the tree was
  * listed looks like an outsider. So the tree is listed and looked at anew if anything is found, and what stands in the way is
- * there twice. Throws as {@link surveyTree} does.
+ * there twice; what lasts for a moment only, as a vfork(2), is let pass in between. Throws as {@link surveyTree} does.
  */
 export function surveyRunning(tree: RunningTree): TreeSurvey {
   const first = lookAround(tree);
   if (first.problems.length === 0) return first;
+  awaitVforks(first.processes.map(({ process: { pid } }) => pid));
   const second = lookAround(tree);
   return { ...second, problems: inBoth(first.problems, second.problems) };
 }

@@ -15,16 +15,17 @@ export const listTasks = (pid: Pid): Tid[] => listProcNumbers(pid, 'task').map(a
  */
 export function childrenOf(pid: Pid): Pid[] {
   // The process's own file decides whether there is such a process and such a file; a thread may have ended since.
-  const leader = readChildren(pid, asTid(pid));
+  const leader = childrenOfTask(pid, asTid(pid));
   const others = listTasks(pid).filter((tid) => tid !== asTid(pid));
-  return [leader, ...others.map((tid) => unlessMissing(() => readChildren(pid, tid)) ?? [])]
+  return [leader, ...others.map((tid) => unlessMissing(() => childrenOfTask(pid, tid)) ?? [])]
     .flat()
     .sort((a, b) => a - b);
 }
 
 export const parseChildren = (text: string): Pid[] => parseDecimals('children', 'a list of pids', text).map(asPid);
 
-const readChildren = (pid: Pid, tid: Tid): Pid[] => parseChildren(readProcText(pid, `task/${tid}/children`));
+/** Those that one thread has made. */
+export const childrenOfTask = (pid: Pid, tid: Tid): Pid[] => parseChildren(readProcText(pid, `task/${tid}/children`));
 
 /**
  * The name of a task, which may be empty and may hold any character but NUL: a person sees it through

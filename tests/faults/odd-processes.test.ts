@@ -2,18 +2,24 @@
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import type * as Library from '../../src/index.ts';
 import {
+  bringBack,
   compiled,
   gone,
+  mustRun,
   newFolder,
   quicksave,
   readIfThere,
   remember,
   said,
+  saveAndEnd,
   start,
   type Target,
   waitFor,
 } from '../support/harness.ts';
+
+const { freeze } = (await import(new URL('../../dist/index.js', import.meta.url).href)) as typeof Library;
 
 /** Ready, or the reason why it cannot be. */
 async function begun(target: Target): Promise<string> {
@@ -66,6 +72,31 @@ test.for([
     await said(target.output, 'ok');
   },
 );
+
+test('a process that waits in vfork for long is refused with its child, and both go on', async () => {
+  const folder = newFolder();
+  const target = start(folder, compiled('vforks'), ['held']);
+  expect(await begun(target)).toBe('ready');
+  const sentence =
+    /It waits in vfork\(2\) until process (\d+) \(vforks\), which has its memory, executes a program or ends/;
+  for (const args of [[], ['--kill']]) await expectRefusal(target, folder, sentence, args);
+  await expect(freeze(target.pid)).rejects.toMatchObject({ code: 'waits-in-vfork' });
+  writeFileSync(join(folder, 'go'), '');
+  await said(target.output, 'ok');
+  expect(await target.ended).toEqual({ status: 0, signal: null });
+});
+
+test('a process that is nearly always in vfork is saved all the same, and brought back', async () => {
+  const folder = newFolder();
+  const image = join(folder, 'image');
+  const target = start(folder, compiled('vforks'), ['often']);
+  expect(await begun(target)).toBe('ready');
+  for (let round = 0; round < 3; round++) await mustRun('checkpoint', String(target.pid), '-o', image);
+  await saveAndEnd(target.pid, image);
+  expect(await bringBack(image)).toBe(target.pid);
+  writeFileSync(join(folder, 'go'), '');
+  await said(target.output, 'ok');
+});
 
 test('a process whose program file is gone is refused and goes on', async () => {
   const folder = newFolder();

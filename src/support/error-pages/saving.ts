@@ -106,4 +106,9 @@ export const memoryErrors = {
     means: 'A System V segment is not in this IPC namespace.',
     remedy: 'Run quicksave in the IPC namespace of the program.',
   },
+  'waits-in-vfork': {
+    means:
+      'A thread waits in vfork(2) for a child that has its memory, and not only for a moment. No stop reaches it before that child executes a program or ends.',
+    remedy: 'Save it when the child has done so.',
+  },
 } as const satisfies ErrorPages;
