@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto';
 import { resolvedHere } from '../arch/x86/interrupted-call.ts';
 import type { XstateLayout } from '../arch/x86/xstate.ts';
-import { type Member, planHierarchy } from '../image/hierarchy.ts';
+import { planHierarchy } from '../image/hierarchy.ts';
+import { planSharedBirths } from '../image/shared-births.ts';
 import type { ExitedRecord, FilesRecord, MappingState, TaskRecord } from '../image/tree.ts';
 import { OPEN } from '../kernel/abi/fcntl.ts';
 import { PERSONALITY } from '../kernel/abi/personality.ts';
@@ -122,7 +123,11 @@ export function collectTree(options: CollectOptions): CollectedTree {
   const stops = new Stops(processes.map(({ frozen }) => frozen));
   const root = must(processes[0]).frozen.pid;
   const context: Context = { ...options, objects, files, remarks, stops, root };
-  const sharing = new SharedObjects(options.parts, objects);
+  const sharing = new SharedObjects(
+    options.parts,
+    objects,
+    processes.map(({ frozen }) => frozen.pid),
+  );
   const collected = processes.map((one) => {
     const own = sharing.of(one.frozen);
     return { pid: one.frozen.pid, own, ...collectProcess(one, own, context) };
@@ -136,7 +141,8 @@ export function collectTree(options: CollectOptions): CollectedTree {
   const { descriptions, tables, contents } = withPidfds(processes, (pidfds) =>
     collectDescriptors(described, pidfds, objects),
   );
-  const tasks = collected.map(({ pid }, index) => ({ pid, ...placeInTree(pid, index === 0) }));
+  const places = collected.map(({ pid }, index) => ({ pid, ...placeInTree(pid, index === 0) }));
+  const tasks = collected.map(({ task }, index) => ({ ...task, ...must(places[index]) }));
   const exited = options.exited.map(describeExited);
   problems.push(...hierarchyProblems(tasks, exited));
   // What mappings show has its numbers already: it comes behind, as it came to light behind.
@@ -146,7 +152,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
       ...rest,
       task: {
         ...task,
-        ...must(tasks[index]),
+        ...must(places[index]),
         ...stops.of(pid),
         ...(index === 0 && saver !== undefined ? { saver } : {}),
       },
@@ -183,9 +189,9 @@ function placeInTree(pid: Pid, isRoot: boolean): Place {
 }
 
 /** What no order of making it leads to is better said now than at a restart. */
-function hierarchyProblems(tasks: readonly Member[], exited: readonly ExitedRecord[]): Problem[] {
+function hierarchyProblems(tasks: readonly TaskRecord[], exited: readonly ExitedRecord[]): Problem[] {
   try {
-    planHierarchy(tasks, exited);
+    planSharedBirths(tasks, planHierarchy(tasks, exited).steps);
     return [];
   } catch (error) {
     if (!(error instanceof ImageError)) throw error;

@@ -15,14 +15,12 @@ export function partObstacles(tree: readonly Pick<ProcessView, 'pid' | 'tids'>[]
   ]);
 }
 
-/** What two processes share. */
+/** Memory that two processes share. */
 function withOthers(pid: Pid, parts: TreeParts): Problem[] {
-  return (['memory', 'files', 'fileSystem'] as const).flatMap((part) => {
-    const owner = parts.ownerOf(part, asTid(pid));
-    if (owner === asTid(pid)) return [];
-    const wait = vforkWaits(asPid(owner)).find(({ child }) => child === pid);
-    return [wait === undefined ? sharedPart(part, asPid(owner), pid) : vforkProblem(wait)];
-  });
+  const owner = parts.ownerOf('memory', asTid(pid));
+  if (owner === asTid(pid)) return [];
+  const wait = vforkWaits(asPid(owner)).find(({ child }) => child === pid);
+  return [wait === undefined ? sharedPart('memory', asPid(owner), pid) : vforkProblem(wait)];
 }
 
 function ofThread(pid: Pid, tid: Tid, parts: TreeParts, processOf: ReadonlyMap<Tid, Pid>): Problem[] {

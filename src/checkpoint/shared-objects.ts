@@ -17,9 +17,16 @@ export class SharedObjects {
   readonly #tables = new Map<Tid, number>();
   readonly #fileSystems = new Map<Tid, number>();
 
-  constructor(parts: TreeParts, objects: Objects) {
+  /** Of leaders: how many have the working directory that this one had first. */
+  readonly #leadersWith = new Map<Tid, number>();
+
+  constructor(parts: TreeParts, objects: Objects, pids: readonly Pid[]) {
     this.#parts = parts;
     this.#objects = objects;
+    for (const pid of pids) {
+      const owner = parts.ownerOf('fileSystem', asTid(pid));
+      this.#leadersWith.set(owner, (this.#leadersWith.get(owner) ?? 0) + 1);
+    }
   }
 
   /** Processes are to be asked for in the order of the image. */
@@ -28,6 +35,8 @@ export class SharedObjects {
     const tables: { objref: number; owner: Pid }[] = [];
     const memory = this.#objects.next();
     const files = this.#tableOf(leader, tables);
+    const isShared = (this.#leadersWith.get(this.#parts.ownerOf('fileSystem', leader)) ?? 0) > 1;
+    const fileSystem = isShared ? { fileSystem: this.#fileSystemOf(leader) } : {};
     const apart = tasks.flatMap(({ tid }) => {
       const own = {
         ...(this.#isLeaders('files', tid, leader) ? {} : { files: this.#tableOf(tid, tables) }),
@@ -35,7 +44,7 @@ export class SharedObjects {
       };
       return Object.keys(own).length === 0 ? [] : [{ tid, ...own }];
     });
-    return { references: { memory, files, ...(apart.length === 0 ? {} : { apart }) }, tables };
+    return { references: { memory, files, ...fileSystem, ...(apart.length === 0 ? {} : { apart }) }, tables };
   }
 
   #isLeaders(part: 'files' | 'fileSystem', tid: Tid, leader: Tid): boolean {

@@ -58,6 +58,8 @@ export class ModelBuilder {
   readonly #tables = new Map<number, FilesRecord | undefined>();
   /** Working directories, roots and umasks that TASK records name. */
   readonly #fileSystems = new Set<number>();
+  /** Of both, those that threads have and their leaders have not. */
+  readonly #ofThreads = new Set<number>();
   readonly #exited = new Map<number, ExitedRecord>();
   readonly #mappedFiles = new Map<number, unknown>();
   readonly #descriptions = new Map<number, DescriptionRecord>();
@@ -94,17 +96,25 @@ export class ModelBuilder {
     this.#processes.push(builder);
   }
 
-  /** What tasks of the process have; threads may name one object several times. */
+  /** What tasks of the process have: the leader may have what leaders before it have, and threads what others of the process have. */
   #takeObjects(task: TaskRecord, where: string): void {
-    const { memory, files, apart = [] } = task;
-    const tables = new Set([files, ...apart.flatMap((thread) => thread.files ?? [])]);
-    const fileSystems = new Set([task, ...apart].flatMap((one) => one.fileSystem ?? []));
+    const { memory, files, fileSystem, apart = [] } = task;
+    const isShared = (objref: number, known: { has: (objref: number) => boolean }): boolean =>
+      known.has(objref) && !this.#ofThreads.has(objref);
+    const ofThreads = {
+      tables: new Set(apart.flatMap((thread) => thread.files ?? [])),
+      fileSystems: new Set(apart.flatMap((thread) => thread.fileSystem ?? [])),
+    };
+    const tables = [...(isShared(files, this.#tables) ? [] : [files]), ...ofThreads.tables];
+    const isNew = fileSystem !== undefined && !isShared(fileSystem, this.#fileSystems);
+    const fileSystems = [...(isNew ? [fileSystem] : []), ...ofThreads.fileSystems];
     const all = [memory, ...tables, ...fileSystems];
-    if (new Set(all).size !== all.length || all.some((objref) => this.#isObject(objref))) {
+    if (new Set(all).size !== all.length || all.some((objref) => this.#isObject(objref)) || files === memory) {
       throw badRecord(where, 'its memory or its descriptor table is something else as well');
     }
     for (const objref of tables) this.#tables.set(objref, undefined);
     for (const objref of fileSystems) this.#fileSystems.add(objref);
+    for (const objref of [...ofThreads.tables, ...ofThreads.fileSystems]) this.#ofThreads.add(objref);
   }
 
   exited(record: MetadataRecord, where: string): void {

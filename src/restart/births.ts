@@ -51,10 +51,18 @@ export function bear({ pid, task, site, dataAddress }: Maker, { tid, flags, exit
   return new StoppedTask(tid, getRegisterFile(tid), ALL_SIGNALS);
 }
 
+export interface Fork {
+  readonly exitSignal: number;
+  /** A child of the maker's parent. */
+  readonly asSibling: boolean;
+  /** CLONE_FILES, CLONE_FS. */
+  readonly shared?: number;
+}
+
 /** A child of the maker, or of its parent, with a copy of its memory; it makes calls as the maker does. */
-export function fork(maker: Maker, pid: Pid, exitSignal: number, asSibling: boolean): Maker {
+export function fork(maker: Maker, pid: Pid, { exitSignal, asSibling, shared = 0 }: Fork): Maker {
   // The kernel takes no exit signal with CLONE_PARENT: it is that of the maker (clone(2)).
-  const how = asSibling ? { flags: CLONE.CLONE_PARENT, exitSignal: 0 } : { flags: 0, exitSignal };
+  const how = asSibling ? { flags: CLONE.CLONE_PARENT | shared, exitSignal: 0 } : { flags: shared, exitSignal };
   const task = bear(maker, { tid: asTid(pid), ...how, what: 'process' });
   return { ...maker, pid, task };
 }

@@ -7,6 +7,7 @@ import { type Hierarchy, planHierarchy } from '../image/hierarchy.ts';
 import type { ImageModel } from '../image/model.ts';
 import type { ProcessModel } from '../image/process-model.ts';
 import { parseState } from '../image/schema.ts';
+import { planSharedBirths, type SharedBirth } from '../image/shared-births.ts';
 import type { ExitedRecord } from '../image/tree.ts';
 import { RLIMIT } from '../kernel/abi/resource.ts';
 import { getLimit } from '../kernel/calls/task-attributes.ts';
@@ -42,6 +43,8 @@ export interface RestartPlan {
   readonly processes: readonly ProcessPlan[];
   readonly exited: readonly ExitedRecord[];
   readonly hierarchy: Hierarchy;
+  /** What processes are born with, by pid. */
+  readonly births: ReadonlyMap<number, SharedBirth>;
   readonly mappedFiles: ReadonlyMap<number, MappedFile>;
   readonly descriptions: readonly PlannedDescription[];
   readonly remarks: readonly string[];
@@ -51,6 +54,7 @@ export interface RestartPlan {
 export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   const tasks = model.processes.map(({ task }) => task);
   const hierarchy = planHierarchy(tasks, model.exited);
+  const births = planSharedBirths(tasks, hierarchy.steps);
   const problems: Problem[] = [...hostProblems(model, host, hierarchy), ...(model.origin?.problems ?? [])];
   for (const one of model.exited) refuseOddEnd(one);
   const mappedFiles = planFiles(model, host, problems);
@@ -80,6 +84,7 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
     processes,
     exited: model.exited,
     hierarchy,
+    births,
     mappedFiles,
     descriptions,
     remarks: [...new Set(remarks)],

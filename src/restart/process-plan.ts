@@ -78,9 +78,11 @@ export interface ProcessPlan {
   readonly protectionKeys: ProtectionKeys;
   /** The LDT. */
   readonly localDescriptors: Uint8Array;
+  /** objref of its descriptor table, which other processes may have too. */
+  readonly table: number;
   readonly entries: ProcessModel['files']['entries'];
   /** How its threads are made, but the leader. */
-  readonly births: readonly ThreadBirth[];
+  readonly threadBirths: readonly ThreadBirth[];
   /** Descriptor tables that threads of it have, and not the leader: each with the first thread that has it. */
   readonly tablesApart: readonly TableApart[];
   /** The sentence about the vDSO, and what its aspects tell. */
@@ -148,6 +150,7 @@ export function planProcess(process: ProcessModel, request: PlanRequest): Proces
     ...vdso,
     protectionKeys: { allocated: memory.allocatedKeys, executeOnly: memory.executeOnlyKey },
     localDescriptors,
+    table: task.files,
     entries: process.files.entries,
     ...planParts(process, threads),
   };
@@ -160,7 +163,7 @@ export function planProcess(process: ProcessModel, request: PlanRequest): Proces
 function planParts(
   { task, apart }: ProcessModel,
   threads: readonly PlannedThread[],
-): Pick<ProcessPlan, 'births' | 'tablesApart'> {
+): Pick<ProcessPlan, 'threadBirths' | 'tablesApart'> {
   const own = new Map(apart.map((one) => [one.tid, one]));
   const tables = new Map<number, TableApart>();
   const parts = threads.map(({ tid, aspects }, thread) => {
@@ -174,7 +177,7 @@ function planParts(
     }
     return { files: files?.objref ?? task.files, fileSystem: fileSystem ?? task.fileSystem ?? 0 };
   });
-  return { births: planThreadBirths(parts), tablesApart: [...tables.values()] };
+  return { threadBirths: planThreadBirths(parts), tablesApart: [...tables.values()] };
 }
 
 /** The aspect of threads. */

@@ -32,7 +32,7 @@ import {
   sealMappings,
 } from './make-mappings.ts';
 import type { PlannedMapping, ProcessPlan } from './process-plan.ts';
-import type { RestoredObjects } from './restored-objects.ts';
+import type { RestoredObjects, Table } from './restored-objects.ts';
 import type { MemorySharing, PageChange } from './sharing.ts';
 import { lead } from './stand-in.ts';
 import type { ThreadBirth } from './thread-births.ts';
@@ -89,6 +89,8 @@ export class ProcessRebuild {
   /** Those that it was born with, and those that it has had to have before its children were born. */
   readonly #made = new Set<PlannedMapping>();
   #hasBequeathed = false;
+  /** Who fills the descriptor table that it shares. */
+  #tableOf: ProcessRebuild | undefined;
 
   constructor(plan: ProcessPlan, common: CommonParts, { keepsParent, sharing, bornOf }: ProcessParts) {
     this.plan = plan;
@@ -137,11 +139,16 @@ export class ProcessRebuild {
   }
 
   /** Makes it what its children are born with, once. `load` puts pages into it. */
-  bequeath(load: (pid: Pid, pieces: PageChange['load']) => void): void {
-    const before = this.#sharing?.before;
-    if (before === undefined || this.#hasBequeathed) return;
+  bequeath(load: ((pid: Pid, pieces: PageChange['load']) => void) | undefined): void {
+    if (this.#hasBequeathed) return;
     this.#hasBequeathed = true;
+    // What the program of one page has would be in the way of a child's.
     if (!this.#isCleared) this.#clearAddressSpace([]);
+    const before = this.#sharing?.before;
+    if (before === undefined || load === undefined) {
+      this.#live.pause();
+      return;
+    }
     const mappings = before.mappings.filter((mapping) => !this.#made.has(mapping));
     this.#receiveFiles([
       ...new Set(mappings.flatMap(({ made }) => (made === undefined || made.file === 0 ? [] : [made.file]))),
@@ -198,7 +205,6 @@ export class ProcessRebuild {
 
   /** Nothing is left of the program that it began as, and it is who it was. */
   clear(): void {
-    this.#takeDescriptors();
     this.#aspects('early');
     if (!this.#isCleared) this.#clearAddressSpace([]);
     this.#live.pause();
@@ -221,14 +227,31 @@ export class ProcessRebuild {
     this.#live.pause();
   }
 
-  /** Leaves the process with no descriptor but the doorbell, above all that the image has. */
-  #takeDescriptors(): void {
-    const agent = this.#live;
+  #tables(): Table[] {
+    return [{ tid: asTid(this.plan.pid), entries: this.plan.entries }, ...this.plan.tablesApart];
+  }
+
+  /** Above the highest number that its tables have, also for a while. */
+  get tableEnd(): number {
     const { objects } = this.#common;
-    const tables = [{ tid: asTid(this.plan.pid), entries: this.plan.entries }, ...this.plan.tablesApart];
-    const highest = Math.max(
-      ...tables.map(({ tid, entries }) => Math.max(entries.at(-1)?.fd ?? 0, objects.highestNumberIn(tid))),
+    const ends = this.#tables().map(({ tid, entries }) =>
+      Math.max(entries.at(-1)?.fd ?? 0, objects.highestNumberIn(tid), entries.length),
     );
+    return Math.max(...ends) + 1;
+  }
+
+  /** How many numbers its mapped files need for a while, and one more. */
+  get mappedNumbers(): number {
+    return this.plan.files.length + this.#mappedObjects.length + 1;
+  }
+
+  get doorbell(): number {
+    return this.#live.doorbellNumber;
+  }
+
+  /** To a number that is not below `least`. */
+  moveDoorbell(least: number): void {
+    const agent = this.#live;
     const batch = new CallBatch(agent);
     const limit = batch.data(16);
     batch.call('read the descriptor limit', SYS.prlimit64, 0, RLIMIT.RLIMIT_NOFILE, 0, limit.address);
@@ -242,12 +265,21 @@ export class ProcessRebuild {
       batch.bytes(limit.bytes).address,
       0,
     );
-    const mapped = this.plan.files.length + this.#mappedObjects.length;
-    const least = Math.max(highest, ...tables.map(({ entries }) => entries.length), mapped) + 1;
     const moved = batch.call('move the doorbell', SYS.fcntl, agent.doorbellNumber, FCNTL.F_DUPFD_CLOEXEC, least);
     batch.run();
     agent.doorbellMoved(moved.result);
-    closeInherited(batch, moved.result);
+    agent.pause();
+  }
+
+  /** What it inherited, in its table. */
+  closeAllBut(numbers: readonly number[]): void {
+    closeAllBut(new CallBatch(this.#live), numbers);
+    this.#live.pause();
+  }
+
+  /** It is filled by that process, which comes before. */
+  useTableOf(other: ProcessRebuild): void {
+    this.#tableOf = other;
   }
 
   #aspects(stage: 'early' | 'memory' | 'late'): void {
@@ -311,16 +343,21 @@ export class ProcessRebuild {
     }
   }
 
-  /** Everything behind the pages: final protections, descriptors, threads, and what is set last. */
-  complete(): RebuiltProcessTree {
+  /** Its memory map as it has to be, with the pages in it. */
+  finishMemory(): void {
     finishMappings(this.#live, this.plan.mappings);
     giveBackProtectionKeys(new CallBatch(this.#live), this.plan.protectionKeys, this.#keysOfMappings);
     this.#aspects('memory');
     writeLocalDescriptors(new CallBatch(this.#live), this.plan.localDescriptors);
     sealMappings(this.#live, this.plan.mappings);
     this.#closeMappedFiles();
+    this.#live.pause();
+  }
+
+  /** Everything behind the memory: descriptors, threads, and what is set last. */
+  complete(): RebuiltProcessTree {
     const agent = this.#live;
-    const table = { tid: asTid(this.plan.pid), entries: this.plan.entries };
+    const table = { tid: asTid(this.plan.pid), entries: this.#tableOf === undefined ? this.plan.entries : [] };
     this.#common.objects.handOver(agent, table, (batch) => this.#target(batch));
     agent.pause();
     const tasks = this.#makeThreads();
@@ -350,7 +387,7 @@ export class ProcessRebuild {
   #makeThreads(): StoppedTask[] {
     const tasks: StoppedTask[] = [this.#live.task];
     const makers = new Set<StoppedTask>();
-    for (const birth of this.plan.births) {
+    for (const birth of this.plan.threadBirths) {
       const maker = must(tasks[birth.maker]);
       makers.add(maker);
       tasks[birth.thread] = this.#makeThread(birth, maker);
@@ -375,7 +412,7 @@ export class ProcessRebuild {
     const agent = this.#live;
     for (const { thread, tid, entries } of this.plan.tablesApart) {
       const calls = new ThreadCalls(agent, must(tasks[thread]), thread);
-      closeInherited(new CallBatch(calls), calls.doorbellNumber);
+      closeAllBut(new CallBatch(calls), [calls.doorbellNumber]);
       this.#common.objects.handOver(calls, { tid, entries }, (batch) => ({
         ...this.#target(batch),
         pid: asPid(tid),
@@ -441,10 +478,15 @@ export class ProcessRebuild {
   }
 }
 
-/** Leaves nothing in the table of a task but the doorbell. */
-function closeInherited(batch: CallBatch, doorbell: number): void {
-  batch.call('close what was inherited', SYS.close_range, 0, doorbell - 1, 0);
-  batch.call('close what was inherited', SYS.close_range, doorbell + 1, 0xffffffff, 0);
+/** In the table of a task. */
+function closeAllBut(batch: CallBatch, numbers: readonly number[]): void {
+  let first = 0;
+  for (const number of [...numbers].sort((a, b) => a - b)) {
+    if (number > first) batch.call('close what was inherited', SYS.close_range, first, number - 1, 0);
+    first = number + 1;
+    if (!batch.hasRoomFor(2, 0)) batch.run();
+  }
+  batch.call('close what was inherited', SYS.close_range, first, 0xffffffff, 0);
   batch.run();
 }
 

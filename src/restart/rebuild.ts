@@ -5,9 +5,11 @@
 
 import { existsSync } from 'node:fs';
 import type { Step } from '../image/hierarchy.ts';
+import type { SharedPart } from '../image/shared-births.ts';
 import type { ExitedRecord } from '../image/tree.ts';
 import { PR } from '../kernel/abi/prctl.ts';
 import { PTRACE } from '../kernel/abi/ptrace.ts';
+import { CLONE } from '../kernel/abi/sched.ts';
 import { KERNEL_SIGSET_SIZE, SIG_DFL, SIG_IGN, SIGNAL } from '../kernel/abi/signal.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
 import { WAIT } from '../kernel/abi/wait.ts';
@@ -27,9 +29,10 @@ import { CleanupStack } from '../support/cleanup-stack.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { Agent } from '../tracee/agent.ts';
 import { StoppedTask, waitForInterruptStop } from '../tracee/stopped-task.ts';
-import { ALL_SIGNALS, endBy, endWith, execute, fork, type Maker, nameTask } from './births.ts';
+import { ALL_SIGNALS, endBy, endWith, execute, type Fork, fork, type Maker, nameTask } from './births.ts';
 import { exitStatus, killedBy } from './exited.ts';
 import type { RestartPlan } from './plan.ts';
+import type { ProcessPlan } from './process-plan.ts';
 import { ProcessRebuild, type RebuiltProcessTree } from './process-rebuild.ts';
 import { RestoredObjects } from './restored-objects.ts';
 import { type MemorySharing, planSharing } from './sharing.ts';
@@ -60,6 +63,8 @@ export class Rebuild {
   readonly #processes: readonly ProcessRebuild[];
   readonly #byPid = new Map<number, ProcessRebuild>();
   readonly #sharing: ReadonlyMap<number, MemorySharing>;
+  /** Processes that share a descriptor table, each group in the order of the plan. */
+  readonly #tables: readonly (readonly ProcessRebuild[])[];
   /** Helpers and those that are to end: tasks of a process's memory, by pid. */
   readonly #forked = new Map<number, Maker>();
   readonly #mirror: NativeMemory;
@@ -73,17 +78,21 @@ export class Rebuild {
       options.pages === undefined || plan.processes.length === 1
         ? new Map()
         : planSharing(plan.processes, plan.hierarchy.steps, options.pages.piecesOf);
-    this.#processes = plan.processes.map((one, index) => {
-      const sharing = this.#sharing.get(one.pid);
-      const bornOf = this.#byPid.get(sharing?.born?.parent ?? 0);
-      const rebuild = new ProcessRebuild(one, common, {
-        keepsParent: index > 0 || options.keepsParent,
-        sharing,
-        bornOf,
-      });
-      this.#byPid.set(one.pid, rebuild);
-      return rebuild;
-    });
+    const plans = new Map<number, ProcessPlan>(plan.processes.map((one) => [one.pid, one]));
+    for (const { pid, maker } of [{ pid: plan.pid, maker: 0 }, ...makesIn(plan.hierarchy.steps)]) {
+      const one = plans.get(pid);
+      if (one === undefined) continue;
+      const isRoot = pid === plan.pid;
+      const sharing = this.#sharing.get(pid);
+      const hasTable = plan.births.get(pid)?.gets.has('files') === true;
+      const bornOf = hasTable || sharing?.born !== undefined ? this.#byPid.get(maker) : undefined;
+      this.#byPid.set(
+        pid,
+        new ProcessRebuild(one, common, { keepsParent: !isRoot || options.keepsParent, sharing, bornOf }),
+      );
+    }
+    this.#processes = plan.processes.map(({ pid }) => must(this.#byPid.get(pid)));
+    this.#tables = tablesOf(this.#processes);
     const layouts = this.#processes.map(({ agentLayout }) => agentLayout);
     const blocks = Math.max(...layouts.map((layout) => layout.blocks));
     // One for all agents: each batch is run before another agent's begins.
@@ -103,9 +112,18 @@ export class Rebuild {
     for (const step of this.#plan.hierarchy.steps) this.#take(step);
     this.#endExited();
     this.#stopStopped();
+    this.#leaveShared();
+    for (const sharers of this.#tables) takeDescriptors(sharers);
     for (const process of this.#processes) process.clear();
     this.#objects.make('others', world);
     for (const process of this.#processes) process.makeMemory();
+  }
+
+  /** All are born: who has only passed something on has it no more. */
+  #leaveShared(): void {
+    for (const [pid, { leaves }] of this.#plan.births) {
+      if (leaves.size > 0) this.#call(pid, 'have a table or directory of its own', SYS.unshare, flagsOf(leaves));
+    }
   }
 
   #makeRoot(): void {
@@ -134,7 +152,7 @@ export class Rebuild {
     if (step.what === 'make') this.#make(step.pid, step.maker, step.asSibling);
     else if (step.what === 'make-orphan') this.#makeOrphan(step.pid, step.maker, step.parent);
     else if (step.what === 'make-helper')
-      this.#forked.set(step.pid, this.#fork(step.pid, step.maker, false, SIGNAL.SIGCHLD));
+      this.#forked.set(step.pid, this.#fork(step.pid, step.maker, { asSibling: false, exitSignal: SIGNAL.SIGCHLD }));
     else if (step.what === 'begin-session') this.#beginSession(step.pid);
     else if (step.what === 'begin-group') this.#call(step.pid, 'begin a process group', SYS.setpgid, 0, 0);
     else if (step.what === 'join-group') this.#call(step.pid, `join group ${step.group}`, SYS.setpgid, 0, step.group);
@@ -151,22 +169,23 @@ export class Rebuild {
   #make(pid: number, maker: number, asSibling: boolean): void {
     const exited = this.#plan.exited.find((one) => one.pid === pid);
     if (exited !== undefined) {
-      const task = this.#fork(pid, maker, asSibling, exited.exitSignal);
+      const task = this.#fork(pid, maker, { asSibling, exitSignal: exited.exitSignal });
       nameTask(task, exited.comm);
       this.#forked.set(pid, task);
       return;
     }
     const rebuild = must(this.#byPid.get(pid));
     const { layoutBits, exitSignal, parent } = rebuild.plan;
+    const how = { asSibling, exitSignal, shared: flagsOf(this.#plan.births.get(pid)?.gets ?? new Set()) };
     if (rebuild.bornOf !== undefined) {
-      rebuild.bornOf.bequeath(must(this.#options.pages).load);
-      rebuild.beBorn(this.#fork(pid, maker, asSibling, exitSignal), this.#mirror);
+      rebuild.bornOf.bequeath(this.#options.pages?.load);
+      rebuild.beBorn(this.#fork(pid, maker, how), this.#mirror);
       return;
     }
     const stub = rebuild.stub(parent ?? maker);
     const executable = executableFromBytes('quicksave', stub.image);
     try {
-      const born = this.#fork(pid, maker, asSibling, exitSignal);
+      const born = this.#fork(pid, maker, how);
       const task = execute(born, `/proc/${process.pid}/fd/${executable.number}`, layoutBits);
       rebuild.takeOver(task, stub, this.#mirror);
     } finally {
@@ -179,7 +198,7 @@ export class Rebuild {
     const reaper = must(this.#byPid.get(parent));
     const helper = spareNumber(new Set(numbersIn(this.#plan)));
     setSubreaper(reaper, true);
-    this.#forked.set(helper, this.#fork(helper, maker, false, SIGNAL.SIGCHLD));
+    this.#forked.set(helper, this.#fork(helper, maker, { asSibling: false, exitSignal: SIGNAL.SIGCHLD }));
     this.#make(pid, helper, false);
     endWith(must(this.#forked.get(helper)), 0);
     this.#forked.delete(helper);
@@ -189,9 +208,9 @@ export class Rebuild {
     }
   }
 
-  #fork(pid: number, maker: number, asSibling: boolean, exitSignal: number): Maker {
+  #fork(pid: number, maker: number, how: Fork): Maker {
     this.#cleanup.push(() => killAndReap(asPid(pid)));
-    return fork(this.#maker(maker), asPid(pid), exitSignal, asSibling);
+    return fork(this.#maker(maker), asPid(pid), how);
   }
 
   #maker(pid: number): Maker {
@@ -252,6 +271,9 @@ export class Rebuild {
   /** Everything behind the pages. */
   complete(): RebuiltProcessTree[] {
     this.#objects.settle();
+    // Files that are mapped have had numbers in tables until then.
+    for (const process of this.#processes) process.finishMemory();
+    for (const [first, ...others] of this.#tables) for (const one of others) one.useTableOf(must(first));
     const rebuilt = this.#processes.map((process) => {
       const one = process.complete();
       if (one.standIn !== undefined) {
@@ -278,6 +300,31 @@ export class Rebuild {
     this.#mirror.free();
   }
 }
+
+/** Who makes whom. */
+const makesIn = (steps: readonly Step[]): { pid: number; maker: number }[] =>
+  steps.flatMap((step) => (step.what === 'make' || step.what === 'make-orphan' ? [step] : []));
+
+function tablesOf(processes: readonly ProcessRebuild[]): ProcessRebuild[][] {
+  const found = new Map<number, ProcessRebuild[]>();
+  for (const process of processes) {
+    const sharers = found.get(process.plan.table) ?? [];
+    found.set(process.plan.table, sharers);
+    sharers.push(process);
+  }
+  return [...found.values()];
+}
+
+/** Leaves nothing in a table but the doorbells of those that have it, above all that the image has. */
+function takeDescriptors(sharers: readonly ProcessRebuild[]): void {
+  const needed = sharers.reduce((sum, one) => sum + one.mappedNumbers, 0);
+  const least = Math.max(needed, ...sharers.map(({ tableEnd }) => tableEnd));
+  for (const one of sharers) one.moveDoorbell(least);
+  must(sharers[0]).closeAllBut(sharers.map(({ doorbell }) => doorbell));
+}
+
+const flagsOf = (parts: ReadonlySet<SharedPart>): number =>
+  (parts.has('files') ? CLONE.CLONE_FILES : 0) | (parts.has('fileSystem') ? CLONE.CLONE_FS : 0);
 
 const KERNEL_SIGACTION_SIZE = 32;
 

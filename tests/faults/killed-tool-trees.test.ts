@@ -35,13 +35,16 @@ function processesOf(program: string): number[] {
     });
 }
 
-const moments = full ? 60 : 12;
+const usualMoments = full ? 60 : 12;
 
-test(
-  'a tree goes on unharmed whenever the saving tool is killed',
-  async () => {
+test.each([
+  ['family-tree', usualMoments],
+  ['shared-tables', full ? 60 : 4],
+])(
+  'a tree (%s) goes on unharmed whenever the saving tool is killed',
+  async (name, moments) => {
     const folder = newFolder();
-    const program = compiled('family-tree');
+    const program = compiled(name);
     const target = start(folder, program);
     await said(target.output, 'ready');
     const save = ['checkpoint', String(target.pid), '--output', join(folder, 'image')];
@@ -91,9 +94,9 @@ test(
     };
     await endAll();
     let none = 0;
-    for (let moment = 0; moment < moments; moment++) {
+    for (let moment = 0; moment < usualMoments; moment++) {
       const tool = run(['restart', image]);
-      await pauseFor(life * (0.2 + (0.7 * moment) / moments));
+      await pauseFor(life * (0.2 + (0.7 * moment) / usualMoments));
       tool.kill('SIGKILL');
       await tool.done;
       const left = await waitFor('the end of what was half made', () => {

@@ -32,6 +32,8 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'process-state', keeps: 'what belongs to the process' },
   { name: 'thread-state', keeps: 'what belongs to each thread' },
   { name: 'threads-apart', keeps: 'descriptor tables and directories that threads have of their own' },
+  { name: 'shared-tables', keeps: 'descriptor tables and directories that processes share' },
+  { name: 'shared-tables', keeps: 'such tables of 32-bit programs', ...m32 },
   { name: 'full-signal-queue', keeps: 'signals that wait without their siginfo' },
   { name: 'kernel-settings', keeps: 'what prctl and its relatives have set' },
   { name: 'kernel-settings', keeps: 'what prctl and its relatives have set for a 32-bit program', ...m32 },

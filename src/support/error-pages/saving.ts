@@ -38,6 +38,11 @@ export const processErrors = {
     means: 'The session of a process is one that it could not have got from its parent.',
     remedy: 'Save the process above it too, or end that process first.',
   },
+  'odd-sharing': {
+    means:
+      'Processes share a descriptor table, or working directory and umask, with relatives from whom they could not have got it.',
+    remedy: 'Save them when one of them has ended or executed another program.',
+  },
   'odd-thread': {
     means:
       'A thread has something of its own that threads of a process share otherwise, such as credentials or a namespace.',

@@ -97,6 +97,9 @@ describe('mappings', () => {
 });
 
 describe('processes', () => {
+  const threads = [42, 43, 44];
+  const apart = (...own: object[]): Said => [RECORD.TASK, 42, { ...task, threads, fileSystem: 9, apart: own }];
+
   it('may have children, threads and savers, and some that have ended', () => {
     expect(() =>
       takeAll([
@@ -135,8 +138,13 @@ describe('processes', () => {
       /memory or its descriptor table is something/,
     ],
     [
-      'with the descriptors of another',
-      [ROOT, process(43, 42, { files: 2 })],
+      'with descriptors that threads of another have and it has not',
+      [apart({ tid: 43, files: 3 }), process(45, 42, { files: 3 })],
+      /memory or its descriptor table is some/,
+    ],
+    [
+      'with threads that have the descriptors of another',
+      [ROOT, process(43, 42, { threads: [43, 44], apart: [{ tid: 44, files: 2 }] })],
       /memory or its descriptor table is some/,
     ],
     ['with the descriptors of another as memory', [ROOT, process(43, 42, { memory: 2 })], /memory or its descriptor/],
@@ -162,8 +170,12 @@ describe('processes', () => {
     expect(errorOf(() => takeAll(records)).message).toMatch(sentence);
   });
 
-  const threads = [42, 43, 44];
-  const apart = (...own: object[]): Said => [RECORD.TASK, 42, { ...task, threads, fileSystem: 9, apart: own }];
+  it('may share tables and directories', () => {
+    const one = [RECORD.FILES, 2, { entries: [] }] as const;
+    const both: Said[] = [apart({ tid: 43, files: 3 }), process(45, 42, { files: 2, fileSystem: 9 }), one];
+    expect(() => takeAll(both)).not.toThrow();
+    expect(() => takeAll([...both, one])).toThrow('it is there twice');
+  });
 
   it('may have threads with tables and directories of their own, which these may share', () => {
     const own = apart({ tid: 43, files: 3 }, { tid: 44, files: 3, fileSystem: 4 });

@@ -58,7 +58,7 @@ describe('the plan of an image without fault', () => {
 
   it('tells of the death signal of the root only, whose parent is the restart command', () => {
     const { root, ...model } = modelWith();
-    const childTask = { ...task, pid: PID + 1, parent: PID, threads: [PID + 1] };
+    const childTask = { ...task, pid: PID + 1, parent: PID, threads: [PID + 1], files: task.files + 100 };
     const child = { ...root, task: childTask, threads: [threadModel({ tid: PID + 1 })] };
     const processes = [root, child];
     const { remarks } = planRestart({ ...model, root, processes }, { ...goodHost, keepsParent: false });
