@@ -20,7 +20,7 @@ import { asPid, asTid, type Pid, remoteFd, type Tid } from '../support/brand.ts'
 import { ImageError, type Problem, RefusedError } from '../support/errors.ts';
 import { refuseOddEnd } from './exited.ts';
 import type { RestartHost } from './host.ts';
-import { type ProcessPlan, parse, planProcess } from './process-plan.ts';
+import { FILE_SYSTEM, type PlannedThread, type ProcessPlan, parse, planProcess } from './process-plan.ts';
 import { takenPids } from './taken-pids.ts';
 
 export interface PlannedDescription {
@@ -68,6 +68,7 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   );
   const request = { model, host, problems, leaders, segments };
   const processes = model.processes.map((process) => planProcess(process, request));
+  refuseOddFileSystems(processes, model);
   const { pid } = model.root.task;
   const distinct = withoutRepetition(problems);
   if (distinct.length > 0) {
@@ -89,6 +90,27 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
     descriptions,
     remarks: [...new Set(remarks)],
   };
+}
+
+/** Tasks that share working directory, root and umask have the same. */
+function refuseOddFileSystems(processes: readonly ProcessPlan[], { processes: models }: ImageModel): void {
+  const known = new Map<number, string>();
+  const note = (object: number | undefined, aspects: ProcessPlan['aspects'] | PlannedThread['aspects']): void => {
+    if (object === undefined) return;
+    const state = JSON.stringify(aspects.find(({ aspect }) => aspect.name === FILE_SYSTEM)?.state);
+    if ((known.get(object) ?? state) !== state) {
+      throw new ImageError(
+        'bad-record',
+        `The image has two states of the working directory ${object}, which tasks share.`,
+      );
+    }
+    known.set(object, state);
+  };
+  processes.forEach(({ aspects, threads }, index) => {
+    note(models[index]?.task.fileSystem, aspects);
+    const own = new Map(models[index]?.apart.map(({ tid, fileSystem }) => [tid, fileSystem]));
+    if (own.size > 0) for (const thread of threads) note(own.get(thread.tid), thread.aspects);
+  });
 }
 
 /** Many processes of a tree meet the same obstacle of the host. */

@@ -168,7 +168,7 @@ function planParts(
   const tables = new Map<number, TableApart>();
   const parts = threads.map(({ tid, aspects }, thread) => {
     const { files, fileSystem } = own.get(tid) ?? {};
-    const hasOwn = aspects.some(({ aspect, state }) => aspect.name === ownFileSystem && state !== undefined);
+    const hasOwn = aspects.some(({ aspect, state }) => aspect.name === FILE_SYSTEM && state !== undefined);
     if (hasOwn !== (fileSystem !== undefined)) {
       throw new ImageError('bad-record', `TASK record: what it says of thread ${tid} is not what THREAD_STATE says.`);
     }
@@ -180,8 +180,8 @@ function planParts(
   return { threadBirths: planThreadBirths(parts), tablesApart: [...tables.values()] };
 }
 
-/** The aspect of threads. */
-const ownFileSystem = 'fileSystemContext';
+/** The aspect of processes, and of threads that have their own. */
+export const FILE_SYSTEM = 'fileSystemContext';
 
 const no32BitPrograms: Problem = {
   code: 'no-32-bit-programs',

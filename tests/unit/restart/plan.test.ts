@@ -67,6 +67,33 @@ describe('the plan of an image without fault', () => {
     ]);
   });
 
+  it('has one state for a working directory that processes share', () => {
+    const { root, ...model } = modelWith();
+    const shared = { ...root, task: { ...root.task, fileSystem: 900 } };
+    const childTask = {
+      ...task,
+      pid: PID + 1,
+      parent: PID,
+      threads: [PID + 1],
+      files: task.files + 100,
+      fileSystem: 900,
+    };
+    const child = {
+      ...root,
+      task: { ...childTask, session: 1, processGroup: 1 },
+      threads: [threadModel({ tid: PID + 1 })],
+    };
+    const rootInTree = { ...shared, task: { ...shared.task, session: 1, processGroup: 1 } };
+    const planned = (aspectsOfChild: typeof root.aspects) =>
+      planRestart(
+        { ...model, root: rootInTree, processes: [rootInTree, { ...child, aspects: aspectsOfChild }] },
+        goodHost,
+      );
+    expect(planned(root.aspects).births.get(PID + 1)?.gets).toEqual(new Set(['fileSystem']));
+    const elsewhere = { ...root.aspects, fileSystemContext: { workingDirectory: '/', umask: 0o777 } };
+    expect(errorOf(() => planned(elsewhere)).message).toMatch(/two states of the working directory 900/);
+  });
+
   it('has the registers and the signal mask of every thread', () => {
     expect(plan.threads).toMatchObject([{ tid: PID, signalMask: 0x1000n, cpu: { layout: smallLayout } }]);
     expect(plan.threads[0]?.cpu.xstate).toEqual(stateOf(smallLayout, [2, 9]));
