@@ -4,6 +4,7 @@ import { isSameDescription } from '../kernel/calls/descriptors.ts';
 import { findHoldersOfEach, type Holder, stillHolds } from '../procfs/holders.ts';
 import type { DescriptorView } from '../resources/resource.ts';
 import type { Pid } from '../support/brand.ts';
+import { PartSearch } from './parts.ts';
 
 /** A log may be open in every worker of a server; each is looked at. */
 const MAX_HOLDERS = 4096;
@@ -13,6 +14,8 @@ const MAX_HOLDERS = 4096;
  * only for the first two, as far as it has opened them since, because what they are depends on it: each look costs 13 ms on a host of 300 processes.
  */
 export class OutsiderSearch {
+  /** What tasks of the tree share with each other, which is remembered in the same way. */
+  readonly parts = new PartSearch();
   readonly #known = new Map<string, readonly Holder[]>();
   #tree: ReadonlySet<number> = new Set();
   #hasLooked = false;

@@ -24,7 +24,7 @@ import { asPid, asTid, type Pid, type Tid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import { type OutsiderSearch, sharingRemarks } from './outsiders.ts';
 import { partObstacles } from './part-obstacles.ts';
-import { TreeParts } from './parts.ts';
+import type { TreeParts } from './parts.ts';
 import { processObstacles, viewProcess } from './process-view.ts';
 import { isTracked, type Keeper, type Keepers, withoutTracking } from './tracking.ts';
 
@@ -101,7 +101,7 @@ export function surveyTree(
   );
   problems.push(...(look(() => treeObstacles(processes)) ?? []));
   const views = processes.map(({ process }) => process);
-  const parts = new TreeParts(views);
+  const parts = outsiders.parts.of(views);
   problems.push(...partObstacles(views, parts));
   const ours = descriptorsOfOurs(views, parts, oursIn);
   const isTheirs = ({ pid, descriptor }: Seen): boolean => ours.get(asTid(pid))?.has(descriptor.fd) !== true;
