@@ -15,6 +15,7 @@ import type { CollectedProcess, HostView, ProcessView } from '../resources/resou
 import { asPid, asTid, type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
 import { type Problem, QuicksaveError } from '../support/errors.ts';
 import { type BatchRunner, CallBatch } from '../tracee/call-batch.ts';
+import { nothingInFlight } from './collect-files.ts';
 import { OutsiderSearch } from './outsiders.ts';
 import type { ClassifiedDescriptor, TreeSurvey } from './preflight.ts';
 import { listTree } from './process-tree.ts';
@@ -220,7 +221,7 @@ function lookAtDescriptor(pidfd: LocalFd, { view, kind }: ClassifiedDescriptor, 
   const state = unlessFailed(() => {
     const own = duplicateFrom(pidfd, view.fd, view.pid);
     try {
-      return kind.collect({ ...view, own: own.number, connections: leftAlone });
+      return kind.collect({ ...view, own: own.number, connections: leftAlone, objectInFlight: nothingInFlight });
     } finally {
       own.close();
     }

@@ -2,7 +2,7 @@
 import { statSync } from 'node:fs';
 import type { DescriptionRecord, FilesRecord } from '../image/tree.ts';
 import { OPEN } from '../kernel/abi/fcntl.ts';
-import { duplicateFrom, openFile, tryOpenPidfd } from '../kernel/calls/descriptors.ts';
+import { duplicate, duplicateFrom, openFile, tryOpenPidfd } from '../kernel/calls/descriptors.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { readFdinfo } from '../procfs/fdinfo.ts';
 import type { ConnectionKeeper } from '../resources/connection-keeper.ts';
@@ -17,7 +17,7 @@ import type {
 } from '../resources/resource.ts';
 import { isSegmentName } from '../resources/segment-names.ts';
 import { collectSignals } from '../resources/signal-driven.ts';
-import { asPid, type LocalFd, type Pid, remoteFd } from '../support/brand.ts';
+import { asPid, type LocalFd, localFd, type Pid, remoteFd } from '../support/brand.ts';
 import { type Problem, QuicksaveError } from '../support/errors.ts';
 import { type ClassifiedDescriptor, statOf } from './preflight.ts';
 
@@ -146,20 +146,31 @@ export function collectDescriptors(
 ): CollectedDescriptors {
   const contents: ObjectContent[] = [];
   const tables = new Map<Pid, FilesRecord>();
-  const descriptions = found.map(({ view, kind, entries }) => {
-    const objref = objects.next();
+  const numbered = found.map((one) => ({ ...one, objref: objects.next() }));
+  const carried = new Map(numbered.flatMap(({ inFlight, objref }) => inFlight.map((own) => [own, objref] as const)));
+  const objectInFlight = (own: LocalFd): number => carried.get(own) ?? nothingInFlight();
+  const descriptions = numbered.map(({ view, kind, entries, objref }) => {
     for (const { pid, fd, closeOnExec } of entries) {
       const table = tables.get(pid) ?? { entries: [] };
       tables.set(pid, table);
       table.entries.push({ fd, object: objref, closeOnExec });
     }
-    const own = duplicateFrom(pidfds.of(view.pid), view.fd, view.pid);
+    const own =
+      view.inFlightTo === undefined
+        ? duplicateFrom(pidfds.of(view.pid), view.fd, view.pid)
+        : duplicate(localFd(view.fd));
     const signals = collectSignals(view, own.number, problems);
-    const { record } = describe(objref, kind, { ...view, own: own.number, connections }, own, contents);
+    const open = { ...view, own: own.number, connections, objectInFlight };
+    const { record } = describe(objref, kind, open, own, contents);
     return { objref, record: signals === undefined ? record : { ...record, signals } };
   });
   for (const { entries } of tables.values()) entries.sort((a, b) => a.fd - b.fd);
   return { descriptions, contents, tables };
+}
+
+/** Of what has no queue, or whose queue was not looked into. */
+export function nothingInFlight(): never {
+  throw new Error('what is in flight has been seen before');
 }
 
 /** Takes `own`: it is closed, or stays open for the content. */
@@ -204,6 +215,7 @@ export function collectNameless(
       tree,
       siblings,
       outsiders: [],
+      queuesSeen: true,
     };
     siblings.push(view);
     const kind = descriptorKinds.find((candidate) => candidate.recognise(view));
@@ -211,7 +223,7 @@ export function collectNameless(
       problems.push({ ...obstacle, path: [`pid ${root}`, 'mapped file', path] });
     }
     if (kind !== undefined) {
-      const open = { ...view, own: own.number, connections };
+      const open = { ...view, own: own.number, connections, objectInFlight: nothingInFlight };
       into.descriptions.push(describe(objref, kind, open, own, into.contents));
       return;
     }

@@ -366,6 +366,8 @@ function describeMapping(
 }
 
 function remarkOn({ view, kind }: ClassifiedDescriptor, state: unknown): string[] {
-  const remark = kind.remark?.(state, view.fd, undefined);
-  return remark === undefined ? [] : [remark];
+  const { fd, inFlightTo } = view;
+  const remark = kind.remark?.(state, inFlightTo?.fd ?? fd, undefined);
+  if (remark === undefined) return [];
+  return inFlightTo === undefined ? [remark] : [`of what is in flight: ${remark}`];
 }

@@ -3,7 +3,8 @@ import { type BigIntStats, statSync } from 'node:fs';
 import { OPEN } from '../kernel/abi/fcntl.ts';
 import { STAT } from '../kernel/abi/stat.ts';
 import { compareDescriptions, isSameDescription, tryCompareDescriptions } from '../kernel/calls/descriptors.ts';
-import { type Descriptor, listDescriptors } from '../procfs/descriptors.ts';
+import type { OwnedFd } from '../kernel/owned-fd.ts';
+import { type Descriptor, listDescriptors, readDescriptor } from '../procfs/descriptors.ts';
 import { readFdinfo } from '../procfs/fdinfo.ts';
 import type { Holder } from '../procfs/holders.ts';
 import { isLossyText, unlessMissing } from '../procfs/proc-file.ts';
@@ -20,7 +21,7 @@ import type {
 import { isTerminal, isTerminalMultiplexer } from '../resources/terminal-devices.ts';
 import { unsavable } from '../resources/unsavable.ts';
 import { refusedWords } from '../resources/vm-flags.ts';
-import { asPid, asTid, type Pid, type Tid } from '../support/brand.ts';
+import { asPid, asTid, type Pid, remoteFd, type Tid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import { type OutsiderSearch, sharingRemarks } from './outsiders.ts';
 import { partObstacles } from './part-obstacles.ts';
@@ -45,6 +46,8 @@ export interface ClassifiedDescriptor {
   readonly kind: DescriptorKind<unknown>;
   /** Who in the tree has it; the first is that of the view. */
   readonly entries: readonly TableEntry[];
+  /** Our duplicates that came out of queues ({@link SurveyOptions.inFlight}). */
+  readonly inFlight: readonly number[];
   /** What of it other processes have too. */
   readonly sharing: readonly string[];
 }
@@ -87,12 +90,14 @@ export interface SurveyOptions {
   readonly keepers?: Keepers | undefined;
   /** They run: who ends meanwhile is passed over. Default: false. */
   readonly running?: boolean;
+  /** Where duplicates of what waits in queues go, for the caller to close. Default: queues are not looked into. */
+  readonly inFlight?: OwnedFd[];
 }
 
 /** All processes of a tree: what they share is seen as shared. */
 export function surveyTree(
   pids: readonly Pid[],
-  { outsiders, oursIn = () => NOTHING_OF_OURS, keepers, running = false }: SurveyOptions,
+  { outsiders, oursIn = () => NOTHING_OF_OURS, keepers, running = false, inFlight }: SurveyOptions,
 ): TreeSurvey {
   const problems: Problem[] = [];
   const look = <T>(what: () => T): T | undefined => (running ? unlessMissing(what) : what());
@@ -107,9 +112,11 @@ export function surveyTree(
   const isTheirs = ({ pid, descriptor }: Seen): boolean => ours.get(asTid(pid))?.has(descriptor.fd) !== true;
   // A table that several tasks share is looked at in the first of them.
   const tables = parts.owners('files').map(asPid);
-  const seen = tables.flatMap((task) => look(() => lookAtAll(task)) ?? []).filter(isTheirs);
+  const inTables = tables.flatMap((task) => look(() => lookAtAll(task)) ?? []).filter(isTheirs);
+  const seen = inFlight === undefined ? inTables : [...inTables, ...lookIntoQueues(inTables, inFlight)];
   const groups = groupByDescription(seen, running ? tryCompareDescriptions : compareDescriptions);
-  const descriptors = classifyAll(seen, groups, { pids, tables }, outsiders, problems);
+  const ofTree = { seen, groups, pids, tables, outsiders, queuesSeen: inFlight !== undefined };
+  const descriptors = classifyAll(ofTree, problems);
   return { processes, descriptors, parts, problems };
 }
 
@@ -186,11 +193,47 @@ function classifyMapping(pid: Pid, mapping: Mapping, problems: Problem[]): Class
   return [{ mapping, kind }];
 }
 
+const carriedBy = descriptorKinds.flatMap(({ carried }) => carried ?? []);
+
+/**
+ * What is in flight to the sockets of the tree (SCM_RIGHTS, unix(7)), and to those that are in flight themselves: seen in our own table, where
+ * duplicates of it are.
+ */
+function lookIntoQueues(inTables: readonly Seen[], into: OwnedFd[]): Seen[] {
+  const found: Seen[] = [];
+  const known = new Set<string>();
+  for (let carriers = inTables; carriers.length > 0; ) {
+    carriers = carriers
+      .filter(({ descriptor: { target } }) => !known.has(target))
+      .flatMap((carrier) => {
+        known.add(carrier.descriptor.target);
+        const own = carriedBy.flatMap((carried) => carried({ ...carrier, fd: carrier.descriptor.fd }));
+        into.push(...own);
+        return own.flatMap((one) => lookAtOwn(one, carrier));
+      });
+    found.push(...carriers);
+  }
+  return found;
+}
+
+function lookAtOwn(own: OwnedFd, carrier: Seen): Seen[] {
+  const pid = asPid(process.pid);
+  const seen = lookAt(pid, readDescriptor(pid, remoteFd(own.number)));
+  const inFlightTo = carrier.inFlightTo ?? { pid: carrier.pid, fd: carrier.descriptor.fd };
+  return seen === undefined ? [] : [{ ...seen, inFlightTo }];
+}
+
+interface SeenDescriptors {
+  readonly seen: readonly Seen[];
+  readonly groups: readonly NonEmpty<Seen>[];
+  readonly pids: readonly Pid[];
+  readonly tables: readonly Pid[];
+  readonly outsiders: OutsiderSearch;
+  readonly queuesSeen: boolean;
+}
+
 function classifyAll(
-  seen: readonly Seen[],
-  groups: readonly NonEmpty<Seen>[],
-  { pids, tables }: { readonly pids: readonly Pid[]; readonly tables: readonly Pid[] },
-  outsiders: OutsiderSearch,
+  { seen, groups, pids, tables, outsiders, queuesSeen }: SeenDescriptors,
   problems: Problem[],
 ): ClassifiedDescriptor[] {
   const targetsOf = (found: readonly Seen[]): Set<string> => new Set(found.map((one) => one.descriptor.target));
@@ -200,7 +243,7 @@ function classifyAll(
   const siblings: DescriptorView[] = [];
   const described = groups.map((members) => {
     const [first] = members;
-    const entries = members.map(asEntry);
+    const entries = members.filter(({ inFlightTo }) => inFlightTo === undefined).map(asEntry);
     const view: DescriptorView = {
       ...first,
       fd: first.descriptor.fd,
@@ -209,11 +252,13 @@ function classifyAll(
       outsiders: named.has(first.descriptor.target) ? holdersOf(first, outsidersOf) : [],
       tree,
       siblings,
+      queuesSeen,
     };
     siblings.push(view);
     problems.push(...locksOfOthers(members));
     const sharing = isFile(first) ? sharingRemarks(view, outsidersOf(first.descriptor.target)) : [];
-    return { view, sharing, entries };
+    const inFlight = members.flatMap((one) => (one.inFlightTo === undefined ? [] : one.descriptor.fd));
+    return { view, sharing, entries, inFlight };
   });
   return described.flatMap((group) => classifyDescriptor(group, problems));
 }
@@ -267,6 +312,8 @@ interface Seen {
   readonly descriptor: Descriptor;
   readonly info: ReturnType<typeof readFdinfo>;
   readonly stat: DescriptorStat;
+  /** It waits in the queue of this socket of the tree: what is seen is our duplicate. */
+  readonly inFlightTo?: DescriptorHolder;
 }
 
 /** Undefined when the descriptor has been closed meanwhile, which only a running process can do. */
@@ -355,18 +402,25 @@ function placeAmong(
 const KCMP_LESS = 1;
 
 function classifyDescriptor(group: Omit<ClassifiedDescriptor, 'kind'>, problems: Problem[]): ClassifiedDescriptor[] {
-  const { view, entries } = group;
+  const { view, entries, inFlight } = group;
   const kind = descriptorKinds.find((candidate) => candidate.recognise(view));
-  problems.push(...lossyPath(view.descriptor.target, [`pid ${view.pid}`, `fd ${view.fd}`]));
-  if (kind === undefined) {
-    problems.push(unsavable(view));
-    return [];
-  }
-  problems.push(...(kind.obstacles?.(view) ?? []));
+  const found = lossyPath(view.descriptor.target, [`pid ${view.pid}`, `fd ${view.fd}`]);
+  found.push(...(kind === undefined ? [unsavable(view)] : (kind.obstacles?.(view) ?? [])));
+  problems.push(...found.map((problem) => placed(problem, view)));
+  if (kind === undefined) return [];
   if (!kind.eachNumberApart) return [{ ...group, kind }];
-  return entries.map((entry) => {
+  const ofNumbers = entries.map((entry) => {
     const { pid, fd } = entry;
     const numbers = [fd];
-    return { ...group, kind, entries: [entry], view: { ...view, pid, fd, numbers, holders: [entry] } };
+    return { ...group, kind, entries: [entry], inFlight: [], view: { ...view, pid, fd, numbers, holders: [entry] } };
   });
+  if (inFlight.length === 0) return ofNumbers;
+  return [...ofNumbers, { ...group, kind, entries: [], view: { ...view, numbers: [], holders: [] } }];
+}
+
+/** What is in flight has no number that anybody knows. */
+function placed(problem: Problem, { inFlightTo, pid, fd }: DescriptorView): Problem {
+  if (inFlightTo === undefined) return problem;
+  const rest = problem.path.filter((part) => part !== `pid ${pid}` && part !== `fd ${fd}`);
+  return { ...problem, path: [`pid ${inFlightTo.pid}`, `in flight to fd ${inFlightTo.fd}`, ...rest] };
 }

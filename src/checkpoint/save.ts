@@ -2,6 +2,7 @@
 import { waitForEnd } from '../kernel/calls/wait.ts';
 import { type XsaveLayout, xsaveLayout } from '../kernel/cpu.ts';
 import type { NativeMemory } from '../kernel/native-memory.ts';
+import type { OwnedFd } from '../kernel/owned-fd.ts';
 import type { PageCrew } from '../pages/page-crew.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
 import { readStatus } from '../procfs/status.ts';
@@ -160,7 +161,11 @@ export class Save {
     );
     const pids = visited.map(({ frozen }) => frozen.pid);
     const { outsiders, tracking } = this.#prepared;
-    return surveyTree(pids, { outsiders, keepers: tracking?.keepers, oursIn: (pid) => must(ours.get(pid)) });
+    const inFlight: OwnedFd[] = [];
+    this.#release.push(() => {
+      for (const one of inFlight) one.close();
+    });
+    return surveyTree(pids, { outsiders, keepers: tracking?.keepers, oursIn: (pid) => must(ours.get(pid)), inFlight });
   }
 
   /** The programs go on as soon as their pages are safe. */

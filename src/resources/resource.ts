@@ -171,7 +171,14 @@ export interface DescriptorView extends DescriptorHolder {
   readonly siblings: readonly DescriptorView[];
   /** Of pipes, sockets, terminals and objects without a name (anon_inode): processes outside of the saved tree that have it open too. */
   readonly outsiders: readonly Holder[];
+  /** Nobody has it under a number: it waits in the queue of this socket (SCM_RIGHTS, unix(7)). `pid` and `fd` are our own duplicate's then. */
+  readonly inFlightTo?: DescriptorHolder | undefined;
+  /** Queues have been looked into, and what is in flight is among the {@link siblings}: only while the tree stands still. */
+  readonly queuesSeen: boolean;
 }
+
+/** What is known of a descriptor before it is known which open file descriptions the tree has. */
+export type LoneDescriptor = Pick<DescriptorView, 'pid' | 'fd' | 'descriptor' | 'info' | 'stat'>;
 
 export interface DescriptorStat {
   readonly mode: number;
@@ -190,9 +197,13 @@ export interface OpenDescriptor extends DescriptorView {
   readonly own: LocalFd;
   /** What this save does about connections to others. */
   readonly connections: ConnectionKeeper;
+  /** The object of the image that one of those is which {@link DescriptorKind.carried} has found. */
+  objectInFlight(own: LocalFd): number;
 }
 
 export interface RestoredDescriptors {
+  /** What {@link DescriptorKind.restore} of another object has made, when all are made. */
+  object(objref: number): LocalFd;
   /** Something that several objects of the image are made from: made for the first that asks. */
   shared<T>(key: string, make: () => T): T;
   /** One of the standard streams of the restart command. */
@@ -217,6 +228,8 @@ export interface DescriptorKind<State> {
   readonly recognise: (view: DescriptorView) => boolean;
   /** Descriptors that share an open file description are not kept together: each becomes an object. Default: false. */
   readonly eachNumberApart?: boolean;
+  /** Descriptors that wait in it to be received: duplicates of ours, for the caller to close. Asked of all, while the tree stands still. */
+  readonly carried?: (one: LoneDescriptor) => OwnedFd[];
   /** Reasons why this one, although of this kind, cannot be saved. */
   readonly obstacles?: (view: DescriptorView) => Problem[];
   readonly collect: (open: OpenDescriptor) => NoInfer<State>;
@@ -230,6 +243,8 @@ export interface DescriptorKind<State> {
   readonly plan?: (state: NoInfer<State>, host: HostView, path: readonly string[]) => Problem[];
   /** Descriptor numbers of the process that it refers to: each must be in the image. */
   readonly descriptorsOf?: (state: NoInfer<State>) => readonly number[];
+  /** Open file descriptions that wait in it: each must be in the image. */
+  readonly objectsOf?: (state: NoInfer<State>) => readonly number[];
   /** The highest descriptor number that {@link finish} uses, beside those that are in the image. */
   readonly highestNumber?: (state: NoInfer<State>) => number;
   /** Of what mappings attach (shmat(2)) instead of mapping it: its id, and how large it is. */
@@ -243,7 +258,7 @@ export interface DescriptorKind<State> {
    * what {@link restore} has made.
    */
   readonly settle?: (state: NoInfer<State>, own: LocalFd, world: RestoredDescriptors) => void;
-  /** The session leader that {@link begin} and {@link finish} are called in, whether it has the descriptor or not. */
+  /** The session leader that {@link begin} and {@link finish} are called in, whether it has the descriptor or not (then -1). */
   readonly leaderOf?: (state: NoInfer<State>) => number | undefined;
   /** Called in that leader before it has children: what a process only gets by being born to one that has it. */
   readonly begin?: (state: NoInfer<State>, process: RebuiltProcess, world: RestoredDescriptors) => void;

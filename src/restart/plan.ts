@@ -34,6 +34,8 @@ export interface PlannedDescription {
    * only mappings show.
    */
   readonly holder: { readonly task: Tid; readonly fd: number } | undefined;
+  /** No process has it under a number, but it waits in a queue to be received. */
+  readonly inFlight: boolean;
 }
 
 export interface RestartPlan {
@@ -191,7 +193,7 @@ function planDescriptions(model: ImageModel, host: RestartHost, problems: Proble
     }
   }
   const pids = new Set(model.processes.map(({ task }) => task.pid));
-  return [...model.descriptions].map(([objref, record]) => {
+  const described = [...model.descriptions].map(([objref, record]) => {
     const where = `FD_DATA record of object ${objref}`;
     const kind = descriptorKinds.find((candidate) => candidate.kind === record.kind);
     if (kind === undefined) throw new ImageError('bad-record', `${where}: its kind ${record.kind} is not known.`);
@@ -213,8 +215,18 @@ function planDescriptions(model: ImageModel, host: RestartHost, problems: Proble
     if (leader !== undefined && !pids.has(leader)) {
       throw new ImageError('bad-record', `${where}: it names process ${leader}, which is not there.`);
     }
-    return { objref, kind, state, signals, holder };
+    const carried = kind.objectsOf?.(state) ?? [];
+    const lost = carried.find((object) => !model.descriptions.has(object));
+    if (lost !== undefined) {
+      throw new ImageError('bad-record', `${where}: object ${lost} waits in it, which is not there.`);
+    }
+    return { objref, kind, state, signals, holder, carried };
   });
+  const inFlight = new Set(described.flatMap(({ carried }) => carried));
+  return described.map(({ carried, ...one }) => ({
+    ...one,
+    inFlight: one.holder === undefined && inFlight.has(one.objref),
+  }));
 }
 
 /** Of the leader, and of threads that have one of their own. */

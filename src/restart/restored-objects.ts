@@ -20,6 +20,7 @@ export interface Table extends Pick<ProcessPlan, 'entries'> {
 
 export class RestoredObjects {
   readonly #descriptions: RestartPlan['descriptions'];
+  readonly #root: number;
   readonly #objects = new Map<number, OwnedFd>();
   readonly #contentTargets = new Map<number, LocalFd>();
   readonly #shared = new Map<string, unknown>();
@@ -27,8 +28,9 @@ export class RestoredObjects {
   readonly #connections = new RestoredConnections();
   readonly #undo = new CleanupStack();
 
-  constructor({ descriptions }: Pick<RestartPlan, 'descriptions'>) {
+  constructor({ descriptions, pid }: Pick<RestartPlan, 'descriptions' | 'pid'>) {
     this.#descriptions = descriptions;
+    this.#root = pid;
   }
 
   /** The highest descriptor number that a task needs for a while, beside those of its table. */
@@ -51,6 +53,7 @@ export class RestoredObjects {
   make(which: 'leading' | 'others', world: Pick<RestoredDescriptors, 'standardStream' | 'process' | 'root'>): void {
     this.#world ??= {
       ...world,
+      object: (objref) => this.numberOf(objref),
       shared: (key, make) => this.#share(key, make),
       onFailure: (undo) => this.#undo.push(undo),
       connections: this.#connections,
@@ -104,9 +107,27 @@ export class RestoredObjects {
       batch.run();
     }
     for (const { kind, state, holder } of this.#finishedIn(tid)) {
-      if (holder !== undefined) kind.finish?.(state, process, remoteFd(holder.fd));
+      const isLed = kind.leaderOf?.(state) !== undefined;
+      if (holder !== undefined || isLed) kind.finish?.(state, process, remoteFd(holder?.fd ?? -1));
       batch.run();
     }
+    if (tid === this.#root) this.#finishInFlight(receiver, process, batch);
+  }
+
+  /** What no process has under a number: the root has it for as long as that takes. */
+  #finishInFlight(receiver: DescriptorReceiver, process: RebuiltProcess, batch: CallBatch): void {
+    const inFlight = this.#descriptions.filter((one) => one.inFlight && one.kind.leaderOf?.(one.state) === undefined);
+    const arrived = handOver(
+      receiver,
+      inFlight.map(({ objref }) => this.numberOf(objref)),
+    );
+    inFlight.forEach(({ kind, state, signals }, index) => {
+      const fd = remoteFd(must(arrived[index]));
+      if (signals !== undefined) restoreSignals(signals, process, fd);
+      kind.finish?.(state, process, fd);
+      batch.call('close what is in flight', SYS.close, fd);
+      batch.run();
+    });
   }
 
   /** Everything is in place: connections to others go on. */

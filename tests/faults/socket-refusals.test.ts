@@ -33,9 +33,19 @@ const refused: [string, string, RegExp][] = [
   ['a vsock socket', 's = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)', /vsock/],
   ['an ICMP socket', 's = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 58)', /raw socket of IP protocol 58/],
   [
-    'descriptors in flight',
-    'a, b = socket.socketpair(); socket.send_fds(a, [b"x"], [0])',
+    'descriptors in flight to a connection that nobody has accepted',
+    'l = socket.socket(socket.AF_UNIX); l.bind("served"); l.listen()\nc = socket.socket(socket.AF_UNIX); c.connect("served"); socket.send_fds(c, [b"x"], [0])',
     /Descriptors have been sent to it \(SCM_RIGHTS\)/,
+  ],
+  [
+    'a netlink socket in flight in a socket in flight',
+    'a, b = socket.socketpair(); c, d = socket.socketpair(); n = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)\nsocket.send_fds(c, [b"x"], [n.fileno()]); n.close(); socket.send_fds(a, [b"y"], [d.fileno()]); d.close()',
+    /in flight to fd \d+.*netlink socket/,
+  ],
+  [
+    'an epoll in flight that watches something',
+    'import select; a, b = socket.socketpair(); e = select.epoll(); e.register(a, select.EPOLLIN)\nsocket.send_fds(a, [b"x"], [e.fileno()]); e.close()',
+    /in flight to fd \d+.*It watches/,
   ],
   ['an out-of-band byte', 'a, b = socket.socketpair(); a.send(b"!", socket.MSG_OOB)', /out-of-band byte/],
   [

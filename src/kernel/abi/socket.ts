@@ -8,6 +8,8 @@ const NEWER_SOCKET = {
   SO_PASSPIDFD: 76,
   /** Linux 6.5, asm-generic/socket.h */
   SO_PEERPIDFD: 77,
+  /** Linux 6.5, linux/socket.h */
+  SCM_PIDFD: 4,
   /** Linux 6.14, asm-generic/socket.h */
   SO_RCVPRIORITY: 82,
   /** Linux 6.16, asm-generic/socket.h */

@@ -4,7 +4,7 @@ import { duplicateFrom, tryOpenPidfd } from '../../kernel/calls/descriptors.ts';
 import { socketNumber, trySocketOption } from '../../kernel/calls/sockets.ts';
 import { KernelError } from '../../kernel/errors.ts';
 import type { LocalFd } from '../../support/brand.ts';
-import type { DescriptorView } from '../resource.ts';
+import type { DescriptorHolder, DescriptorView } from '../resource.ts';
 
 export interface SocketFacts {
   /** AF_UNIX, AF_INET, … */
@@ -30,7 +30,7 @@ export function socketFacts(view: DescriptorView): SocketFacts | undefined {
 }
 
 /** Undefined if the process or the descriptor is gone, or may not be duplicated. */
-export function lookThrough<T>({ pid, fd }: DescriptorView, look: (own: LocalFd) => T): T | undefined {
+export function lookThrough<T>({ pid, fd }: DescriptorHolder, look: (own: LocalFd) => T): T | undefined {
   const pidfd = tryOpenPidfd(pid);
   if (pidfd === undefined) return undefined;
   try {

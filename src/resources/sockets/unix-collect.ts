@@ -2,7 +2,6 @@
 import { OPEN } from '../../kernel/abi/fcntl.ts';
 import { SOCKET, socketAbi } from '../../kernel/abi/socket.ts';
 import { bytesQueued } from '../../kernel/calls/descriptors.ts';
-import { peekMessages, peekStream } from '../../kernel/calls/socket-queues.ts';
 import {
   hasPendingError,
   hasUrgentByte,
@@ -21,6 +20,7 @@ import type { DescriptorView, OpenDescriptor } from '../resource.ts';
 import { collectBuffers, collectOptions, generalOptions } from '../socket-options.ts';
 import { lookThrough, socketFacts } from './facts.ts';
 import { isListening, type UnixCensus, unixCensus } from './unix-census.ts';
+import { countInFlight, hidesDescriptors, messagesOf } from './unix-messages.ts';
 import { findPlace, isPath, nameIn, textOf } from './unix-names.ts';
 import { asUnixQueue, isStreamType, type UnixQueue } from './unix-queue.ts';
 import type { Named, UnixSocket } from './unix-state.ts';
@@ -36,7 +36,7 @@ export function unixObstacles(view: DescriptorView): Problem[] {
     ...heldOutside(view, 'a socket'),
     ...peerObstacles(view, entry, census),
     ...listenerObstacles(view, entry, census),
-    ...queueObstacles(view),
+    ...queueObstacles(view, entry),
     ...nameObstacles(view, entry),
   ];
 }
@@ -71,21 +71,25 @@ function peerObstacles(view: DescriptorView, entry: UnixSocketEntry, census: Uni
   if (waitsFor !== undefined) return waitingObstacles(view, entry, waitsFor, census);
   if (!entry.peer) return [];
   const inside = census.inside(entry.peer);
-  if (inside === undefined) return [toOutside(view, entry.peer, census)];
+  if (inside === undefined) return toOutside(view, entry.peer, census);
   const peer = census.entry(entry.peer);
   if (peer?.peer === entry.inode || peer?.name !== undefined) return [];
   return [problem(view, 'odd-connection', 'It is connected to a socket that has no name and is connected elsewhere')];
 }
 
-function toOutside(view: DescriptorView, peer: number, census: UnixCensus): Problem {
+function toOutside(view: DescriptorView, peer: number, census: UnixCensus): Problem[] {
   const holders = census.holders(peer);
+  // It may be in flight itself.
+  if (holders.length === 0 && !view.queuesSeen && view.siblings.some((one) => countInFlight(one) > 0)) return [];
   const whose = holders.length === 0 ? 'nobody whose descriptors can be seen' : describeHolders(holders);
-  return problem(
-    view,
-    'socket-to-outside',
-    `It has a UNIX socket open whose other end ${whose} holds, outside of what is saved`,
-    'Save the other process together with it, or close the connection first.',
-  );
+  return [
+    problem(
+      view,
+      'socket-to-outside',
+      `It has a UNIX socket open whose other end ${whose} holds, outside of what is saved`,
+      'Save the other process together with it, or close the connection first.',
+    ),
+  ];
 }
 
 function waitingObstacles(
@@ -94,7 +98,7 @@ function waitingObstacles(
   listener: UnixSocketEntry,
   census: UnixCensus,
 ): Problem[] {
-  if (census.inside(listener.inode) === undefined) return [toOutside(view, listener.inode, census)];
+  if (census.inside(listener.inode) === undefined) return toOutside(view, listener.inode, census);
   if (entry.sendQueue === 0) return [];
   return [
     problem(
@@ -122,15 +126,14 @@ function listenerObstacles(view: DescriptorView, entry: UnixSocketEntry, census:
   ];
 }
 
-function queueObstacles(view: DescriptorView): Problem[] {
+function queueObstacles(view: DescriptorView, entry: UnixSocketEntry): Problem[] {
   const found: Problem[] = [];
-  // Linux 5.10 counts what is in flight to a socket, also to those that wait to be accepted by it.
-  if (Number(view.info.fields.get('scm_fds')?.[0] ?? 0) > 0) {
+  if (isListening(entry) ? countInFlight(view) > 0 : hidesDescriptors(view)) {
     found.push(
       problem(
         view,
         'descriptors-in-flight',
-        'Descriptors have been sent to it (SCM_RIGHTS) that it has not received yet',
+        'Descriptors have been sent to it (SCM_RIGHTS) that it has not received yet and nobody else can see',
         'Save it when the program has received them.',
       ),
     );
@@ -169,21 +172,14 @@ export function collectUnix(open: OpenDescriptor): UnixSocket {
     backlog: isListening(entry) ? entry.sendQueue : 0,
     shutdown: entry.shutdown & 3,
     reset: role === 'orphan' && hasPendingError(own),
-    queue: isListening(entry) ? [] : refuseOddSenders(open, role, ends, queueOf(own, entry)),
+    queue: isListening(entry) ? [] : refuseOddSenders(open, role, ends, queueOf(open, entry)),
     buffers: collectBuffers(own),
     options: collectOptions(own, generalOptions),
   };
 }
 
-/** Where an error waits, packets cannot be looked at: the first look would take it away. */
-function queueOf(own: LocalFd, { type, shutdown }: UnixSocketEntry): UnixQueue {
-  if (isStreamType(type)) return asUnixQueue(peekStream(own));
-  if (hasPendingError(own)) return [];
-  return asUnixQueue(peekMessages(own, type === SOCKET.SOCK_SEQPACKET && (shutdown & RCV_SHUTDOWN) !== 0));
-}
-
-/** net/sock.h */
-const RCV_SHUTDOWN = 1;
+const queueOf = (open: OpenDescriptor, entry: UnixSocketEntry): UnixQueue =>
+  asUnixQueue(messagesOf(open, entry), (own) => open.objectInFlight(own));
 
 /** Who is connected takes messages of the other end only; older ones may be of somebody else. */
 function refuseOddSenders(open: DescriptorView, role: UnixSocket['role'], ends: Ends, queue: UnixQueue): UnixQueue {

@@ -3,7 +3,8 @@ import * as v from 'valibot';
 import { boundedArray, byteString, integerBetween, u32 } from '../../image/schema.ts';
 import { ERRNO } from '../../kernel/abi/errno.ts';
 import { SOCKET } from '../../kernel/abi/socket.ts';
-import { type QueuedMessage, trySendMessage } from '../../kernel/calls/socket-queues.ts';
+import { MAX_DESCRIPTORS_PER_MESSAGE } from '../../kernel/calls/descriptors.ts';
+import { type MessageToSend, type QueuedMessage, trySendMessage } from '../../kernel/calls/socket-queues.ts';
 import { check, isFailure } from '../../kernel/errors.ts';
 import type { LocalFd } from '../../support/brand.ts';
 import { collectBuffers, restoreBuffers, widenBuffers } from '../socket-options.ts';
@@ -22,30 +23,48 @@ export const queueSchema = boundedArray(
     bytes: byteString(MAX_MESSAGE_BYTES),
     /** The name of who has sent it, without its family. */
     sender: byteString(MAX_NAME),
-    /** Only where the receiver asks for them. */
+    /** Where somebody has asked for them. */
     credentials: credentialsList,
+    /** Open file descriptions of the image that come with it (SCM_RIGHTS). */
+    descriptors: v.optional(boundedArray(u32, MAX_DESCRIPTORS_PER_MESSAGE)),
   }),
   MAX_MESSAGES,
 );
 export type UnixQueue = v.InferOutput<typeof queueSchema>;
 
-export const asUnixQueue = (messages: readonly QueuedMessage[]): UnixQueue =>
-  messages.map(({ bytes, sender, credentials }) => ({
+/** `objectOf`: of a duplicate that {@link QueuedMessage} has. */
+export const asUnixQueue = (messages: readonly QueuedMessage[], objectOf: (descriptor: LocalFd) => number): UnixQueue =>
+  messages.map(({ bytes, sender, credentials, descriptors }) => ({
     bytes,
     sender: nameIn(sender),
     credentials: credentials === undefined ? [] : [credentials],
+    ...(descriptors.length === 0 ? {} : { descriptors: descriptors.map(({ number }) => objectOf(number)) }),
   }));
 
-/** Sends all of it through `from`; of a stream the pieces have no borders. `to`: a whole sockaddr where it is not connected. */
-export function fillFrom(from: LocalFd, queue: UnixQueue, isStream: boolean, to?: Uint8Array): void {
+export interface Way {
+  readonly from: LocalFd;
+  /** Pieces have no borders. */
+  readonly isStream: boolean;
+  /** A whole sockaddr, where it is not connected. */
+  readonly to?: Uint8Array;
+  readonly object: (objref: number) => LocalFd;
+}
+
+/** Sends all of it. */
+export function fillQueue(queue: UnixQueue, { from, isStream, to, object }: Way): void {
   if (queue.length === 0) return;
   const before = collectBuffers(from);
   const total = queue.reduce((sum, { bytes }) => sum + bytes.length + OVERHEAD, 0);
   widenBuffers(from, Math.max(before.sendBytes, 4 * total));
   try {
-    for (const { bytes, credentials } of queue) {
+    for (const { bytes, credentials, descriptors = [] } of queue) {
       for (let done = 0; done < bytes.length || done === 0; ) {
-        const sent = send(from, bytes.subarray(done), credentials[0], to);
+        const message = { bytes: bytes.subarray(done), ...(to === undefined ? {} : { to }) };
+        const sent = send(
+          from,
+          done > 0 ? message : { ...message, descriptors: descriptors.map(object) },
+          credentials[0],
+        );
         done += sent;
         if (!isStream || sent === 0) break;
       }
@@ -58,17 +77,11 @@ export function fillFrom(from: LocalFd, queue: UnixQueue, isStream: boolean, to?
 /** What a message costs beside its bytes, generously. */
 const OVERHEAD = 4096;
 
-function send(
-  from: LocalFd,
-  bytes: Uint8Array,
-  credentials: UnixQueue[number]['credentials'][number] | undefined,
-  to: Uint8Array | undefined,
-): number {
-  const address = to === undefined ? {} : { to };
-  const sent = trySendMessage(from, { bytes, credentials, ...address });
+function send(from: LocalFd, message: MessageToSend, credentials: MessageToSend['credentials']): number {
+  const sent = trySendMessage(from, { ...message, credentials });
   // A sender that has ended has no number any more, or we may not speak in its name: then it is ours.
   const isUnknown = sent === -ERRNO.ESRCH || sent === -ERRNO.EPERM;
-  const result = isUnknown && credentials !== undefined ? trySendMessage(from, { bytes, ...address }) : sent;
+  const result = isUnknown && credentials !== undefined ? trySendMessage(from, message) : sent;
   if (isFailure(result)) check('sendmsg', result, { doing: 'put back what was waiting in a socket' });
   return result;
 }

@@ -13,14 +13,13 @@ import { restoreBuffers, restoreOptions, type SavedOption } from '../socket-opti
 import { STATUS_FLAGS } from '../status-flags.ts';
 import { SocketInside, socketPairBy } from './made-inside.ts';
 import { addressOf, bindName, isPath, type Place } from './unix-names.ts';
-import { fillFrom, isStreamType, type UnixQueue } from './unix-queue.ts';
+import { fillQueue, isStreamType, type UnixQueue } from './unix-queue.ts';
 import type { Named, UnixSocket } from './unix-state.ts';
 
-/** Set last, in the process: with the first three a socket that sends gets a name (unix(7), autobind). */
-const LATE = [SOCKET.SO_PASSCRED, SOCKET.SO_PASSPIDFD, SOCKET.SO_PASSSEC, SOCKET.SO_PEEK_OFF].map((option) => ({
-  level: SOCKET.SOL_SOCKET,
-  option,
-}));
+/** Set last, in the process: with the first three a socket that sends gets a name (unix(7), autobind), and the last one keeps descriptors away. */
+const LATE = [SOCKET.SO_PASSCRED, SOCKET.SO_PASSPIDFD, SOCKET.SO_PASSSEC, SOCKET.SO_PEEK_OFF, SOCKET.SO_PASSRIGHTS].map(
+  (option) => ({ level: SOCKET.SOL_SOCKET, option }),
+);
 
 const isLate = (option: SavedOption): boolean => LATE.some((late) => late.option === option.option);
 
@@ -131,7 +130,7 @@ export function settleUnix(state: UnixSocket, own: LocalFd, world: RestoredDescr
     if (isPath(state.own.name)) bindName(own, state.own.name, state.own.place[0]);
     listenOn(own, state.backlog);
   }
-  fillQueue(state, world);
+  putBack(state, world);
   if (state.role === 'one-way') connectSocket(own, reachable(state.other), 'connect a datagram socket');
   // What the other end leaves unread when it is closed is told here as ECONNRESET.
   if (state.reset) trySendMessage(own, { bytes: Buffer.alloc(1) });
@@ -144,17 +143,17 @@ const reachable = ({ name, place }: Named): Buffer =>
     ? addressOf(Buffer.from(join(place[0]?.directory ?? '', Buffer.from(name).toString())))
     : addressOf(name);
 
-function fillQueue(state: UnixSocket, world: RestoredDescriptors): void {
-  const isStream = isStreamType(state.type);
+function putBack(state: UnixSocket, world: RestoredDescriptors): void {
+  const way = { isStream: isStreamType(state.type), object: (objref: number) => world.object(objref) };
   if (state.queue.length === 0) return;
   if (state.role === 'pair' || state.role === 'orphan') {
     const pair = world.shared(pairKey(state), () => makePair(state, world));
     const isFirst = state.role === 'orphan' || state.socket < state.peer;
-    fillFrom((isFirst ? pair.second : pair.first).number, state.queue, isStream);
+    fillQueue(state.queue, { ...way, from: (isFirst ? pair.second : pair.first).number });
     return;
   }
   for (const message of state.queue) {
-    fillFrom(senderOf(message, state.type, world).number, [message], false, reachable(state.own));
+    fillQueue([message], { ...way, from: senderOf(message, state.type, world).number, to: reachable(state.own) });
   }
 }
 
@@ -200,5 +199,6 @@ export function finishUnix(state: UnixSocket, { batch }: RebuiltProcess, fd: Rem
 
 function isDefault(option: number, value: Uint8Array): boolean {
   const number = Buffer.from(value).readInt32LE(0);
+  if (option === SOCKET.SO_PASSRIGHTS) return number === 1;
   return option === SOCKET.SO_PEEK_OFF ? number === -1 : number === 0;
 }

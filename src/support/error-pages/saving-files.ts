@@ -78,7 +78,8 @@ export const socketErrors = {
     remedy: 'Save it when the program has sent the datagram.',
   },
   'descriptors-in-flight': {
-    means: 'Descriptors have been sent to a socket (SCM_RIGHTS) that have not been received yet.',
+    means:
+      'Descriptors have been sent (SCM_RIGHTS) that have not been received yet and cannot be seen: to a connection that nobody has accepted, with an empty message, or behind an error.',
     remedy: 'Save it when the program has received them.',
   },
   'multicast-member': {

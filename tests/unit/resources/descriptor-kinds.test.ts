@@ -30,6 +30,7 @@ const opened = (view: DescriptorView): OpenDescriptor => ({
   ...view,
   own: localFd(3),
   connections: new ConnectionKeeper('refuse', false),
+  objectInFlight: () => 0,
 });
 const kindsOf = (view: DescriptorView): string[] =>
   descriptorKinds.filter((kind) => kind.recognise(view)).map(({ kind }) => kind);

@@ -37,6 +37,7 @@ function newWorld(): RestoredDescriptors {
       }
       return shared.get(key) as T;
     },
+    object: localFd,
     standardStream: (number) => localFd(number),
     process: () => undefined,
     root: () => {
@@ -100,7 +101,12 @@ describe('the master of a pseudo-terminal', () => {
       fd: remoteFd(made.number),
     };
     expect(
-      ptyMaster.collect({ ...view, own: made.number, connections: new ConnectionKeeper('refuse', false) }),
+      ptyMaster.collect({
+        ...view,
+        own: made.number,
+        connections: new ConnectionKeeper('refuse', false),
+        objectInFlight: () => 0,
+      }),
     ).toMatchObject({
       index,
       settings,

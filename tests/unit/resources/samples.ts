@@ -155,7 +155,10 @@ export const descriptorStates = {
     backlog: 4096,
     shutdown: 3,
     reset: true,
-    queue: [{ bytes: Buffer.from('waits'), sender: Buffer.alloc(108, 'x'), credentials: [ucred] }],
+    queue: [
+      { bytes: Buffer.from('waits'), sender: Buffer.alloc(108, 'x'), credentials: [ucred] },
+      { bytes: Buffer.alloc(0), sender: Buffer.alloc(0), credentials: [], descriptors: [1, 0xffff_ffff] },
+    ],
     buffers: { receiveBytes: 212_992, sendBytes: 0xffff_ffff, locked: 3 },
     options: [{ level: 1, option: 13, value: Buffer.from([1, 0, 0, 0, 9, 0, 0, 0]) }],
   },

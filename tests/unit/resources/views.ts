@@ -57,6 +57,7 @@ export function descriptorView(looks: Looks): DescriptorView {
     },
     numbers: (looks.numbers ?? [fd]).map(remoteFd),
     holders: (looks.numbers ?? [fd]).map((number) => ({ pid: PID, fd: remoteFd(number) })),
+    queuesSeen: true,
     tree: new Set([PID]),
     siblings: looks.siblings ?? [],
     outsiders: looks.outsiders ?? [],

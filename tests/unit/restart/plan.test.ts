@@ -391,6 +391,14 @@ describe('an image that no save makes is refused:', () => {
       description('epoll', descriptorStates.epoll),
       /descriptor/,
     ],
+    [
+      'a socket in which waits what is not there',
+      description('unix-socket', {
+        ...descriptorStates['unix-socket'],
+        own: { name: Buffer.from('\0own'), place: [] },
+      }),
+      /FD_DATA record of object \d+: object 1 waits in it, which is not there/,
+    ],
     ['a description with a state of another kind', description('pipe', descriptorStates.directory), /FD_DATA record/],
     [
       'content of an object that has none',
