@@ -85,13 +85,15 @@ const isLarge = (pids: readonly Pid[]): boolean => !pids.map(residentBytes).ever
 
 /** Refuses before anything is frozen, and reads ahead. The programs run meanwhile: what fails now is found out later. */
 function preflight(
-  { pid, savesItself }: CheckpointRequest,
+  { pid, savesItself, outside }: CheckpointRequest,
   pids: readonly Pid[],
   outsiders: OutsiderSearch,
   keepers: Keepers,
 ): ReadonlyMap<number, Waiting> {
   const look = <T>(what: () => T): T | undefined => tryOnRunningTarget(pid, savesItself, what);
-  const survey = look(() => surveyRunning({ root: pid, isLeftOut: isLeftOut(savesItself), outsiders, keepers }));
+  const survey = look(() =>
+    surveyRunning({ root: pid, isLeftOut: isLeftOut(savesItself), outsiders, keepers, outside }),
+  );
   refuseIfAny(pid, survey?.problems ?? []);
   for (const { mappings } of survey?.processes ?? []) {
     for (const { mapping } of mappings) if (mapping.path !== '') look(() => lookAhead(mapping.path));

@@ -7,6 +7,7 @@ import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { readFdinfo } from '../procfs/fdinfo.ts';
 import type { ConnectionKeeper } from '../resources/connection-keeper.ts';
 import { collectMappedFile, type MappedFile } from '../resources/mapped-file.ts';
+import { refusesOutside } from '../resources/outside-policy.ts';
 import { descriptorKinds } from '../resources/registry.ts';
 import type {
   DescriptorKind,
@@ -215,6 +216,7 @@ export function collectNameless(
       tree,
       siblings,
       outsiders: [],
+      outside: refusesOutside,
       queuesSeen: true,
     };
     siblings.push(view);

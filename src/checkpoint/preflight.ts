@@ -9,6 +9,7 @@ import { readFdinfo } from '../procfs/fdinfo.ts';
 import type { Holder } from '../procfs/holders.ts';
 import { isLossyText, unlessMissing } from '../procfs/proc-file.ts';
 import { type Mapping, readSmaps, withExactPath } from '../procfs/smaps.ts';
+import { type OutsidePolicy, refusesOutside } from '../resources/outside-policy.ts';
 import { descriptorKinds, mappingKinds, processAspects, threadAspects } from '../resources/registry.ts';
 import type {
   DescriptorHolder,
@@ -90,6 +91,8 @@ export interface SurveyOptions {
   readonly keepers?: Keepers | undefined;
   /** They run: who ends meanwhile is passed over. Default: false. */
   readonly running?: boolean;
+  /** Default: other ends outside are refused. */
+  readonly outside?: OutsidePolicy | undefined;
   /** Where duplicates of what waits in queues go, for the caller to close. Default: queues are not looked into. */
   readonly inFlight?: OwnedFd[];
 }
@@ -97,7 +100,14 @@ export interface SurveyOptions {
 /** All processes of a tree: what they share is seen as shared. */
 export function surveyTree(
   pids: readonly Pid[],
-  { outsiders, oursIn = () => NOTHING_OF_OURS, keepers, running = false, inFlight }: SurveyOptions,
+  {
+    outsiders,
+    oursIn = () => NOTHING_OF_OURS,
+    keepers,
+    running = false,
+    outside = refusesOutside,
+    inFlight,
+  }: SurveyOptions,
 ): TreeSurvey {
   const problems: Problem[] = [];
   const look = <T>(what: () => T): T | undefined => (running ? unlessMissing(what) : what());
@@ -115,7 +125,7 @@ export function surveyTree(
   const inTables = tables.flatMap((task) => look(() => lookAtAll(task)) ?? []).filter(isTheirs);
   const seen = inFlight === undefined ? inTables : [...inTables, ...lookIntoQueues(inTables, inFlight)];
   const groups = groupByDescription(seen, running ? tryCompareDescriptions : compareDescriptions);
-  const ofTree = { seen, groups, pids, tables, outsiders, queuesSeen: inFlight !== undefined };
+  const ofTree = { seen, groups, pids, tables, outsiders, outside, queuesSeen: inFlight !== undefined };
   const descriptors = classifyAll(ofTree, problems);
   return { processes, descriptors, parts, problems };
 }
@@ -229,11 +239,12 @@ interface SeenDescriptors {
   readonly pids: readonly Pid[];
   readonly tables: readonly Pid[];
   readonly outsiders: OutsiderSearch;
+  readonly outside: OutsidePolicy;
   readonly queuesSeen: boolean;
 }
 
 function classifyAll(
-  { seen, groups, pids, tables, outsiders, queuesSeen }: SeenDescriptors,
+  { seen, groups, pids, tables, outsiders, outside, queuesSeen }: SeenDescriptors,
   problems: Problem[],
 ): ClassifiedDescriptor[] {
   const targetsOf = (found: readonly Seen[]): Set<string> => new Set(found.map((one) => one.descriptor.target));
@@ -252,6 +263,7 @@ function classifyAll(
       outsiders: named.has(first.descriptor.target) ? holdersOf(first, outsidersOf) : [],
       tree,
       siblings,
+      outside,
       queuesSeen,
     };
     siblings.push(view);

@@ -1,6 +1,7 @@
 /** What a save is asked for, and what it tells. */
 import type { ImageAccess, Protection } from '../image/protection.ts';
 import type { TcpPolicy } from '../resources/connection-keeper.ts';
+import type { OutsidePolicy } from '../resources/outside-policy.ts';
 import type { Pid } from '../support/brand.ts';
 import type { Compression } from './compression-choice.ts';
 import type { Output } from './output.ts';
@@ -14,6 +15,8 @@ export interface CheckpointRequest {
   readonly kill: boolean;
   /** What becomes of TCP connections. */
   readonly tcp: TcpPolicy;
+  /** Default: other ends outside are refused. */
+  readonly outside?: OutsidePolicy | undefined;
   readonly compression: Compression;
   /** An earlier image of the tree, by its path: pages that are the same are not written again. */
   readonly parent?: string | undefined;

@@ -1,4 +1,5 @@
 /** What stands in the way of saving a tree, seen while it runs: what changes as we look is not mistaken for an obstacle. */
+import type { OutsidePolicy } from '../resources/outside-policy.ts';
 import type { Pid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import { neighbourObstacles, sharedMemoryObstacles } from './neighbours.ts';
@@ -14,6 +15,8 @@ export interface RunningTree {
   readonly isLeftOut: (pid: Pid) => boolean;
   readonly outsiders: OutsiderSearch;
   readonly keepers: Keepers;
+  /** Default: other ends outside are refused. */
+  readonly outside?: OutsidePolicy | undefined;
 }
 
 /**
@@ -29,9 +32,9 @@ export function surveyRunning(tree: RunningTree): TreeSurvey {
   return { ...second, problems: inBoth(first.problems, second.problems) };
 }
 
-function lookAround({ root, isLeftOut, outsiders, keepers }: RunningTree): TreeSurvey {
+function lookAround({ root, isLeftOut, ...options }: RunningTree): TreeSurvey {
   const { living } = listTree(root, isLeftOut);
-  const survey = surveyTree(living, { outsiders, keepers, running: true });
+  const survey = surveyTree(living, { ...options, running: true });
   return { ...survey, problems: [...survey.problems, ...outsideObstacles(survey)] };
 }
 

@@ -165,7 +165,9 @@ export class Save {
     this.#release.push(() => {
       for (const one of inFlight) one.close();
     });
-    return surveyTree(pids, { outsiders, keepers: tracking?.keepers, oursIn: (pid) => must(ours.get(pid)), inFlight });
+    const oursIn = (pid: Pid): OursInTarget => must(ours.get(pid));
+    const { outside } = this.#request;
+    return surveyTree(pids, { outsiders, keepers: tracking?.keepers, oursIn, outside, inFlight });
   }
 
   /** The programs go on as soon as their pages are safe. */

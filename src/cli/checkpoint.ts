@@ -1,5 +1,6 @@
 /** `quicksave checkpoint PID|--self --output FILE|-` */
 import { fstatSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { isatty } from 'node:tty';
 import { checkpoint } from '../checkpoint/checkpoint.ts';
 import { outputTo, streamOutput } from '../checkpoint/output.ts';
@@ -20,6 +21,8 @@ interface Options {
   readonly self?: boolean;
   readonly kill?: boolean;
   readonly tcp: string;
+  readonly external?: readonly string[];
+  readonly closeExternal?: boolean;
   readonly parent?: string;
   readonly track?: boolean;
   readonly compress: string | true;
@@ -69,6 +72,7 @@ export function runCheckpoint(pidText: string | undefined, options: Options): vo
       output,
       kill: options.kill ?? false,
       tcp,
+      outside: parseOutside(options),
       compression,
       parent,
       access,
@@ -112,6 +116,11 @@ function ratioText({ pageBytes, storedBytes }: CheckpointSummary): string {
 export function parsePid(text: string): ReturnType<typeof asPid> {
   if (!/^[1-9]\d{0,9}$/.test(text)) throw new UsageError(`"${text}" is not a process id.`);
   return asPid(Number(text));
+}
+
+function parseOutside({ external = [], closeExternal = false }: Options): CheckpointRequest['outside'] {
+  if (external.includes('')) throw new UsageError('--external takes the path or the @name of a socket.');
+  return { external: external.map((one) => (one.startsWith('@') ? one : resolve(one))), closes: closeExternal };
 }
 
 function parseTcp(text: string): CheckpointRequest['tcp'] {

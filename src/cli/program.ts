@@ -70,6 +70,13 @@ function addSaving(root: Command, commands: Load): void {
       'TCP connections: established (kept), close (they come back as reset) or refuse',
       'established',
     )
+    .addOption(
+      new Option(
+        '--external <socket>',
+        'a UNIX socket outside, by its path or @name: who is connected to it is connected again; may be given several times',
+      ).argParser(many),
+    )
+    .option('--close-external', 'other connections and pipes to processes outside come back closed by the other end')
     .option('--parent <image>', 'write only pages that differ from this earlier image of the process')
     .option('--track', 'track what it writes from now on, for a save with --parent and this image')
     .addOption(compression())

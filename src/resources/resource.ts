@@ -18,6 +18,7 @@ import type { LocalFd, Pid, RemoteFd, Tid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import type { CallBatch } from '../tracee/call-batch.ts';
 import type { ConnectionKeeper, RestoredConnections } from './connection-keeper.ts';
+import type { OutsidePolicy } from './outside-policy.ts';
 
 /** A schema whose parsed form is `State`. */
 export type StateSchema<State> = GenericSchema<unknown, State>;
@@ -175,6 +176,8 @@ export interface DescriptorView extends DescriptorHolder {
   readonly inFlightTo?: DescriptorHolder | undefined;
   /** Queues have been looked into, and what is in flight is among the {@link siblings}: only while the tree stands still. */
   readonly queuesSeen: boolean;
+  /** What this save does about other ends that are outside. */
+  readonly outside: OutsidePolicy;
 }
 
 /** What is known of a descriptor before it is known which open file descriptions the tree has. */

@@ -30,7 +30,7 @@ export const externalStream: DescriptorKind<ExternalStream> = {
   schema,
   recognise: (view) =>
     (isTerminal(view.stat) && masterIndex(view) === undefined && masterOf(view) === undefined) ||
-    (view.descriptor.kind === 'pipe' && view.outsiders.length > 0),
+    (view.descriptor.kind === 'pipe' && view.outsiders.length > 0 && !isCutOff(view)),
   obstacles: (view) => (standardStreamOf(view) === undefined ? [notStandard(view)] : []),
   collect: (view) => ({
     stream: standardStreamOf(view) ?? 0,
@@ -59,6 +59,10 @@ function attach(stream: LocalFd, flags: number): OwnedFd {
   return attached;
 }
 
+/** It comes back as a pipe that nobody outside has. */
+const isCutOff = (view: DescriptorView): boolean =>
+  view.outside.closes && view.outsiders.length > 0 && standardStreamOf(view) === undefined;
+
 /** The number of the standard stream that this is: its own, or that of a descriptor for the same terminal or pipe. */
 function standardStreamOf(view: DescriptorView): 0 | 1 | 2 | undefined {
   const same = [view, ...view.siblings].filter((other) => other.descriptor.target === view.descriptor.target);
@@ -81,6 +85,7 @@ function notStandard(view: DescriptorView): Problem {
     code: 'pipe-to-outside',
     path,
     message: `It has a pipe open that ${describeHolders(view.outsiders)} holds too, outside of what is saved.`,
-    remedy: 'Close the pipe, or end the other process first.',
+    remedy:
+      'Close the pipe, end the other process first, or give --close-external (the other end comes back as closed).',
   };
 }

@@ -36,6 +36,8 @@ const entries = {
   /** Only the first read end of each pipe has them. */
   content,
   packets,
+  /** Others had ends of it: those are closed. */
+  cutOff: v.optional(v.boolean()),
 };
 const schema = v.pipe(
   v.strictObject(entries),
@@ -46,8 +48,8 @@ type PipeEnd = v.InferOutput<typeof schema>;
 export const pipe: DescriptorKind<PipeEnd> = {
   kind: 'pipe',
   schema,
-  recognise: ({ descriptor, outsiders, info }) =>
-    descriptor.kind === 'pipe' && outsiders.length === 0 && (info.flags & OPEN.O_PATH) === 0,
+  recognise: ({ descriptor, outsiders, info, outside }) =>
+    descriptor.kind === 'pipe' && (outsiders.length === 0 || outside.closes) && (info.flags & OPEN.O_PATH) === 0,
   collect: (open) => {
     const queued = isReader(open) && isFirst(open, isReader) ? contentOf(open.own, siblingsOfTarget(open)) : NOTHING;
     return {
@@ -57,6 +59,7 @@ export const pipe: DescriptorKind<PipeEnd> = {
       capacityBytes: capacityOf(open.own),
       content: queued.bytes,
       packets: [...queued.pieces],
+      ...(open.outsiders.length === 0 ? {} : { cutOff: true }),
     };
   },
   plan: ({ capacityBytes }, { status }, path) => capacityProblems(capacityBytes, status, path),
@@ -73,6 +76,8 @@ export const pipe: DescriptorKind<PipeEnd> = {
     setPipeFlags(end.number, state.flags);
     return end;
   },
+  remark: ({ cutOff }, fd) =>
+    cutOff ? `descriptor ${fd} is a pipe of which others have ends too: a restart finds those closed` : undefined,
 };
 
 const NOTHING = { bytes: Buffer.alloc(0), pieces: [] };

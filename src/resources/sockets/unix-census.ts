@@ -33,6 +33,10 @@ export class UnixCensus {
     return name !== undefined && this.#all.some((other) => other.inode !== inode && isOfName(other, name, type));
   }
 
+  isListenedTo({ name, type }: UnixSocketEntry): boolean {
+    return name !== undefined && this.#all.some((other) => isListening(other) && isOfName(other, name, type));
+  }
+
   /** In whose queue of connections this one waits. */
   listenerWaitedFor(inode: number): UnixSocketEntry | undefined {
     return this.#all.find(({ pending }) => pending.includes(inode));

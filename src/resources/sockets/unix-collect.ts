@@ -21,7 +21,8 @@ import { collectBuffers, collectOptions, generalOptions } from '../socket-option
 import { lookThrough, socketFacts } from './facts.ts';
 import { isListening, type UnixCensus, unixCensus } from './unix-census.ts';
 import { countInFlight, hidesDescriptors, messagesOf } from './unix-messages.ts';
-import { findPlace, isPath, nameIn, textOf } from './unix-names.ts';
+import { addressOf, findPlace, isPath, nameIn, textOf } from './unix-names.ts';
+import { otherEndOutside, wayOutside } from './unix-outside.ts';
 import { asUnixQueue, isStreamType, type UnixQueue } from './unix-queue.ts';
 import type { Named, UnixSocket } from './unix-state.ts';
 
@@ -67,17 +68,18 @@ const problem = (view: DescriptorView, code: ErrorCode, what: string, remedy = W
 });
 
 function peerObstacles(view: DescriptorView, entry: UnixSocketEntry, census: UnixCensus): Problem[] {
+  const outside = otherEndOutside(entry, census);
+  if (outside !== undefined) return toOutside(view, entry, outside, census);
   const waitsFor = census.listenerWaitedFor(entry.inode);
-  if (waitsFor !== undefined) return waitingObstacles(view, entry, waitsFor, census);
+  if (waitsFor !== undefined) return waitingObstacles(view, entry);
   if (!entry.peer) return [];
-  const inside = census.inside(entry.peer);
-  if (inside === undefined) return toOutside(view, entry.peer, census);
   const peer = census.entry(entry.peer);
   if (peer?.peer === entry.inode || peer?.name !== undefined) return [];
   return [problem(view, 'odd-connection', 'It is connected to a socket that has no name and is connected elsewhere')];
 }
 
-function toOutside(view: DescriptorView, peer: number, census: UnixCensus): Problem[] {
+function toOutside(view: DescriptorView, entry: UnixSocketEntry, peer: number, census: UnixCensus): Problem[] {
+  if (wayOutside(view, entry, peer, census) !== undefined) return [];
   const holders = census.holders(peer);
   // It may be in flight itself.
   if (holders.length === 0 && !view.queuesSeen && view.siblings.some((one) => countInFlight(one) > 0)) return [];
@@ -87,18 +89,18 @@ function toOutside(view: DescriptorView, peer: number, census: UnixCensus): Prob
       view,
       'socket-to-outside',
       `It has a UNIX socket open whose other end ${whose} holds, outside of what is saved`,
-      'Save the other process together with it, or close the connection first.',
+      remedyOutside(census.entry(peer)),
     ),
   ];
 }
 
-function waitingObstacles(
-  view: DescriptorView,
-  entry: UnixSocketEntry,
-  listener: UnixSocketEntry,
-  census: UnixCensus,
-): Problem[] {
-  if (census.inside(listener.inode) === undefined) return toOutside(view, listener.inode, census);
+/** A name is only of use where somebody listens or takes datagrams: the restart says so. */
+function remedyOutside(other: UnixSocketEntry | undefined): string {
+  const again = other?.name === undefined ? '' : `--external ${textOf(other.name)} (a restart connects it again) or `;
+  return `Save the other process together with it, close the connection first, or give ${again}--close-external (it comes back as closed).`;
+}
+
+function waitingObstacles(view: DescriptorView, entry: UnixSocketEntry): Problem[] {
   if (entry.sendQueue === 0) return [];
   return [
     problem(
@@ -156,25 +158,71 @@ const hidesMessages = (own: LocalFd): boolean =>
 export function collectUnix(open: OpenDescriptor): UnixSocket {
   const census = unixCensus(open);
   const entry = mustHave(census.entry(inodeOf(open)));
-  const { own } = open;
-  const type = entry.type;
+  const other = otherEndOutside(entry, census);
+  if (other !== undefined) return collectOutside(open, entry, mustHave(wayOutside(open, entry, other, census)), census);
   const role = roleOf(entry, census);
   const ends = endsOf(open, entry, census, role);
   return {
-    socket: entry.inode,
-    peer: entry.peer ?? 0,
-    type,
-    flags: (open.info.flags & ~OPEN.O_CLOEXEC) >>> 0,
+    ...ownState(open, entry),
     role,
     ...ends,
     accepted: acceptedEnd(entry, census, role, ends),
     keepsCredentials: areInside(open, [...ends.credentials, ...ends.otherCredentials]),
     backlog: isListening(entry) ? entry.sendQueue : 0,
-    shutdown: entry.shutdown & 3,
-    reset: role === 'orphan' && hasPendingError(own),
+    reset: role === 'orphan' && hasPendingError(open.own),
     queue: isListening(entry) ? [] : refuseOddSenders(open, role, ends, queueOf(open, entry)),
+  };
+}
+
+/** What does not depend on other ends. */
+function ownState(
+  { own, info }: OpenDescriptor,
+  { inode, peer, type, shutdown }: UnixSocketEntry,
+): Pick<UnixSocket, 'socket' | 'peer' | 'type' | 'flags' | 'shutdown' | 'buffers' | 'options'> {
+  return {
+    socket: inode,
+    peer: peer ?? 0,
+    type,
+    flags: (info.flags & ~OPEN.O_CLOEXEC) >>> 0,
+    shutdown: shutdown & 3,
     buffers: collectBuffers(own),
     options: collectOptions(own, generalOptions),
+  };
+}
+
+const NO_NAME: Named = { name: Buffer.alloc(0), place: [] };
+
+function collectOutside(
+  open: OpenDescriptor,
+  entry: UnixSocketEntry,
+  way: NonNullable<ReturnType<typeof wayOutside>>,
+  census: UnixCensus,
+): UnixSocket {
+  const isDatagram = entry.type === SOCKET.SOCK_DGRAM;
+  const found = queueOf(open, entry);
+  const state = {
+    ...ownState(open, entry),
+    own: named(open, entry.type, entry.inode, nameOfSocket(open.own), census),
+    accepted: 'neither' as const,
+    credentials: [],
+    otherCredentials: [],
+    keepsCredentials: true,
+    backlog: 0,
+    reset: false,
+  };
+  if (way === 'closed') {
+    const queue = found.map((message) => ({ ...message, sender: NO_NAME.name }));
+    return { ...state, role: 'orphan', other: NO_NAME, queue, outside: { becomes: 'closed', lost: 0 } };
+  }
+  const theirs = tryPeerNameOf(open.own) ?? Buffer.alloc(0);
+  const queue = isDatagram ? found.filter(({ sender }) => !nameIn(theirs).equals(sender)) : [];
+  const lost = isStreamType(entry.type) ? bytesQueued(open.own, SOCKET.SIOCINQ) : found.length - queue.length;
+  return {
+    ...state,
+    role: isDatagram ? 'one-way' : 'outside',
+    other: named(open, entry.type, 0, addressOf(way.name), census),
+    queue: isDatagram ? refuseOddSenders(open, 'one-way', { ...state, other: NO_NAME }, queue) : queue,
+    outside: { becomes: 'connected-again', lost },
   };
 }
 
@@ -182,7 +230,12 @@ const queueOf = (open: OpenDescriptor, entry: UnixSocketEntry): UnixQueue =>
   asUnixQueue(messagesOf(open, entry), (own) => open.objectInFlight(own));
 
 /** Who is connected takes messages of the other end only; older ones may be of somebody else. */
-function refuseOddSenders(open: DescriptorView, role: UnixSocket['role'], ends: Ends, queue: UnixQueue): UnixQueue {
+function refuseOddSenders(
+  open: DescriptorView,
+  role: UnixSocket['role'],
+  ends: Pick<UnixSocket, 'own' | 'other'>,
+  queue: UnixQueue,
+): UnixQueue {
   const isConnected = role === 'pair' || role === 'orphan';
   const isOdd = isConnected
     ? queue.some(({ sender }) => sender.length > 0 && !Buffer.from(ends.other.name).equals(sender))

@@ -13,6 +13,7 @@ import { restoreBuffers, restoreOptions, type SavedOption } from '../socket-opti
 import { STATUS_FLAGS } from '../status-flags.ts';
 import { SocketInside, socketPairBy } from './made-inside.ts';
 import { addressOf, bindName, isPath, type Place } from './unix-names.ts';
+import { connectAgain } from './unix-outside.ts';
 import { fillQueue, isStreamType, type UnixQueue } from './unix-queue.ts';
 import type { Named, UnixSocket } from './unix-state.ts';
 
@@ -172,12 +173,14 @@ function senderOf({ sender }: UnixQueue[number], type: number, world: RestoredDe
 const nowhere: Place = { directory: '', file: 'gone', mode: 0, uid: 0, gid: 0 };
 
 /** In the process: in whose name it listens or connects, shutdown, and options that change what sending does. */
-export function finishUnix(state: UnixSocket, { batch }: RebuiltProcess, fd: RemoteFd): void {
+export function finishUnix(state: UnixSocket, process: RebuiltProcess, fd: RemoteFd): void {
+  const { batch } = process;
   if (state.role === 'listening') batch.call('listen on a socket', SYS.listen, fd, state.backlog);
   if (state.role === 'waiting') {
     const address = reachable(state.other);
     batch.call('connect a socket', SYS.connect, fd, batch.bytes(address).address, address.length);
   }
+  if (state.role === 'outside') connectAgain(process, fd, state.other.name, state.flags & STATUS_FLAGS);
   for (const { level, option, value } of state.options.filter(isLate)) {
     if (isDefault(option, value)) continue;
     batch.call(

@@ -11,6 +11,7 @@ import { socketFacts } from './facts.ts';
 import { collectUnix, unixObstacles } from './unix-collect.ts';
 import { descriptorsInFlight } from './unix-messages.ts';
 import { planName } from './unix-names.ts';
+import { planOutside, remarkOnOutside } from './unix-outside.ts';
 import { finishUnix, restoreUnix, settleUnix } from './unix-restore.ts';
 import { type UnixSocket, unixSchema } from './unix-state.ts';
 
@@ -22,14 +23,18 @@ export const unixSocket: DescriptorKind<UnixSocket> = {
   carried: descriptorsInFlight,
   obstacles: unixObstacles,
   collect: collectUnix,
-  plan: ({ own: { name, place }, type }, _host, path) =>
-    name.length === 0 ? [] : planName({ name, place: place[0], type }, path),
+  plan: ({ own: { name, place }, type, other, outside }, _host, path) => [
+    ...(name.length === 0 ? [] : planName({ name, place: place[0], type }, path)),
+    ...(outside?.becomes === 'connected-again' ? planOutside(other.name, type, path) : []),
+  ],
   objectsOf: ({ queue }) => queue.flatMap(({ descriptors = [] }) => descriptors),
   restore: restoreUnix,
   settle: settleUnix,
   finish: finishUnix,
-  remark: ({ keepsCredentials, credentials }, fd) =>
-    keepsCredentials
+  remark: ({ keepsCredentials, credentials, outside, other }, fd) => {
+    if (outside !== undefined) return remarkOnOutside(outside, other.name, fd);
+    return keepsCredentials
       ? undefined
-      : `descriptor ${fd} is a socket whose other end was made by process ${credentials[0]?.pid ?? 0}: after a restart SO_PEERCRED names another`,
+      : `descriptor ${fd} is a socket whose other end was made by process ${credentials[0]?.pid ?? 0}: after a restart SO_PEERCRED names another`;
+  },
 };

@@ -4,6 +4,7 @@ import { boundedArray, byteString, integerBetween, u32 } from '../../image/schem
 import { SOCKET } from '../../kernel/abi/socket.ts';
 import { buffersSchema, generalOptions, optionsSchema } from '../socket-options.ts';
 import { isPath, MAX_NAME, placeSchema } from './unix-names.ts';
+import { outsideSchema } from './unix-outside.ts';
 import { credentialsList, queueSchema } from './unix-queue.ts';
 
 export const UNIX_TYPES: readonly number[] = [SOCKET.SOCK_STREAM, SOCKET.SOCK_DGRAM, SOCKET.SOCK_SEQPACKET];
@@ -17,7 +18,7 @@ const namedSchema = v.pipe(
 );
 export type Named = v.InferOutput<typeof namedSchema>;
 
-export const unixSchema = v.strictObject({
+const entries = {
   /** Inodes when it was saved, of this one and of the other end: 0 where there is none. */
   socket: u32,
   peer: u32,
@@ -28,9 +29,9 @@ export const unixSchema = v.strictObject({
   flags: u32,
   /**
    * `alone`: not connected. `pair`: both ends are in the image. `one-way`: of datagrams, to a socket that is not connected to this one.
-   * `orphan`: the other end has been closed. `waiting`: to be accepted by a listener that is in the image.
+   * `orphan`: the other end has been closed. `waiting`: to be accepted by a listener that is in the image. `outside`: to a listener that is not.
    */
-  role: v.picklist(['alone', 'pair', 'one-way', 'orphan', 'waiting', 'listening']),
+  role: v.picklist(['alone', 'pair', 'one-way', 'orphan', 'waiting', 'listening', 'outside']),
   own: namedSchema,
   other: namedSchema,
   /** Which of the two ends came out of accept(2), with the name of a listener. */
@@ -46,7 +47,18 @@ export const unixSchema = v.strictObject({
   /** The other end was closed with bytes in it that nobody had read: ECONNRESET waits. */
   reset: v.boolean(),
   queue: queueSchema,
+  /** The other end was outside of what was saved. */
+  outside: v.optional(outsideSchema),
   buffers: buffersSchema,
   options: optionsSchema(generalOptions),
-});
+};
+
+export const unixSchema = v.pipe(
+  v.strictObject(entries),
+  v.check(
+    ({ role, outside, other }) =>
+      role !== 'outside' || (outside?.becomes === 'connected-again' && other.name.length > 0),
+    'must say what it is connected to',
+  ),
+);
 export type UnixSocket = v.InferOutput<typeof unixSchema>;

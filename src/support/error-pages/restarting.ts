@@ -38,6 +38,10 @@ export const restartErrors = {
     means: 'A directory that the program needs does not exist here.',
     remedy: 'Make it: mkdir -p FOLDER',
   },
+  'missing-external': {
+    means: 'A socket was connected to one outside of what was saved (--external), and there is none of that name here.',
+    remedy: 'Start the program that has it first.',
+  },
   'missing-file': {
     means: 'A file that the program had open or mapped does not exist here.',
     remedy: 'Put the file back as it was when the image was made.',

@@ -44,7 +44,8 @@ export const fileErrors = {
   },
   'pipe-to-outside': {
     means: 'The other end of a pipe is outside of what is saved.',
-    remedy: 'Close the pipe, or end the other process, or save a process that is above both.',
+    remedy:
+      'Close the pipe, or end the other process, or save a process that is above both; or give --close-external, and the other end comes back as closed.',
   },
   'proc-file': {
     means: 'A file of /proc that is open cannot be opened again as it was, or a value cannot be written to one.',
@@ -124,7 +125,8 @@ export const socketErrors = {
   },
   'socket-to-outside': {
     means: 'The other end of a UNIX socket is outside of what is saved.',
-    remedy: 'Save the other process together with it, or close the connection first.',
+    remedy:
+      'Save the other process together with it, or close the connection first; or give --external SOCKET, and a restart connects it again, or --close-external, and it comes back as closed.',
   },
   'tcp-connection': {
     means: 'A TCP connection is open, and --tcp refuse was given.',

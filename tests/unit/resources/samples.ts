@@ -159,6 +159,7 @@ export const descriptorStates = {
       { bytes: Buffer.from('waits'), sender: Buffer.alloc(108, 'x'), credentials: [ucred] },
       { bytes: Buffer.alloc(0), sender: Buffer.alloc(0), credentials: [], descriptors: [1, 0xffff_ffff] },
     ],
+    outside: { becomes: 'closed', lost: 0xffff_ffff },
     buffers: { receiveBytes: 212_992, sendBytes: 0xffff_ffff, locked: 3 },
     options: [{ level: 1, option: 13, value: Buffer.from([1, 0, 0, 0, 9, 0, 0, 0]) }],
   },
@@ -290,6 +291,7 @@ export const descriptorStates = {
     original: true,
     capacityBytes: 65_536,
     content: Buffer.from('queued'),
+    cutOff: true,
     packets: [2, 4],
   },
   fifo: {

@@ -103,6 +103,8 @@ describe('the state of', () => {
     ['descriptor regular-file: endsChecksum', undefined],
     ['descriptor directory: deleted', undefined],
     ['descriptor pipe: packets', []],
+    ['descriptor pipe: cutOff', undefined],
+    ['descriptor unix-socket: outside', undefined],
     ['descriptor fifo: packets', []],
     ['thread settings: ioFlusher', false],
     ['process session: inTree', false],

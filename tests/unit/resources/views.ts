@@ -1,8 +1,10 @@
 /** Descriptors and mappings as a look from outside finds them. */
+
 import { OPEN } from '../../../src/kernel/abi/fcntl.ts';
 import { STAT } from '../../../src/kernel/abi/stat.ts';
 import { parseDescriptorTarget } from '../../../src/procfs/descriptors.ts';
 import { type Mapping, parseSmaps } from '../../../src/procfs/smaps.ts';
+import { refusesOutside } from '../../../src/resources/outside-policy.ts';
 import type { CollectedProcess, DescriptorView } from '../../../src/resources/resource.ts';
 import { asPid, remoteFd } from '../../../src/support/brand.ts';
 
@@ -58,6 +60,7 @@ export function descriptorView(looks: Looks): DescriptorView {
     numbers: (looks.numbers ?? [fd]).map(remoteFd),
     holders: (looks.numbers ?? [fd]).map((number) => ({ pid: PID, fd: remoteFd(number) })),
     queuesSeen: true,
+    outside: refusesOutside,
     tree: new Set([PID]),
     siblings: looks.siblings ?? [],
     outsiders: looks.outsiders ?? [],
