@@ -4,6 +4,7 @@ import type { Pid } from '../support/brand.ts';
 
 export interface Group {
   readonly interfaceIndex: number;
+  readonly interfaceName: string;
   /** 4 bytes, or 16. */
   readonly address: Buffer;
   readonly text: string;
@@ -27,21 +28,24 @@ function read(pid: Pid, name: string): string {
 export function parseIgmp(text: string): Group[] {
   const found: Group[] = [];
   let interfaceIndex = 0;
+  let interfaceName = '';
   for (const line of text.split('\n')) {
-    const head = /^(\d+)\s/.exec(line);
-    if (head !== null) interfaceIndex = Number(head[1]);
+    const head = /^(\d+)\s+([^\s:]+)/.exec(line);
+    if (head !== null) [interfaceIndex, interfaceName] = [Number(head[1]), head[2] ?? ''];
     const group = /^\s+([0-9A-F]{8})\s/.exec(line)?.[1];
     if (group === undefined) continue;
     const address = Buffer.from(group, 'hex').reverse();
-    found.push({ interfaceIndex, address, text: address.join('.') });
+    found.push({ interfaceIndex, interfaceName, address, text: address.join('.') });
   }
   return found;
 }
 
 export const parseIgmp6 = (text: string): Group[] =>
   text.split('\n').flatMap((line) => {
-    const [, index, group] = /^(\d+)\s+\S+\s+([0-9a-f]{32})\s/.exec(line) ?? [];
-    if (index === undefined || group === undefined) return [];
+    const [, index, interfaceName, group] = /^(\d+)\s+(\S+)\s+([0-9a-f]{32})\s/.exec(line) ?? [];
+    if (index === undefined || interfaceName === undefined || group === undefined) return [];
     const parts = group.match(/.{4}/g) ?? [];
-    return [{ interfaceIndex: Number(index), address: Buffer.from(group, 'hex'), text: parts.join(':') }];
+    return [
+      { interfaceIndex: Number(index), interfaceName, address: Buffer.from(group, 'hex'), text: parts.join(':') },
+    ];
   });

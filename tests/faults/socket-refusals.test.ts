@@ -47,6 +47,11 @@ const refused: [string, string, RegExp][] = [
     'import select; a, b = socket.socketpair(); e = select.epoll(); e.register(a, select.EPOLLIN)\nsocket.send_fds(a, [b"x"], [e.fileno()]); e.close()',
     /in flight to fd \d+.*It watches/,
   ],
+  [
+    'a filter of eBPF',
+    'import ctypes, struct; code = ctypes.create_string_buffer(bytes.fromhex("b7000000ffffffff9500000000000000")); name = ctypes.create_string_buffer(b"GPL")\nattr = struct.pack("<IIQQ", 1, 2, ctypes.addressof(code), ctypes.addressof(name)).ljust(128, bytes(1)); f = ctypes.CDLL(None, use_errno=True).syscall(321, 5, attr, 128)\nif f < 0: raise OSError(ctypes.get_errno(), "bpf")\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET, 50, f); os.close(f)',
+    /filter of eBPF \(SO_ATTACH_BPF\)/,
+  ],
   ['an out-of-band byte', 'a, b = socket.socketpair(); a.send(b"!", socket.MSG_OOB)', /out-of-band byte/],
   [
     'bytes that were sent before the connection was accepted',

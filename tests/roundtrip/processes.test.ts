@@ -49,6 +49,7 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'inet-sockets', keeps: 'TCP and UDP sockets, and what is on its way' },
   { name: 'unix-sockets', keeps: 'UNIX sockets and what waits in them' },
   { name: 'descriptors-in-flight', keeps: 'open files that nobody has received yet' },
+  { name: 'groups-and-filters', keeps: 'multicast groups, filters and groups of ports' },
   { name: 'pseudo-terminals', keeps: 'both ends of pseudo-terminals' },
   { name: 'calls-in-flight', keeps: 'system calls in flight' },
   { name: 'sockets-in-flight', keeps: 'calls of sockets, and a wait for a child' },

@@ -30,6 +30,7 @@ export const IP = {
   IP_LOCAL_PORT_RANGE: 51,
   IP_HDRINCL: 3,
   MCAST_MSFILTER: 48,
+  IP_ADD_MEMBERSHIP: 35,
 } as const;
 
 export const IPV6 = {
@@ -38,6 +39,7 @@ export const IPV6 = {
   IPV6_MULTICAST_IF: 17,
   IPV6_MULTICAST_HOPS: 18,
   IPV6_MULTICAST_LOOP: 19,
+  IPV6_ADD_MEMBERSHIP: 20,
   IPV6_MTU_DISCOVER: 23,
   IPV6_RECVERR: 25,
   IPV6_V6ONLY: 26,
@@ -112,6 +114,9 @@ export const UDP = {
   UDP_SEGMENT: 103,
   UDP_GRO: 104,
 } as const;
+
+/** net/udplite.h, not for user space: UDPLITE_SEND_CSCOV and UDPLITE_RECV_CSCOV. */
+export const UDPLITE = { SEND_CSCOV: 10, RECV_CSCOV: 11 } as const;
 
 /** What TCP options are called in packets, and in struct tcp_repair_opt (net/tcp.h, not for user space). */
 export const TCPOPT = { MSS: 2, WINDOW: 3, SACK_PERM: 4, TIMESTAMP: 8 } as const;

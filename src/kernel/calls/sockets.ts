@@ -1,5 +1,6 @@
 /** Sockets of our own, and duplicates of a target's: socket(2), bind(2), getsockopt(2). */
 import type { LocalFd } from '../../support/brand.ts';
+import { ERRNO } from '../abi/errno.ts';
 import { POLL } from '../abi/poll.ts';
 import { SOCKET } from '../abi/socket.ts';
 import { SYS } from '../abi/syscall.ts';
@@ -92,14 +93,50 @@ export function trySocketOption(socket: LocalFd, level: number, option: number, 
   return Buffer.from(value.bytes.subarray(0, length.view.getUint32(0, true)));
 }
 
-/** {@link trySocketOption} of one that is asked with bytes of its own: the answer, 0 or a negative errno. */
-export function askSocket(socket: LocalFd, level: number, option: number, question: Uint8Array): number {
+/** {@link trySocketOption} of one that is asked with bytes of its own, where the answer comes. */
+export function tryAskSocket(socket: LocalFd, level: number, option: number, question: Uint8Array): Buffer | undefined {
   newCall();
   const value = scratch(question.length);
   value.bytes.set(question);
   const length = scratch(4);
   length.view.setUint32(0, question.length, true);
-  return rawSyscall(SYS.getsockopt, socket, level, option, value.address, length.address);
+  const result = rawSyscall(SYS.getsockopt, socket, level, option, value.address, length.address);
+  return isFailure(result) ? undefined : Buffer.from(value.bytes);
+}
+
+/** struct sock_filter of linux/filter.h */
+const INSTRUCTION_SIZE = 8;
+
+/** The instructions of a classic filter; 'hidden': one of eBPF. Lengths are counted in instructions (sk_get_filter of net/core/filter.c). */
+export function filterOf(socket: LocalFd): Buffer | 'none' | 'hidden' {
+  const ask = (address: number, room: number): number => {
+    const length = scratch(4);
+    length.view.setUint32(0, room, true);
+    const result = rawSyscall(SYS.getsockopt, socket, SOCKET.SOL_SOCKET, SOCKET.SO_GET_FILTER, address, length.address);
+    return isFailure(result) ? result : length.view.getUint32(0, true);
+  };
+  newCall();
+  const count = ask(0, 0);
+  if (count === -ERRNO.EACCES) return 'hidden';
+  if (check('getsockopt', count, { doing: 'ask for the filter of a socket' }) === 0) return 'none';
+  newCall();
+  const instructions = scratch(count * INSTRUCTION_SIZE);
+  check('getsockopt', ask(instructions.address, count), { doing: 'ask for the filter of a socket' });
+  return Buffer.from(instructions.bytes);
+}
+
+/** Whole instructions of 8 bytes. */
+export function attachFilter(socket: LocalFd, instructions: Uint8Array): void {
+  newCall();
+  const copy = scratch(instructions.length);
+  copy.bytes.set(instructions);
+  // struct sock_fprog: u16 length, pointer.
+  const program = scratch(16);
+  program.view.setUint16(0, instructions.length / INSTRUCTION_SIZE, true);
+  program.view.setBigUint64(8, BigInt(copy.address), true);
+  const { SOL_SOCKET, SO_ATTACH_FILTER } = SOCKET;
+  const result = rawSyscall(SYS.setsockopt, socket, SOL_SOCKET, SO_ATTACH_FILTER, program.address, 16);
+  check('setsockopt', result, { doing: 'attach the filter of a socket' });
 }
 
 /** An option that is one int. */

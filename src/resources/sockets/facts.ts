@@ -1,7 +1,7 @@
 /** What kind of socket a descriptor stands for, seen from outside: asked through a short-lived duplicate (pidfd_getfd(2)). */
 import { SOCKET } from '../../kernel/abi/socket.ts';
 import { duplicateFrom, tryOpenPidfd } from '../../kernel/calls/descriptors.ts';
-import { socketNumber, trySocketOption } from '../../kernel/calls/sockets.ts';
+import { filterOf, socketNumber } from '../../kernel/calls/sockets.ts';
 import { KernelError } from '../../kernel/errors.ts';
 import type { LocalFd } from '../../support/brand.ts';
 import type { DescriptorHolder, DescriptorView } from '../resource.ts';
@@ -55,12 +55,6 @@ function factsOf(own: LocalFd): SocketFacts {
     type: ask(SOCKET.SO_TYPE, 'the type'),
     protocol: ask(SOCKET.SO_PROTOCOL, 'the protocol'),
     listens: ask(SOCKET.SO_ACCEPTCONN, 'the state') !== 0,
-    filtered: hasFilter(own),
+    filtered: filterOf(own) !== 'none',
   };
-}
-
-/** A classic filter is copied whole or refused for want of room; one of eBPF is refused as such. No filter: 0 bytes. */
-function hasFilter(own: LocalFd): boolean {
-  const answer = trySocketOption(own, SOCKET.SOL_SOCKET, SOCKET.SO_GET_FILTER, 0);
-  return answer === undefined || answer.length > 0;
 }

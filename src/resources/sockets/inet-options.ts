@@ -1,5 +1,5 @@
 /** Options of the internet protocols by table: ip(7), ipv6(7), tcp(7), udp(7). */
-import { IP, IPV6, TCP, UDP } from '../../kernel/abi/inet.ts';
+import { IP, IPV6, TCP, UDP, UDPLITE } from '../../kernel/abi/inet.ts';
 import { SOCKET } from '../../kernel/abi/socket.ts';
 import { generalOptions, numbers, type OptionEntry } from '../socket-options.ts';
 
@@ -110,4 +110,5 @@ export const udpOptions: readonly OptionEntry[] = [
     UDP.UDP_SEGMENT,
     UDP.UDP_GRO,
   ]),
+  ...numbers(SOCKET.IPPROTO_UDPLITE, [UDPLITE.SEND_CSCOV, UDPLITE.RECV_CSCOV]),
 ];

@@ -63,7 +63,6 @@ const PROTOCOLS: ReadonlyMap<number, Family> = new Map([
   [SOCKET.IPPROTO_DCCP, { name: 'a DCCP socket', remedy: CLOSE_IT }],
   [SOCKET.IPPROTO_ICMP, { name: 'an ICMP socket', remedy: 'End the ping first.' }],
   [SOCKET.IPPROTO_ICMPV6, { name: 'an ICMPv6 socket', remedy: 'End the ping first.' }],
-  [SOCKET.IPPROTO_UDPLITE, { name: 'a UDP-Lite socket', remedy: CLOSE_IT }],
 ]);
 
 function nameOf({ domain, type, protocol }: Pick<SocketFacts, 'domain' | 'type' | 'protocol'>): Family {

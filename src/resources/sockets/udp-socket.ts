@@ -1,5 +1,5 @@
 /**
- * A UDP socket: udp(7). Addresses from getsockname(2) and getpeername(2), options from getsockopt(2). Lost: datagrams that wait in it, as UDP
+ * A UDP or UDP-Lite socket: udp(7), udplite(7). Addresses from getsockname(2) and getpeername(2), options and filters from getsockopt(2), multicast groups as multicast-groups.ts says. Lost: datagrams that wait in it, as UDP
  * may lose them on the way; the summary says how many. An error that waits (ICMP) is lost too, and what UDP_CORK holds back is refused.
  */
 import * as v from 'valibot';
@@ -14,9 +14,11 @@ import {
   hasPendingError,
   makeSocket,
   nameOfSocket,
+  socketNumber,
   tryPeerNameOf,
 } from '../../kernel/calls/sockets.ts';
 import type { LocalFd } from '../../support/brand.ts';
+import type { Problem } from '../../support/errors.ts';
 import { heldOutside } from '../held-outside.ts';
 import type { DescriptorKind } from '../resource.ts';
 import {
@@ -26,15 +28,19 @@ import {
   optionsSchema,
   restoreBuffers,
   restoreOptions,
+  type SavedOption,
 } from '../socket-options.ts';
 import { STATUS_FLAGS } from '../status-flags.ts';
 import { lookThrough, socketFacts } from './facts.ts';
 import { endSchema, endText, isUnbound, planEnd } from './inet-names.ts';
-import { inetObstacles, membershipObstacles } from './inet-obstacles.ts';
 import { udpOptions } from './inet-options.ts';
+import { collectGroups, groupsSchema, joinGroups, missingInterface, planGroups } from './multicast-groups.ts';
+import { collectFilter, filterSchema, hiddenFilter, restoreFilter } from './socket-filter.ts';
 
 const schema = v.strictObject({
   domain: v.picklist([SOCKET.AF_INET, SOCKET.AF_INET6]),
+  /** Default: UDP. */
+  protocol: v.optional(v.picklist([SOCKET.IPPROTO_UDP, SOCKET.IPPROTO_UDPLITE])),
   flags: u32,
   /** A whole sockaddr; empty where it has none. */
   local: endSchema,
@@ -43,6 +49,8 @@ const schema = v.strictObject({
   waiting: u32,
   buffers: buffersSchema,
   options: optionsSchema(udpOptions),
+  groups: v.optional(groupsSchema),
+  filter: v.optional(filterSchema),
 });
 type UdpSocket = v.InferOutput<typeof schema>;
 
@@ -51,13 +59,12 @@ export const udpSocket: DescriptorKind<UdpSocket> = {
   schema,
   recognise: (view) => {
     const facts = socketFacts(view);
-    return facts !== undefined && isInet(facts.domain) && facts.protocol === SOCKET.IPPROTO_UDP;
+    return facts !== undefined && isInet(facts.domain) && facts.type === SOCKET.SOCK_DGRAM && isUdp(facts.protocol);
   },
   needsRest: true,
   obstacles: (view) => [
     ...heldOutside(view, 'a socket'),
-    ...inetObstacles(view),
-    ...membershipObstacles(view),
+    ...hiddenFilter(view),
     ...(lookThrough(view, isCorked)
       ? [
           {
@@ -69,23 +76,32 @@ export const udpSocket: DescriptorKind<UdpSocket> = {
         ]
       : []),
   ],
-  collect: ({ own, info }) => ({
+  collect: ({ own, info, pid }) => ({
     domain: domainOf(nameOfSocket(own)),
+    ...protocolOf(own),
     flags: (info.flags & ~OPEN.O_CLOEXEC) >>> 0,
     local: nameOfSocket(own),
     remote: tryPeerNameOf(own) ?? Buffer.alloc(0),
     waiting: hasPendingError(own) ? 0 : peekMessages(own, false).length,
     buffers: collectBuffers(own),
     options: collectOptions(own, udpOptions),
+    ...collectGroups(own, pid),
+    ...collectFilter(own),
   }),
-  plan: ({ domain, local, options }, _host, path) =>
-    planEnd({ domain, type: SOCKET.SOCK_DGRAM, protocol: SOCKET.IPPROTO_UDP, local, options }, path),
-  restore: ({ domain, flags, local, remote, buffers, options }) => {
-    const made = makeSocket(domain, SOCKET.SOCK_DGRAM, SOCKET.IPPROTO_UDP);
+  plan: ({ domain, protocol = SOCKET.IPPROTO_UDP, local, options, groups = [] }, _host, path) => {
+    const missing = [...missingDevice(options, path), ...planGroups(groups, path)];
+    if (missing.length > 0) return missing;
+    return planEnd({ domain, type: SOCKET.SOCK_DGRAM, protocol, local, options }, path);
+  },
+  restore: (state) => {
+    const { domain, protocol = SOCKET.IPPROTO_UDP, flags, local, remote, buffers, options, groups = [] } = state;
+    const made = makeSocket(domain, SOCKET.SOCK_DGRAM, protocol);
     restoreOptions(made.number, options);
     if (!isUnbound(local)) bindSocket(made.number, local, `bind a socket to ${endText(local)}`);
     if (remote.length > 0) connectSocket(made.number, remote, `connect a socket to ${endText(remote)}`);
+    joinGroups(made.number, groups);
     restoreBuffers(made.number, buffers);
+    restoreFilter(made.number, state.filter);
     fcntl(made.number, FCNTL.F_SETFL, flags & STATUS_FLAGS, 'set the flags of a socket');
     return made;
   },
@@ -94,6 +110,22 @@ export const udpSocket: DescriptorKind<UdpSocket> = {
       ? undefined
       : `descriptor ${fd} (UDP ${endText(local)}) had ${waiting === 1 ? 'a datagram' : `${waiting} datagrams`} to be received: they are not in the image`,
 };
+
+const isUdp = (protocol: number): boolean => protocol === SOCKET.IPPROTO_UDP || protocol === SOCKET.IPPROTO_UDPLITE;
+
+function protocolOf(own: LocalFd): { protocol?: typeof SOCKET.IPPROTO_UDPLITE } {
+  const protocol = socketNumber(own, SOCKET.SOL_SOCKET, SOCKET.SO_PROTOCOL, 'the protocol');
+  return protocol === SOCKET.IPPROTO_UDPLITE ? { protocol } : {};
+}
+
+/** SO_BINDTODEVICE gives the name with a NUL. */
+function missingDevice(options: readonly SavedOption[], path: readonly string[]): Problem[] {
+  const bound = options.find(({ level, option }) => level === SOCKET.SOL_SOCKET && option === SOCKET.SO_BINDTODEVICE);
+  const [name = ''] = Buffer.from(bound?.value ?? [])
+    .toString('latin1')
+    .split('\0');
+  return name === '' || name.includes('/') ? [] : missingInterface(name, path);
+}
 
 const isInet = (domain: number): boolean => domain === SOCKET.AF_INET || domain === SOCKET.AF_INET6;
 

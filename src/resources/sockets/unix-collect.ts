@@ -18,7 +18,8 @@ import { type Problem, QuicksaveError } from '../../support/errors.ts';
 import { describeHolders, heldOutside } from '../held-outside.ts';
 import type { DescriptorView, OpenDescriptor } from '../resource.ts';
 import { collectBuffers, collectOptions, generalOptions } from '../socket-options.ts';
-import { lookThrough, socketFacts } from './facts.ts';
+import { lookThrough } from './facts.ts';
+import { collectFilter, hiddenFilter } from './socket-filter.ts';
 import { isListening, type UnixCensus, unixCensus } from './unix-census.ts';
 import { countInFlight, hidesDescriptors, messagesOf } from './unix-messages.ts';
 import { addressOf, findPlace, isPath, nameIn, textOf } from './unix-names.ts';
@@ -140,7 +141,7 @@ function queueObstacles(view: DescriptorView, entry: UnixSocketEntry): Problem[]
       ),
     );
   }
-  if (socketFacts(view)?.filtered) found.push(problem(view, 'socket-filter', 'It has a filter'));
+  found.push(...hiddenFilter(view));
   if (lookThrough(view, hidesMessages)) {
     found.push(problem(view, 'pending-error', 'Its other end was closed with an error, behind which messages wait'));
   }
@@ -178,7 +179,7 @@ export function collectUnix(open: OpenDescriptor): UnixSocket {
 function ownState(
   { own, info }: OpenDescriptor,
   { inode, peer, type, shutdown }: UnixSocketEntry,
-): Pick<UnixSocket, 'socket' | 'peer' | 'type' | 'flags' | 'shutdown' | 'buffers' | 'options'> {
+): Pick<UnixSocket, 'socket' | 'peer' | 'type' | 'flags' | 'shutdown' | 'buffers' | 'options' | 'filter'> {
   return {
     socket: inode,
     peer: peer ?? 0,
@@ -187,6 +188,7 @@ function ownState(
     shutdown: shutdown & 3,
     buffers: collectBuffers(own),
     options: collectOptions(own, generalOptions),
+    ...collectFilter(own),
   };
 }
 

@@ -12,6 +12,7 @@ import type { RebuiltProcess, RestoredDescriptors } from '../resource.ts';
 import { restoreBuffers, restoreOptions, type SavedOption } from '../socket-options.ts';
 import { STATUS_FLAGS } from '../status-flags.ts';
 import { SocketInside, socketPairBy } from './made-inside.ts';
+import { restoreFilter } from './socket-filter.ts';
 import { addressOf, bindName, isPath, type Place } from './unix-names.ts';
 import { connectAgain } from './unix-outside.ts';
 import { fillQueue, isStreamType, type UnixQueue } from './unix-queue.ts';
@@ -136,6 +137,7 @@ export function settleUnix(state: UnixSocket, own: LocalFd, world: RestoredDescr
   // What the other end leaves unread when it is closed is told here as ECONNRESET.
   if (state.reset) trySendMessage(own, { bytes: Buffer.alloc(1) });
   restoreBuffers(own, state.buffers);
+  restoreFilter(own, state.filter);
 }
 
 /** The address by which a name is reached from wherever we are. */

@@ -2,8 +2,8 @@
  * A UNIX socket whose other end is in what is saved too, or that has none: unix(7). Who is connected to whom, files, backlogs and
  * shutdown are read from sock_diag(7) (unix_diag, Linux 3.3), what waits in it with MSG_PEEK, descriptors in flight included, the rest with
  * getsockopt(2). Both ends of a pair are made by the process that made them, if that is restarted, so that SO_PEERCRED says the same.
- * Refused: an out-of-band byte, filters, other ends outside. Lost: the order of connections that wait to be accepted, an empty datagram that
- * somebody has peeked at from an offset, the number of a sender of a message that has ended since.
+ * Refused: an out-of-band byte, filters of eBPF, other ends outside unless the user says what becomes of them. Lost: the order of connections that
+ * wait to be accepted, an empty datagram that somebody has peeked at from an offset, the number of a sender of a message that has ended since.
  */
 import { SOCKET } from '../../kernel/abi/socket.ts';
 import type { DescriptorKind } from '../resource.ts';

@@ -3,6 +3,7 @@ import * as v from 'valibot';
 import { boundedArray, byteString, integerBetween, u32 } from '../../image/schema.ts';
 import { SOCKET } from '../../kernel/abi/socket.ts';
 import { buffersSchema, generalOptions, optionsSchema } from '../socket-options.ts';
+import { filterSchema } from './socket-filter.ts';
 import { isPath, MAX_NAME, placeSchema } from './unix-names.ts';
 import { outsideSchema } from './unix-outside.ts';
 import { credentialsList, queueSchema } from './unix-queue.ts';
@@ -51,6 +52,7 @@ const entries = {
   outside: v.optional(outsideSchema),
   buffers: buffersSchema,
   options: optionsSchema(generalOptions),
+  filter: v.optional(filterSchema),
 };
 
 export const unixSchema = v.pipe(

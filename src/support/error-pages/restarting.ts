@@ -42,6 +42,10 @@ export const restartErrors = {
     means: 'A socket was connected to one outside of what was saved (--external), and there is none of that name here.',
     remedy: 'Start the program that has it first.',
   },
+  'missing-interface': {
+    means: 'A socket is bound to a network interface, or in a multicast group on one, that this host does not have.',
+    remedy: 'Make an interface of that name first: ip link add',
+  },
   'missing-file': {
     means: 'A file that the program had open or mapped does not exist here.',
     remedy: 'Put the file back as it was when the image was made.',

@@ -84,7 +84,7 @@ export const socketErrors = {
     remedy: 'Save it when the program has received them.',
   },
   'multicast-member': {
-    means: 'A socket is a member of a multicast group.',
+    means: 'A socket takes packets to a multicast group by more than 1,024 sources.',
     remedy: 'Save it when the program has left the group.',
   },
   'odd-connection': {
@@ -116,7 +116,7 @@ export const socketErrors = {
     remedy: 'Save it when the program has closed it.',
   },
   'socket-filter': {
-    means: 'The socket has a filter (SO_ATTACH_FILTER).',
+    means: 'The socket has a filter of eBPF, or is a TCP socket with a filter (SO_ATTACH_FILTER).',
     remedy: 'Save it when the program has closed it.',
   },
   'socket-queue': {

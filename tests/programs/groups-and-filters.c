@@ -1,0 +1,199 @@
+/* Multicast groups, filters, bound devices and groups of sockets with one port: ip(7), ipv6(7), socket(7), udplite(7). All on the loopback interface. */
+#include "self-check.h"
+#include <linux/filter.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <arpa/inet.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#define COUNT(array) ((unsigned short)(sizeof(array) / sizeof *(array)))
+
+union address {
+  struct sockaddr any;
+  struct sockaddr_in in;
+  struct sockaddr_in6 in6;
+  struct sockaddr_storage storage;
+};
+
+static union address at(const char *text, int port) {
+  union address made;
+  memset(&made, 0, sizeof made);
+  int is_v4 = strchr(text, ':') == NULL;
+  made.any.sa_family = is_v4 ? AF_INET : AF_INET6;
+  CHECK(inet_pton(made.any.sa_family, text, is_v4 ? (void *)&made.in.sin_addr : (void *)&made.in6.sin6_addr) == 1, "%s", text);
+  if (is_v4) made.in.sin_port = htons((unsigned short)port);
+  else made.in6.sin6_port = htons((unsigned short)port);
+  return made;
+}
+
+static int loopback;
+
+static void set(int fd, int level, int option, const void *value, size_t size) {
+  CHECK(setsockopt(fd, level, option, value, (socklen_t)size) == 0, "setsockopt %d of level %d: errno %d", option, level, errno);
+}
+
+static void set_number(int fd, int level, int option, int value) { set(fd, level, option, &value, sizeof value); }
+
+static int bound(const char *text, int port, int protocol) {
+  union address own = at(text, port);
+  int fd = socket(own.any.sa_family, SOCK_DGRAM, protocol);
+  CHECK(fd >= 0, "socket: errno %d", errno);
+  set_number(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+  CHECK(bind(fd, &own.any, sizeof own) == 0, "bind to %s: errno %d", text, errno);
+  return fd;
+}
+
+static int port_of(int fd) {
+  union address own;
+  socklen_t length = sizeof own;
+  CHECK(getsockname(fd, &own.any, &length) == 0, "getsockname");
+  return ntohs(own.in.sin_port);
+}
+
+static void send_to(int from, const char *text, int port, const char *what) {
+  union address to = at(text, port);
+  CHECK(sendto(from, what, strlen(what), 0, &to.any, sizeof to) == (ssize_t)strlen(what), "sendto %s: errno %d", text, errno);
+}
+
+static void expect(int fd, const char *text) {
+  char got[64];
+  struct pollfd look = {fd, POLLIN, 0};
+  CHECK(poll(&look, 1, 10000) == 1, "%s does not come", text);
+  ssize_t length = recv(fd, got, sizeof got, MSG_DONTWAIT);
+  CHECK(length == (ssize_t)strlen(text) && memcmp(got, text, strlen(text)) == 0, "not %s: %zd, errno %d", text, length, errno);
+}
+
+static void expect_nothing(int fd) {
+  char byte;
+  CHECK(recv(fd, &byte, 1, MSG_DONTWAIT) == -1 && errno == EAGAIN, "%d has something to read", fd);
+}
+
+static void by_source(int fd, int option, const char *group, const char *source) {
+  struct group_source_req request = {.gsr_interface = (unsigned)loopback};
+  union address to = at(group, 0), from = at(source, 0);
+  request.gsr_group = to.storage, request.gsr_source = from.storage;
+  set(fd, to.any.sa_family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6, option, &request, sizeof request);
+}
+
+static void expect_filter(int fd, const char *group, unsigned mode, const char *source) {
+  char room[sizeof(struct group_filter) + 8 * sizeof(struct sockaddr_storage)] = {0};
+  struct group_filter *filter = (struct group_filter *)room;
+  union address to = at(group, 0), found, wanted;
+  filter->gf_interface = (unsigned)loopback, filter->gf_group = to.storage, filter->gf_numsrc = 4;
+  socklen_t length = sizeof room;
+  int level = to.any.sa_family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
+  CHECK(getsockopt(fd, level, MCAST_MSFILTER, filter, &length) == 0, "no member of %s: errno %d", group, errno);
+  CHECK(filter->gf_fmode == mode && filter->gf_numsrc == (source != NULL), "%s: mode %u, %u sources", group, filter->gf_fmode, filter->gf_numsrc);
+  if (source == NULL) return;
+  wanted = at(source, 0), found.storage = filter->gf_slist[0];
+  int same = level == IPPROTO_IP ? found.in.sin_addr.s_addr == wanted.in.sin_addr.s_addr
+                                 : memcmp(&found.in6.sin6_addr, &wanted.in6.sin6_addr, 16) == 0;
+  CHECK(same, "%s: not the source %s", group, source);
+}
+
+/* Takes what has a 'y' at `offset`. */
+static struct sock_filter *yes_filter(unsigned offset) {
+  static struct sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 'y', 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+  };
+  code[0].k = offset;
+  return code;
+}
+
+static void attach(int fd, unsigned offset) {
+  struct sock_fprog program = {4, yes_filter(offset)};
+  set(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+}
+
+static void expect_attached(int fd, unsigned offset) {
+  struct sock_filter found[8];
+  socklen_t count = COUNT(found);
+  CHECK(getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, found, &count) == 0 && count == 4, "%d instructions: errno %d", (int)count, errno);
+  CHECK(memcmp(found, yes_filter(offset), 4 * sizeof *found) == 0, "another filter");
+}
+
+int main(void) {
+  loopback = (int)if_nametoindex("lo");
+  CHECK(loopback > 0, "no loopback interface");
+  int any = bound("0.0.0.0", 0, 0), including = bound("0.0.0.0", 0, 0), excluding = bound("0.0.0.0", 0, 0);
+  struct ip_mreq by_address = {.imr_multiaddr = at("239.77.1.1", 0).in.sin_addr, .imr_interface = at("127.0.0.1", 0).in.sin_addr};
+  set(any, IPPROTO_IP, IP_ADD_MEMBERSHIP, &by_address, sizeof by_address);
+  by_source(including, MCAST_JOIN_SOURCE_GROUP, "239.77.1.2", "127.0.0.1");
+  struct ip_mreqn by_index = {.imr_multiaddr = at("239.77.1.3", 0).in.sin_addr, .imr_ifindex = loopback};
+  set(excluding, IPPROTO_IP, IP_ADD_MEMBERSHIP, &by_index, sizeof by_index);
+  by_source(excluding, MCAST_BLOCK_SOURCE, "239.77.1.3", "10.9.8.7");
+  int any6 = bound("::", 0, 0), including6 = bound("::", 0, 0);
+  struct ipv6_mreq join6 = {.ipv6mr_multiaddr = at("ff02::77:1", 0).in6.sin6_addr, .ipv6mr_interface = (unsigned)loopback};
+  set(any6, IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, &join6, sizeof join6);
+  by_source(including6, MCAST_JOIN_SOURCE_GROUP, "ff02::77:2", "fe80::1");
+  int sender = socket(AF_INET, SOCK_DGRAM, 0), sender6 = socket(AF_INET6, SOCK_DGRAM, 0);
+  set(sender, IPPROTO_IP, IP_MULTICAST_IF, &(struct in_addr){htonl(INADDR_LOOPBACK)}, sizeof(struct in_addr));
+  set_number(sender, IPPROTO_IP, IP_MULTICAST_TTL, 3), set_number(sender6, IPPROTO_IPV6, IPV6_MULTICAST_IF, loopback);
+  set_number(any, IPPROTO_IP, IP_MULTICAST_ALL, 0), set_number(sender, IPPROTO_IP, IP_MULTICAST_LOOP, 1);
+
+  int filtered = bound("127.0.0.1", 0, 0), filtered6 = bound("::1", 0, 0), local[2], streams[2];
+  attach(filtered, 8), attach(filtered6, 8), set_number(filtered6, SOL_SOCKET, SO_LOCK_FILTER, 1);
+  CHECK(socketpair(AF_UNIX, SOCK_DGRAM, 0, local) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, streams) == 0, "socketpair");
+  CHECK(send(local[0], "no, from before", 15, 0) == 15 && send(streams[0], "no", 2, 0) == 2, "send");
+  attach(local[1], 0), attach(streams[1], 0), set_number(local[1], SOL_SOCKET, SO_LOCK_FILTER, 1);
+
+  int group = bound("127.0.0.1", 0, 0), other = bound("127.0.0.1", port_of(group), 0), on_device = bound("0.0.0.0", 0, 0);
+  set(on_device, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3);
+  int lite = socket(AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE), lite_port = 0;
+  if (lite >= 0) {
+    close(lite), lite = bound("127.0.0.1", 0, IPPROTO_UDPLITE), lite_port = port_of(lite);
+    set_number(lite, IPPROTO_UDPLITE, 11, 12);
+  }
+
+  say("ready\n");
+  wait_for_go();
+
+  send_to(sender, "239.77.1.1", port_of(any), "to all"), expect(any, "to all");
+  send_to(sender, "239.77.1.2", port_of(including), "by source"), expect(including, "by source");
+  send_to(sender, "239.77.1.3", port_of(excluding), "not blocked"), expect(excluding, "not blocked");
+  /* The loopback interface has no route for groups of IPv6. */
+  expect_filter(any6, "ff02::77:1", MCAST_EXCLUDE, NULL);
+  expect_filter(including, "239.77.1.2", MCAST_INCLUDE, "127.0.0.1");
+  expect_filter(excluding, "239.77.1.3", MCAST_EXCLUDE, "10.9.8.7");
+  expect_filter(including6, "ff02::77:2", MCAST_INCLUDE, "fe80::1");
+  set(any, IPPROTO_IP, IP_DROP_MEMBERSHIP, &by_address, sizeof by_address);
+  set(any6, IPPROTO_IPV6, IPV6_DROP_MEMBERSHIP, &join6, sizeof join6);
+
+  send_to(sender, "127.0.0.1", port_of(filtered), "no"), send_to(sender, "127.0.0.1", port_of(filtered), "yes");
+  expect(filtered, "yes"), expect_nothing(filtered), expect_attached(filtered, 8);
+  send_to(sender6, "::1", port_of(filtered6), "no"), send_to(sender6, "::1", port_of(filtered6), "yes");
+  expect(filtered6, "yes"), expect_nothing(filtered6), expect_attached(filtered6, 8);
+  int zero = 0;
+  CHECK(setsockopt(filtered6, SOL_SOCKET, SO_DETACH_FILTER, &zero, sizeof zero) == -1 && errno == EPERM, "the lock is gone");
+  set_number(filtered, SOL_SOCKET, SO_DETACH_FILTER, 0);
+  expect(local[1], "no, from before");
+  CHECK(send(local[0], "no", 2, MSG_DONTWAIT) <= 2 && send(local[0], "yes", 3, MSG_DONTWAIT) == 3, "send: errno %d", errno);
+  expect(local[1], "yes"), expect_nothing(local[1]), expect_attached(local[1], 0), expect_attached(streams[1], 0);
+  expect(streams[1], "no");
+
+  for (int i = 0; i < 50; i++) {
+    int from = socket(AF_INET, SOCK_DGRAM, 0);
+    send_to(from, "127.0.0.1", port_of(group), "x"), close(from);
+  }
+  char byte;
+  int taken = 0, by_other = 0;
+  while (recv(group, &byte, 1, MSG_DONTWAIT) == 1) taken++;
+  while (recv(other, &byte, 1, MSG_DONTWAIT) == 1) by_other++;
+  CHECK(taken + by_other == 50 && taken > 0 && by_other > 0, "%d and %d of 50", taken, by_other);
+  char device[IFNAMSIZ];
+  socklen_t length = sizeof device;
+  CHECK(getsockopt(on_device, SOL_SOCKET, SO_BINDTODEVICE, device, &length) == 0 && strcmp(device, "lo") == 0, "not bound to lo");
+  if (lite >= 0) {
+    int coverage;
+    length = sizeof coverage;
+    CHECK(getsockopt(lite, IPPROTO_UDPLITE, 11, &coverage, &length) == 0 && coverage == 12, "coverage %d", coverage);
+    int from = socket(AF_INET, SOCK_DGRAM, IPPROTO_UDPLITE);
+    CHECK(port_of(lite) == lite_port, "another port");
+    send_to(from, "127.0.0.1", lite_port, "lightly"), expect(lite, "lightly");
+  }
+  say("ok\n");
+}
