@@ -6,6 +6,7 @@ import { expect, test } from 'vitest';
 import {
   gone,
   isAlive,
+  mustRun,
   newFolder,
   quicksave,
   readIfThere,
@@ -103,4 +104,15 @@ test('a name that has been taken, or whose directory is gone, is refused before 
   expect(result.stderr).toMatch(/socket with the name served\. There is a file of that name that is in use/);
   expect(result.stderr).toMatch(/d\/other, and the directory of that is not there/);
   await gone(target.pid);
+});
+
+test('datagrams that could reach another socket are told to be lost, with how many they are', async () => {
+  const folder = newFolder();
+  const target = await waiting(
+    folder,
+    's = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("127.0.0.1", 0))\n' +
+      'c = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); c.sendto(b"one", s.getsockname()); c.sendto(b"two", s.getsockname())',
+  );
+  const saved = await mustRun('checkpoint', String(target.pid), '--output', join(folder, 'image'));
+  expect(saved.stderr).toMatch(/UDP 127\.0\.0\.1:\d+\) had 2 datagrams to be received: they are not in the image/);
 });

@@ -44,6 +44,14 @@ static int bound(const char *text, int port, int protocol) {
   return fd;
 }
 
+/* Nobody else may have its port. */
+static int alone(const char *text) {
+  union address own = at(text, 0);
+  int fd = socket(own.any.sa_family, SOCK_DGRAM, 0);
+  CHECK(fd >= 0 && bind(fd, &own.any, sizeof own) == 0, "bind to %s: errno %d", text, errno);
+  return fd;
+}
+
 static int port_of(int fd) {
   union address own;
   socklen_t length = sizeof own;
@@ -90,6 +98,16 @@ static void expect_filter(int fd, const char *group, unsigned mode, const char *
   int same = level == IPPROTO_IP ? found.in.sin_addr.s_addr == wanted.in.sin_addr.s_addr
                                  : memcmp(&found.in6.sin6_addr, &wanted.in6.sin6_addr, 16) == 0;
   CHECK(same, "%s: not the source %s", group, source);
+}
+
+/* With whose address and port: `scope` and flow are zero. */
+static void expect_from(int fd, const char *what, size_t length, const char *text, int port) {
+  static char got[70000];
+  union address from, wanted = at(text, port);
+  socklen_t size = sizeof from;
+  ssize_t received = recvfrom(fd, got, sizeof got, MSG_DONTWAIT, &from.any, &size);
+  CHECK(received == (ssize_t)length && memcmp(got, what, length) == 0, "%zd of %zu bytes from %s, errno %d", received, length, text, errno);
+  CHECK(memcmp(&from, &wanted, size) == 0, "not from %s, port %d", text, port);
 }
 
 /* Takes what has a 'y' at `offset`. */
@@ -149,6 +167,21 @@ int main(void) {
     set_number(lite, IPPROTO_UDPLITE, 11, 12);
   }
 
+  /* What waits: of somebody who is gone, of somebody here, large, over both families, connected. */
+  static char large[65000];
+  for (size_t i = 0; i < sizeof large; i++) large[i] = (char)(i * 31);
+  int waiting = alone("127.0.0.1"), waiting6 = alone("::"), one_of_two = alone("127.0.0.1"), gone = alone("127.0.0.2"), here = alone("127.0.0.3"), here6 = alone("::1");
+  int gone_port = port_of(gone), here_port = port_of(here);
+  send_to(gone, "127.0.0.1", port_of(waiting), "of the dead"), send_to(here, "127.0.0.1", port_of(waiting), "of the living");
+  union address to = at("127.0.0.1", port_of(waiting)), peer = at("127.0.0.3", here_port);
+  CHECK(sendto(here, large, sizeof large, 0, &to.any, sizeof to) == sizeof large, "sendto: errno %d", errno);
+  send_to(here, "127.0.0.1", port_of(waiting6), "by four"), send_to(here6, "::1", port_of(waiting6), "by six");
+  to = at("::1", port_of(waiting6));
+  CHECK(sendto(here6, large, 60001, 0, &to.any, sizeof to) == 60001, "sendto: errno %d", errno);
+  CHECK(connect(one_of_two, &peer.any, sizeof peer) == 0, "connect: errno %d", errno);
+  send_to(here, "127.0.0.1", port_of(one_of_two), "connected");
+  attach(one_of_two, 8), close(gone);
+
   say("ready\n");
   wait_for_go();
 
@@ -187,6 +220,11 @@ int main(void) {
   char device[IFNAMSIZ];
   socklen_t length = sizeof device;
   CHECK(getsockopt(on_device, SOL_SOCKET, SO_BINDTODEVICE, device, &length) == 0 && strcmp(device, "lo") == 0, "not bound to lo");
+  expect_from(waiting, "of the dead", 11, "127.0.0.2", gone_port), expect_from(waiting, "of the living", 13, "127.0.0.3", here_port);
+  expect_from(waiting, large, sizeof large, "127.0.0.3", here_port), expect_nothing(waiting);
+  expect_from(waiting6, "by four", 7, "::ffff:127.0.0.3", here_port), expect_from(waiting6, "by six", 6, "::1", port_of(here6));
+  expect_from(waiting6, large, 60001, "::1", port_of(here6)), expect_nothing(waiting6);
+  expect_from(one_of_two, "connected", 9, "127.0.0.3", here_port), expect_nothing(one_of_two);
   if (lite >= 0) {
     int coverage;
     length = sizeof coverage;

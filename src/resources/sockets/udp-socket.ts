@@ -1,6 +1,7 @@
 /**
- * A UDP or UDP-Lite socket: udp(7), udplite(7). Addresses from getsockname(2) and getpeername(2), options and filters from getsockopt(2), multicast groups as multicast-groups.ts says. Lost: datagrams that wait in it, as UDP
- * may lose them on the way; the summary says how many. An error that waits (ICMP) is lost too, and what UDP_CORK holds back is refused.
+ * A UDP or UDP-Lite socket: udp(7), udplite(7). Addresses from getsockname(2) and getpeername(2), options and filters from getsockopt(2),
+ * multicast groups as multicast-groups.ts says, and datagrams that wait in it as udp-queue.ts says. Lost: those that cannot be put back, as UDP may
+ * lose them on the way; the summary says how many. An error that waits (ICMP) is lost too, and what UDP_CORK holds back is refused.
  */
 import * as v from 'valibot';
 import { u32 } from '../../image/schema.ts';
@@ -17,7 +18,8 @@ import {
   socketNumber,
   tryPeerNameOf,
 } from '../../kernel/calls/sockets.ts';
-import type { LocalFd } from '../../support/brand.ts';
+import { readStatus } from '../../procfs/status.ts';
+import { asPid, type LocalFd } from '../../support/brand.ts';
 import type { Problem } from '../../support/errors.ts';
 import { heldOutside } from '../held-outside.ts';
 import type { DescriptorKind } from '../resource.ts';
@@ -36,8 +38,9 @@ import { endSchema, endText, isUnbound, planEnd } from './inet-names.ts';
 import { udpOptions } from './inet-options.ts';
 import { collectGroups, groupsSchema, joinGroups, missingInterface, planGroups } from './multicast-groups.ts';
 import { collectFilter, filterSchema, hiddenFilter, restoreFilter } from './socket-filter.ts';
+import { datagramsSchema, mayBePutBack, putDatagramsBack } from './udp-queue.ts';
 
-const schema = v.strictObject({
+const entries = {
   domain: v.picklist([SOCKET.AF_INET, SOCKET.AF_INET6]),
   /** Default: UDP. */
   protocol: v.optional(v.picklist([SOCKET.IPPROTO_UDP, SOCKET.IPPROTO_UDPLITE])),
@@ -45,13 +48,22 @@ const schema = v.strictObject({
   /** A whole sockaddr; empty where it has none. */
   local: endSchema,
   remote: endSchema,
-  /** How many datagrams waited in it. */
+  /** How many datagrams waited in it that are not in the image. */
   waiting: u32,
+  /** Those that are. */
+  queue: v.optional(datagramsSchema),
   buffers: buffersSchema,
   options: optionsSchema(udpOptions),
   groups: v.optional(groupsSchema),
   filter: v.optional(filterSchema),
-});
+};
+const schema = v.pipe(
+  v.strictObject(entries),
+  v.check(
+    ({ queue = [], ...socket }) => queue.every((one) => mayBePutBack(socket, one)),
+    'must have datagrams that can be put back',
+  ),
+);
 type UdpSocket = v.InferOutput<typeof schema>;
 
 export const udpSocket: DescriptorKind<UdpSocket> = {
@@ -76,18 +88,22 @@ export const udpSocket: DescriptorKind<UdpSocket> = {
         ]
       : []),
   ],
-  collect: ({ own, info, pid }) => ({
-    domain: domainOf(nameOfSocket(own)),
-    ...protocolOf(own),
-    flags: (info.flags & ~OPEN.O_CLOEXEC) >>> 0,
-    local: nameOfSocket(own),
-    remote: tryPeerNameOf(own) ?? Buffer.alloc(0),
-    waiting: hasPendingError(own) ? 0 : peekMessages(own, false).length,
-    buffers: collectBuffers(own),
-    options: collectOptions(own, udpOptions),
-    ...collectGroups(own, pid),
-    ...collectFilter(own),
-  }),
+  collect: ({ own, info, pid }) => {
+    const socket = {
+      domain: domainOf(nameOfSocket(own)),
+      ...protocolOf(own),
+      flags: (info.flags & ~OPEN.O_CLOEXEC) >>> 0,
+      local: nameOfSocket(own),
+      remote: tryPeerNameOf(own) ?? Buffer.alloc(0),
+      buffers: collectBuffers(own),
+      options: collectOptions(own, udpOptions),
+      ...collectGroups(own, pid),
+      ...collectFilter(own),
+    };
+    const found = hasPendingError(own) ? [] : peekMessages(own, false).map(({ bytes, sender }) => ({ bytes, sender }));
+    const queue = found.filter((one) => mayBePutBack(socket, one));
+    return { ...socket, waiting: found.length - queue.length, ...(queue.length === 0 ? {} : { queue }) };
+  },
   plan: ({ domain, protocol = SOCKET.IPPROTO_UDP, local, options, groups = [] }, _host, path) => {
     const missing = [...missingDevice(options, path), ...planGroups(groups, path)];
     if (missing.length > 0) return missing;
@@ -100,16 +116,26 @@ export const udpSocket: DescriptorKind<UdpSocket> = {
     if (!isUnbound(local)) bindSocket(made.number, local, `bind a socket to ${endText(local)}`);
     if (remote.length > 0) connectSocket(made.number, remote, `connect a socket to ${endText(remote)}`);
     joinGroups(made.number, groups);
+    if (mayWritePackets()) putDatagramsBack(made.number, state, state.queue ?? []);
     restoreBuffers(made.number, buffers);
     restoreFilter(made.number, state.filter);
     fcntl(made.number, FCNTL.F_SETFL, flags & STATUS_FLAGS, 'set the flags of a socket');
     return made;
   },
-  remark: ({ waiting, local }, fd) =>
-    waiting === 0
-      ? undefined
-      : `descriptor ${fd} (UDP ${endText(local)}) had ${waiting === 1 ? 'a datagram' : `${waiting} datagrams`} to be received: they are not in the image`,
+  remark: ({ waiting, local, queue = [] }, fd, host) => {
+    const mayNot = host !== undefined && (host.status.capEffective & CAP_NET_RAW) === 0n;
+    const lost = waiting + (mayNot ? queue.length : 0);
+    if (lost === 0) return undefined;
+    const what = lost === 1 ? 'a datagram' : `${lost} datagrams`;
+    const why = waiting === 0 ? 'to put them back needs CAP_NET_RAW' : 'they are not in the image';
+    return `descriptor ${fd} (UDP ${endText(local)}) had ${what} to be received: ${why}`;
+  },
 };
+
+/** capabilities(7) */
+const CAP_NET_RAW = 1n << 13n;
+
+const mayWritePackets = (): boolean => (readStatus(asPid(process.pid)).capEffective & CAP_NET_RAW) !== 0n;
 
 const isUdp = (protocol: number): boolean => protocol === SOCKET.IPPROTO_UDP || protocol === SOCKET.IPPROTO_UDPLITE;
 

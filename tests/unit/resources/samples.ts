@@ -137,6 +137,7 @@ export const threadStates = {
 const unixName = { name: Buffer.from('/run/served'), place: [] };
 const unixPlace = { directory: '/srv', file: 'of-another', mode: 0o777, uid: 0xffff_ffff, gid: 7 };
 const inet6End = Buffer.from(`0a001f90${'00'.repeat(4)}${'00'.repeat(15)}01${'00'.repeat(4)}`, 'hex');
+const inet6Sender = Buffer.from(`0a0000350000000020010db8${'00'.repeat(11)}01${'00'.repeat(4)}`, 'hex');
 const ucred = { pid: 2 ** 31 - 1, uid: 0xffff_ffff, gid: 0 };
 
 export const descriptorStates = {
@@ -170,7 +171,11 @@ export const descriptorStates = {
     local: inet6End,
     remote: Buffer.alloc(0),
     waiting: 3,
-    protocol: 136,
+    protocol: 17,
+    queue: [
+      { bytes: Buffer.from('waits'), sender: inet6Sender },
+      { bytes: Buffer.alloc(0), sender: inet6Sender },
+    ],
     groups: [
       { interface: 'eth0', group: Buffer.from([239, 1, 2, 3]), excludes: true, sources: [Buffer.alloc(4, 9)] },
       { interface: 'lo', group: Buffer.alloc(16, 0xff), excludes: false, sources: [] },

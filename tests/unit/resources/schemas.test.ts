@@ -108,6 +108,7 @@ describe('the state of', () => {
     ['descriptor unix-socket: filter', undefined],
     ['descriptor udp-socket: protocol', undefined],
     ['descriptor udp-socket: groups', undefined],
+    ['descriptor udp-socket: queue', undefined],
     ['descriptor udp-socket: filter', undefined],
     ['descriptor fifo: packets', []],
     ['thread settings: ioFlusher', false],
