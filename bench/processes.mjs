@@ -214,6 +214,30 @@ export async function saveVerifyAndBringBack(target, { onDisk, protect, open }) 
   return { checkpoint, restart, verify, read };
 }
 
+/**
+ * Ends a target with a save and brings it back lazily, then ends it: ms until the command says that it runs, and until all its pages are there; the first
+ * also with --detach, whose command returns then.
+ */
+export async function bringBackLazily(target) {
+  const image = inMemory('image');
+  quicksave('checkpoint', String(target.pid), '--kill', '--output', image, '--compress', 'none');
+  await gone(target.pid);
+  const begin = performance.now();
+  const child = spawn(command, ['restart', image, '--lazy'], { stdio: ['ignore', 'ignore', 'pipe'] });
+  await new Promise((resolve) => child.stderr.once('data', resolve));
+  const running = performance.now() - begin;
+  const again = handleOf(target.pid, target.output);
+  const isTraced = () => !/^TracerPid:\t0$/m.test(readFileSync(`/proc/${target.pid}/status`, 'utf8'));
+  await until('all pages to be there', () => !isTraced());
+  const loaded = performance.now() - begin;
+  await again.end();
+  const { ms: detached, stdout } = quicksave('restart', image, '--lazy', '--detach');
+  await until('all pages to be there', () => !isTraced());
+  await handleOf(Number(stdout), target.output).end();
+  rmSync(image);
+  return { running, loaded, detached };
+}
+
 /** Ends a target with a save and brings it back, then ends it: ms of the whole restart. */
 export async function bringBack(target) {
   const image = inMemory('image');

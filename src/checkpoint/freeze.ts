@@ -1,23 +1,12 @@
-/**
- * Freeze: every thread of every process of the target stands still, at an instant where its registers are its own. Nothing in the target is
- * changed by it, and if we die now everything goes on.
- *
- * The list of threads is read again until it brings nothing new: a thread that is born while others are being stopped is
- * caught in the next round, and when all known threads stand still none can be born.
- */
-import { type CallAbi, callsOfI386, usualCallAbi } from '../arch/x86/call-abi.ts';
-import { withoutStopInterruption } from '../arch/x86/interrupted-call.ts';
-import { inSyscall, type RegisterFile, readRegister, withRegisters } from '../arch/x86/registers.ts';
-import { AUDIT_ARCH, PTRACE } from '../kernel/abi/ptrace.ts';
+import { type RegisterFile, readRegister, withRegisters } from '../arch/x86/registers.ts';
+import { PTRACE } from '../kernel/abi/ptrace.ts';
 import {
   detachIfAlive,
-  getCallArchitecture,
   getRegisterFile,
   getRseqConfiguration,
   getSignalMask,
   getSyscallUserDispatch,
   interruptIfAlive,
-  setRegisterFile,
   trySeize,
 } from '../kernel/calls/ptrace.ts';
 import { sendSignal } from '../kernel/calls/task-attributes.ts';
@@ -30,6 +19,7 @@ import { type Pid, remoteAddress, type Tid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { leadHome } from '../tracee/leftover.ts';
 import { readRemote } from '../tracee/remote-memory.ts';
+import { undoStopInterruption } from '../tracee/stop-interruption.ts';
 import { StoppedTask, TaskGoneError, waitForInterruptStop } from '../tracee/stopped-task.ts';
 import { listTree } from './process-tree.ts';
 import { leaderEnded } from './process-view.ts';
@@ -214,19 +204,9 @@ function readStoppedTask(pid: Pid, tid: Tid): StoppedTask {
   const found = getRegisterFile(tid);
   const home = leadHome(pid, tid, found);
   const mask = home?.signalMask ?? getSignalMask(tid);
-  const registers = outOfRseq(pid, tid, home?.registers ?? found);
-  const abi = callAbiOf(tid, registers);
-  const mended = withoutStopInterruption(registers, () => signalWaits(pid, tid, mask), abi);
-  // At once: a save that is refused, or killed, does not come to putting registers back.
-  if (mended !== registers) setRegisterFile(tid, mended);
-  return new StoppedTask(tid, mended, mask, abi);
-}
-
-/** 64-bit code may call by `int 0x80` too. */
-function callAbiOf(tid: Tid, registers: RegisterFile): CallAbi {
-  const usual = usualCallAbi(registers);
-  if (usual === callsOfI386 || !inSyscall(registers)) return usual;
-  return getCallArchitecture(tid) === AUDIT_ARCH.AUDIT_ARCH_I386 ? callsOfI386 : usual;
+  const outside = outOfRseq(pid, tid, home?.registers ?? found);
+  const { registers, abi } = undoStopInterruption(pid, tid, outside, mask);
+  return new StoppedTask(tid, registers, mask, abi);
 }
 
 /** The agent's own calls would go to the program's handler. */
@@ -236,12 +216,6 @@ function refuseDispatch(pid: Pid, tid: Tid): never {
     `Thread ${tid} of process ${pid} has its system calls dispatched to itself (PR_SET_SYSCALL_USER_DISPATCH), which cannot be saved yet.`,
     { remedy: 'Save it when the program has switched that off.' },
   );
-}
-
-/** A signal is pending that the thread would take as soon as it goes on. */
-function signalWaits(pid: Pid, tid: Tid, mask: bigint): boolean {
-  const status = readTaskStatus(pid, tid);
-  return ((status.pendingSignals | status.sharedPendingSignals) & ~mask) !== 0n;
 }
 
 const RSEQ_CS_POINTER = 8;

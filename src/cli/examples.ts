@@ -21,6 +21,7 @@ export const examples: Readonly<Record<string, readonly Example[]>> = {
   restart: [
     { line: 'quicksave restart job.qs', does: 'brings it back, and ends as it ends' },
     { line: 'quicksave restart job.qs --detach --pid-file job.pid', does: 'brings it back in the background' },
+    { line: 'quicksave restart job.qs --lazy', does: 'lets it run at once, and loads its memory beside it' },
   ],
   check: [
     { line: 'quicksave check', does: 'says what this host can do' },

@@ -1,6 +1,7 @@
 /** What the command takes: the definitions from which help, manual pages and shell completion are made. */
 import { Command, Option } from 'commander';
 import { VERSION } from '../support/version.ts';
+import { isLoader, runLoader } from './background.ts';
 import { examples } from './examples.ts';
 
 type Commands = typeof import('./commands.ts');
@@ -92,12 +93,17 @@ function addSaving(root: Command, commands: Load): void {
     .option('--detach', 'return when it runs, and print its pid')
     .option('--pid-file <file>', 'write its pid into this file')
     .option('--images <folder>', 'where the parents of an incremental image are; default: where it is')
+    .option('--lazy', 'let it run at once: its pages come when they are touched, and the others behind it')
     .option('--files <policy>', 'files that have changed since: refuse or accept-changed', 'refuse')
     .addOption(key())
     .addOption(verifyKey())
     .addOption(trust())
     .option('--json', 'print the summary (with --detach), or why nothing was restarted, as data')
-    .action(async (image, options) => (await commands()).runRestart(image, options));
+    .action(async (image, options) => {
+      // Before anything else is loaded, because that is loaded again there.
+      if (options.lazy && options.detach && !isLoader()) process.exitCode = await runLoader();
+      else await (await commands()).runRestart(image, options);
+    });
   root
     .command('check')
     .description('say what this host can do, or what stands in the way of saving a process')

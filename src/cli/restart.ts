@@ -1,11 +1,13 @@
 /** `quicksave restart FILE|-` */
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { readAccess } from '../image/protection.ts';
-import { Companion, endLike } from '../restart/accompany.ts';
-import { type RestartSummary, restart } from '../restart/restart.ts';
+import { Companion, endLike, passOn } from '../restart/accompany.ts';
+import { type LazyRestart, type RestartSummary, restart } from '../restart/restart.ts';
 import { Foreground } from '../restart/terminal.ts';
+import type { Pid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
-import { interruptible } from './interruptible.ts';
+import { isForsaken, reportRunning } from './background.ts';
+import { interruptible, type WhileItRuns } from './interruptible.ts';
 import { printLine } from './print-error.ts';
 import { asJson } from './print-result.ts';
 import { treeText } from './tree-text.ts';
@@ -21,6 +23,7 @@ interface Options {
   readonly verifyKey?: string;
   readonly trust?: boolean;
   readonly json?: boolean;
+  readonly lazy?: boolean;
 }
 
 const STANDARD_OUTPUT = 1;
@@ -33,24 +36,31 @@ export async function runRestart(source: string, options: Options): Promise<void
   const foreground = options.detach ? undefined : Foreground.find();
   const summary = bringBack(source, policy, foreground, options);
   // Before anything is said: whoever reads it may send signals at once.
-  const companion = options.detach ? undefined : new Companion(summary.pid, foreground);
+  const companion = options.detach || summary.ended !== undefined ? undefined : new Companion(summary.pid, foreground);
+  if (!options.lazy) tell(summary, options);
+  if (summary.ended !== undefined) foreground?.takeBack();
+  if (companion !== undefined) endLike(await companion.untilEnd());
+  else if (!options.detach && summary.ended !== undefined) endLike(summary.ended);
+}
+
+function tell(summary: RestartSummary, { detach, json }: Options): void {
   printLine(`restarted ${treeText(summary)}, ${summary.totalMs.toFixed(0)} ms`);
   for (const remark of summary.remarks) printLine(`  ${remark}`);
-  if (companion === undefined) printRestarted(options.json ? asJson(summary) : `${summary.pid}\n`);
-  else endLike(await companion.untilEnd());
+  if (detach) printRestarted(json ? asJson(summary) : `${summary.pid}\n`);
 }
 
 function bringBack(
   source: string,
   policy: string,
   foreground: Foreground | undefined,
-  { detach, pidFile, images, key: keys, verifyKey, trust = false }: Options,
+  options: Options,
 ): RestartSummary {
+  const { detach, pidFile, images, key: keys, verifyKey, trust = false } = options;
   const access = { ...readAccess({ keys, verifyKey }), ownOnly: !trust };
   const sentence = 'The restart was interrupted; no process was left.';
   let written = false;
   try {
-    return interruptible('restarting', sentence, (onPages) =>
+    return interruptible('restarting', sentence, (onPages, whileItRuns) =>
       restart({
         source,
         acceptChangedFiles: policy === 'accept-changed',
@@ -60,12 +70,14 @@ function bringBack(
         parent: process.pid,
         keepsParent: !detach,
         onRebuilt: (pid) => {
+          if (isForsaken()) throw new QuicksaveError('interrupted', sentence);
           // While the process can still be taken back: one that nobody knows of must not be left running.
           if (pidFile !== undefined) writePidFile(pidFile, pid);
           written = pidFile !== undefined;
           foreground?.giveTo(pid);
         },
         onPages,
+        lazy: options.lazy ? lazyRestart(whileItRuns, options) : undefined,
       }),
     );
   } catch (error) {
@@ -73,6 +85,23 @@ function bringBack(
     if (written && pidFile !== undefined) rmSync(pidFile, { force: true });
     throw error;
   }
+}
+
+/** Signals for us go on to the program, as they will when all its pages are there; in the background they have nobody to go to. */
+function lazyRestart({ takeSignal, clearLine }: WhileItRuns, options: Options): LazyRestart {
+  let pid: Pid | undefined;
+  return {
+    onRunning: (summary) => {
+      clearLine();
+      tell(summary, options);
+      if (options.detach) reportRunning();
+      pid = summary.pid;
+    },
+    onPages: () => {
+      const signal = takeSignal();
+      if (signal !== 0 && pid !== undefined && !options.detach) passOn(pid, signal);
+    },
+  };
 }
 
 function writePidFile(path: string, pid: number): void {

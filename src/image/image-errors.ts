@@ -32,6 +32,10 @@ export const badRecord = (label: string, what: string, offset?: number): ImageEr
 export const notAnImage = (what: string): ImageError =>
   new ImageError('not-an-image', `This is not a quicksave image: ${what}.`, { offset: 0 });
 
+/** `why`: a clause. */
+export const notLazy = (why: string): QuicksaveError =>
+  new QuicksaveError('not-lazy', `The pages of the image cannot come later: ${why}.`);
+
 /** What it lacks was not found, or not looked for. */
 export const incrementalImage = (parentId: string): QuicksaveError =>
   new QuicksaveError('incremental-image', `The image has only what changed since image ${parentId}.`, {

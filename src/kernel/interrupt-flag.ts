@@ -23,6 +23,8 @@ let address: number | undefined;
 export interface InterruptFlag {
   /** The signal that has arrived, 0 for none. */
   readonly signal: () => number;
+  /** The same; it is forgotten. */
+  readonly take: () => number;
   /** Puts the former handlers back. */
   readonly restore: () => void;
 }
@@ -36,6 +38,11 @@ export function noteInterrupts(): InterruptFlag {
   const former = noted.map((signal) => ({ signal, action: exchange(signal, handler) }));
   return {
     signal: () => note.readInt32LE(0),
+    take: () => {
+      const signal = note.readInt32LE(0);
+      if (signal !== 0) note.writeInt32LE(0);
+      return signal;
+    },
     restore: () => {
       for (const { signal, action } of former) if (action !== undefined) set(signal, action);
     },

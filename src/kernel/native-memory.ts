@@ -43,11 +43,15 @@ export class NativeMemory {
 
   /**
    * Anonymous memory, zero-filled, private unless `shared`. With `populate` its pages are touched at once, so that no page fault happens
-   * later, while a target stands still.
+   * later, while a target stands still. With `low` they lie below 2 GiB.
    */
-  static allocate(sizeBytes: number, options: { populate?: boolean; shared?: boolean } = {}): NativeMemory {
+  static allocate(
+    sizeBytes: number,
+    options: { populate?: boolean; shared?: boolean; low?: boolean } = {},
+  ): NativeMemory {
     const sharing = options.shared ? MAP.MAP_SHARED : MAP.MAP_PRIVATE;
-    const flags = sharing | MAP.MAP_ANONYMOUS | (options.populate ? MAP.MAP_POPULATE : 0);
+    const place = options.low ? MAP.MAP_32BIT : 0;
+    const flags = sharing | MAP.MAP_ANONYMOUS | place | (options.populate ? MAP.MAP_POPULATE : 0);
     const address = rawSyscall(SYS.mmap, 0, sizeBytes, PROT.PROT_READ | PROT.PROT_WRITE, flags, -1, 0);
     check('mmap', address, { doing: `get ${sizeBytes} bytes of memory` });
     return new NativeMemory(localAddress(address), sizeBytes);

@@ -38,6 +38,8 @@ export interface RestartOrder {
   readonly keys?: readonly string[] | undefined;
   readonly verifyKey?: string | undefined;
   readonly trust: boolean;
+  /** Pages come when it runs. */
+  readonly lazy?: boolean;
 }
 
 export type Order = CheckpointOrder | RestartOrder;

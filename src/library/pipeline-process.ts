@@ -59,7 +59,7 @@ function save(
 }
 
 function bringBack(order: Extract<Order, { kind: 'restart' }>, onPages: OnPages): unknown {
-  const { source, acceptChangedFiles, images, keys, verifyKey, trust } = order;
+  const { source, acceptChangedFiles, images, keys, verifyKey, trust, lazy } = order;
   return restart({
     source,
     acceptChangedFiles,
@@ -70,6 +70,7 @@ function bringBack(order: Extract<Order, { kind: 'restart' }>, onPages: OnPages)
     keepsParent: true,
     onPlanned: (pid) => tell({ kind: 'planned', pid }),
     onPages,
+    lazy: lazy ? { onRunning: () => {}, onPages } : undefined,
   });
 }
 

@@ -16,6 +16,11 @@ export interface RestartOptions extends PipelineOptions {
   readonly verifyKey?: string;
   /** Take images that belong to other users. Default: they are refused. */
   readonly trust?: boolean;
+  /**
+   * Let it run at once: its pages come when they are touched, and the others behind it. The promise is fulfilled when all are there. Only from a
+   * plain image in a file. Default false.
+   */
+  readonly lazy?: boolean;
   /** Our descriptors for standard streams that led to the outside. Default: our own. */
   readonly streams?: readonly [number, number, number];
 }
@@ -44,11 +49,12 @@ export async function restart(source: string | Readable, options: RestartOptions
     keys,
     verifyKey,
     trust = false,
+    lazy = false,
     streams: restarted = [0, 1, 2],
   } = options;
   const isPath = typeof source === 'string';
   const summary = await runPipeline<RestartSummary>(
-    { kind: 'restart', source: isPath ? source : '-', acceptChangedFiles, images, keys, verifyKey, trust },
+    { kind: 'restart', source: isPath ? source : '-', acceptChangedFiles, images, keys, verifyKey, trust, lazy },
     options,
     isPath ? { restarted } : { source, restarted },
   );

@@ -62,6 +62,8 @@ export interface PageTarget {
   /** What of its pages is still to be put into it, where that is not all. */
   readonly remaining?: (objref: number) => readonly StoredPiece[] | undefined;
   readonly contentTarget: (objref: number) => LocalFd | undefined;
+  /** Takes what is to come later, and returns what is to be put there now. */
+  readonly split?: ((chunks: readonly PlacedChunk[]) => PlacedChunk[]) | undefined;
 }
 
 /**
@@ -74,10 +76,17 @@ export function readImageFile(
   find?: FindImage,
   options: FileOptions = {},
 ): FileInput {
-  const image = mapImage(opened, crew, checkedBy(crew, options));
+  const { unchecked = false } = options;
+  const image = mapImage(opened, crew, unchecked ? undefined : checkedBy(crew, options));
   let lineage: Lineage;
   try {
-    lineage = followAll({ image, isEncrypted: options.isEncrypted ?? opened.encryption !== undefined, find, crew });
+    lineage = followAll({
+      image,
+      isEncrypted: options.isEncrypted ?? opened.encryption !== undefined,
+      find,
+      crew,
+      unchecked,
+    });
   } catch (error) {
     image.close();
     throw error;
@@ -89,10 +98,12 @@ export function readImageFile(
     model,
     chunks: all,
     loadPages: (target, workers) => {
-      workers.load(placed(target, all));
-      for (const chunk of chunks) {
-        if (target.pidOf(chunk.objref) === undefined) loadIntoFile(target, chunk, chunkPages(chunk));
-      }
+      const ofProcesses = placed(target, all);
+      const now = target.split?.(ofProcesses) ?? ofProcesses;
+      const ofFiles = chunks.filter(({ objref }) => target.pidOf(objref) === undefined);
+      if (unchecked) workers.verify(distinctChunks([...now, ...ofFiles]));
+      workers.load(now);
+      for (const chunk of ofFiles) loadIntoFile(target, chunk, chunkPages(chunk));
     },
     pages: (objref) => storedPages(all, objref),
     pieces: (objref) => storedPieces(byMemory.get(objref) ?? []),
@@ -112,6 +123,8 @@ export function readImageFile(
 export interface FileOptions {
   /** All pages are unpacked when they are checked, for `checkPages`. */
   readonly unpacks?: boolean | undefined;
+  /** The data of its chunks, and of those of its parents, is not looked at before it is used. */
+  readonly unchecked?: boolean | undefined;
   /** It came encrypted, though what is read is plain. */
   readonly isEncrypted?: boolean | undefined;
 }

@@ -1,6 +1,7 @@
 /** Reading an image of whatever format it is: ours, or a stream of 2008. */
 import { readSync } from 'node:fs';
 import type { ByteSource } from '../image/byte-stream.ts';
+import { notLazy } from '../image/image-errors.ts';
 import type { FindImage } from '../image/image-folder.ts';
 import { behind, type OpenedInput, sourceOf } from '../image/image-source.ts';
 import { requireSigner } from '../image/signature.ts';
@@ -24,14 +25,21 @@ export interface ReadOptions extends FileOptions {
 export function readImage(
   opened: OpenedInput,
   crew: PageCrew,
-  { find, side, unpacks, loads = false }: ReadOptions = {},
+  { find, side, unpacks, loads = false, unchecked }: ReadOptions = {},
 ): ImageInput {
   const { start, source } = lookAhead(opened);
   if (isLinuxCr(start)) {
+    if (unchecked) throw notLazy('it is a stream of 2008, which is read whole');
     if (opened.signedBy !== undefined) requireSigner(undefined, opened.signedBy);
     return readLinuxCrInput(opened, source, side?.());
   }
-  if (opened.sizeBytes !== undefined) return readImageFile(opened, crew, find, { unpacks });
+  if (unchecked) {
+    if (opened.sizeBytes === undefined)
+      throw notLazy('from a pipe pages come in their order, not when they are touched');
+    if (opened.encryption !== undefined) throw notLazy('it is encrypted');
+    if (opened.signedBy !== undefined) throw notLazy('what is signed is the whole of it');
+  }
+  if (opened.sizeBytes !== undefined) return readImageFile(opened, crew, find, { unpacks, unchecked });
   return loads ? readToLoad(opened, source, crew, find) : readImageStream(opened, source, find);
 }
 

@@ -58,11 +58,17 @@ export function unpackPages(stored: LocalRange, into: LocalAddress, rawBytes: nu
 /** Memory for the pages of one chunk after the other: what was there before is gone. */
 export class ChunkRoom {
   #memory: NativeMemory | undefined;
+  readonly #low: boolean;
+
+  /** `low`: as of {@link NativeMemory.allocate}. */
+  constructor({ low = false }: { low?: boolean } = {}) {
+    this.#low = low;
+  }
 
   of(sizeBytes: number): NativeMemory {
     if (this.#memory === undefined || this.#memory.sizeBytes < sizeBytes) {
       this.#memory?.free();
-      this.#memory = NativeMemory.allocate(Math.max(sizeBytes, LEAST_ROOM));
+      this.#memory = NativeMemory.allocate(Math.max(sizeBytes, LEAST_ROOM), { low: this.#low });
     }
     return this.#memory;
   }

@@ -54,6 +54,26 @@ export function without<T extends Piece>(pieces: readonly T[], stretches: readon
   return left;
 }
 
+/** What of pieces lies in these spans; both ascend. */
+export function within<T extends Piece>(
+  pieces: readonly T[],
+  spans: readonly { readonly start: number; readonly end: number }[],
+): T[] {
+  const found: T[] = [];
+  let index = 0;
+  for (const { start, end } of spans) {
+    for (; index < pieces.length; index++) {
+      const piece = pieces[index] as T;
+      if (piece.start >= end) break;
+      const [from, to] = [Math.max(start, piece.start), Math.min(end, endOf(piece))];
+      if (from < to) found.push({ ...piece, ...part(piece, from, to) });
+      // It may reach into the next span.
+      if (endOf(piece) > end) break;
+    }
+  }
+  return found;
+}
+
 /** Both ascend. */
 export function haveCommonPages(some: readonly Stretch[], others: readonly Stretch[]): boolean {
   let index = 0;

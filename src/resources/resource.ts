@@ -144,6 +144,8 @@ export interface ThreadAspect<State> {
   readonly ofCommand?: (host: HostView) => NoInfer<State>;
   readonly plan?: (state: NoInfer<State>, host: HostView, tid: Tid) => Problem[];
   readonly restore: (state: NoInfer<State>, thread: RebuiltThread) => void;
+  /** Addresses where the kernel itself reads or writes for the thread. */
+  readonly touches?: (state: NoInfer<State>) => readonly bigint[];
   /** A sentence for the summary of a save, where something of it is not in the image. */
   readonly loss?: (state: NoInfer<State>, tid: Tid) => string | undefined;
   /** A sentence for the summary of a restart, where something comes back otherwise than it was. */

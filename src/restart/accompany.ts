@@ -8,6 +8,9 @@ import type { Foreground } from './terminal.ts';
 const forwarded = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH'] as const;
 export type End = { readonly status: number } | { readonly signal: number };
 
+/** Passes a signal on that was noted for us. */
+export const passOn = (pid: Pid, signal: number): void => void sendSignal(pid, signal);
+
 /** From its making on, signals for us go on to the process, our child. */
 export class Companion {
   readonly #pid: Pid;

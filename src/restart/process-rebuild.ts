@@ -23,6 +23,7 @@ import { attachSegments } from './attach-segments.ts';
 import { ALL_SIGNALS, bear, type Maker } from './births.ts';
 import { clearAddressSpace } from './clear-address-space.ts';
 import { handOver } from './hand-over.ts';
+import type { LazyLoading } from './lazy-loading.ts';
 import {
   dropPages,
   fillMappings,
@@ -216,7 +217,7 @@ export class ProcessRebuild {
   }
 
   /** Its memory map, complete but for the pages. */
-  makeMemory(): void {
+  makeMemory(lazy: LazyLoading | undefined): void {
     this.#receiveFiles(this.plan.files, this.#mappedObjects);
     takeProtectionKeys(new CallBatch(this.#live), this.plan.protectionKeys, this.#keysOfMappings);
     const mappings = this.plan.mappings.filter((mapping) => !this.#made.has(mapping));
@@ -224,6 +225,7 @@ export class ProcessRebuild {
     attachSegments(this.#live, mappings, this.taken, this.#spaceEnd);
     fillMappings(this.plan.pid, mappings);
     dropPages(this.#live, this.#sharing?.rest.drop ?? []);
+    lazy?.prepare(this.plan, this.#live);
     this.#live.pause();
   }
 

@@ -31,6 +31,7 @@ import { Agent } from '../tracee/agent.ts';
 import { StoppedTask, waitForInterruptStop } from '../tracee/stopped-task.ts';
 import { ALL_SIGNALS, endBy, endWith, execute, type Fork, fork, type Maker, nameTask } from './births.ts';
 import { exitStatus, killedBy } from './exited.ts';
+import type { LazyLoading } from './lazy-loading.ts';
 import type { RestartPlan } from './plan.ts';
 import type { ProcessPlan } from './process-plan.ts';
 import { ProcessRebuild, type RebuiltProcessTree } from './process-rebuild.ts';
@@ -47,6 +48,8 @@ export interface RebuildOptions {
   /** False if that parent is about to end. */
   readonly keepsParent: boolean;
   readonly pages: SharedPages | undefined;
+  /** Pages may come when it runs already. */
+  readonly lazy?: LazyLoading | undefined;
 }
 
 /** Where the pages of a memory are in the image, and who puts some of them into a process. Of a stream that is not known. */
@@ -116,7 +119,7 @@ export class Rebuild {
     for (const sharers of this.#tables) takeDescriptors(sharers);
     for (const process of this.#processes) process.clear();
     this.#objects.make('others', world);
-    for (const process of this.#processes) process.makeMemory();
+    for (const process of this.#processes) process.makeMemory(this.#options.lazy);
   }
 
   /** All are born: who has only passed something on has it no more. */

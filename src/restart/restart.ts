@@ -4,12 +4,17 @@ import { imagesBeside } from '../image/image-folder.ts';
 import { openInput } from '../image/image-source.ts';
 import type { ImageAccess } from '../image/protection.ts';
 import type { ImageInput } from '../pages/image-input.ts';
+import type { PlacedChunk } from '../pages/load-job.ts';
 import { readImage } from '../pages/open-image.ts';
 import { PageCrew } from '../pages/page-crew.ts';
 import { chunksOf, type StoredPiece } from '../pages/stored-pages.ts';
-import type { LocalFd, Pid } from '../support/brand.ts';
+import { asTid, type LocalFd, type Pid } from '../support/brand.ts';
+import { QuicksaveError } from '../support/errors.ts';
+import type { End } from './accompany.ts';
 import { sideOf } from './command-states.ts';
 import { lookAtHost } from './host.ts';
+import { LazyLoading } from './lazy-loading.ts';
+import type { Ended } from './lazy-tracing.ts';
 import { numbersOf, planRestart, type RestartPlan } from './plan.ts';
 import { Rebuild } from './rebuild.ts';
 import { resumeTree } from './resume.ts';
@@ -34,6 +39,15 @@ export interface RestartRequest {
   /** Called when the process is complete and has not run yet. */
   readonly onRebuilt?: (pid: Pid) => void;
   readonly onPages: (doneBytes: number, totalBytes: number) => void;
+  /** Undefined: all pages are there before the process runs. Else the image must be a plain one, in a file. */
+  readonly lazy?: LazyRestart | undefined;
+}
+
+export interface LazyRestart {
+  /** Called when it runs. */
+  readonly onRunning: (summary: RestartSummary) => void;
+  /** Called again and again while pages come; if it throws, the process is ended. */
+  readonly onPages: (doneBytes: number, totalBytes: number) => void;
 }
 
 export interface RestartSummary {
@@ -42,7 +56,10 @@ export interface RestartSummary {
   readonly processes: number;
   /** Of all processes. */
   readonly threads: number;
+  /** Until it ran. */
   readonly totalMs: number;
+  /** How the root has ended, if it did so while its pages came. A child of ours has been reaped then. */
+  readonly ended?: End | undefined;
   readonly remarks: readonly string[];
 }
 
@@ -51,7 +68,9 @@ export function restart(request: RestartRequest): RestartSummary {
   const started = performance.now();
   const { access } = request;
   const opened = openInput(request.source, { access });
-  const crew = new PageCrew(opened.sizeBytes ?? 0, request.onPages);
+  const { lazy } = request;
+  // There is little to load before it runs: workers would only be in its way.
+  const crew = new PageCrew(lazy === undefined ? (opened.sizeBytes ?? 0) : 0, request.onPages);
   let input: ImageInput | undefined;
   try {
     const host = lookAtHost(request);
@@ -59,24 +78,26 @@ export function restart(request: RestartRequest): RestartSummary {
       find: imagesBeside(request.source, request.images, access),
       side: () => sideOf(host),
       loads: true,
+      unchecked: lazy !== undefined,
     });
     awaitReaping(numbersOf(input.model));
     const plan = planRestart(input.model, host);
     // A stream that is standard input is used up by the image: the program gets nothing from it.
     const streams = request.source === '-' ? withoutInput(request.streams) : undefined;
     request.onPlanned?.(plan.pid);
-    try {
-      rebuildAndResume({ ...request, streams: streams?.streams ?? request.streams }, plan, input, crew, host.layout);
-    } finally {
-      streams?.close();
-    }
-    return {
+    const summary = (): RestartSummary => ({
       pid: plan.pid,
       processes: plan.processes.length,
       threads: plan.processes.reduce((sum, { threads }) => sum + threads.length, 0),
       totalMs: performance.now() - started,
       remarks: plan.remarks,
-    };
+    });
+    try {
+      const pages = { input, crew, summary };
+      return rebuildAndResume({ ...request, streams: streams?.streams ?? request.streams }, plan, pages, host.layout);
+    } finally {
+      streams?.close();
+    }
   } finally {
     input?.close();
     opened.close();
@@ -87,31 +108,66 @@ export function restart(request: RestartRequest): RestartSummary {
 function rebuildAndResume(
   request: RestartRequest,
   plan: RestartPlan,
-  input: ImageInput,
-  crew: PageCrew,
+  { input, crew, summary }: { input: ImageInput; crew: PageCrew; summary: () => RestartSummary },
   layout: Parameters<typeof resumeTree>[1],
-): void {
+): RestartSummary {
   const { parent, keepsParent } = request;
   const { pieces } = input;
+  const lazy = request.lazy === undefined ? undefined : new LazyLoading();
   const pages = pieces && {
     piecesOf: pieces,
-    load: (pid: Pid, some: readonly StoredPiece[]) => crew.load(chunksOf(some).map((chunk) => ({ ...chunk, pid }))),
+    load: (pid: Pid, some: readonly StoredPiece[]) => {
+      const chunks = chunksOf(some);
+      if (lazy !== undefined) crew.verify(chunks);
+      crew.load(chunks.map((chunk) => ({ ...chunk, pid })));
+    },
   };
-  const rebuild = new Rebuild(plan, { parent, keepsParent, pages });
+  const rebuild = new Rebuild(plan, { parent, keepsParent, pages, lazy });
   try {
     rebuild.buildSkeleton(request.streams);
     const pidOf = (objref: number): Pid | undefined => rebuild.pidOf(objref);
     const contentTarget = (objref: number): LocalFd | undefined => rebuild.contentTarget(objref);
-    input.loadPages({ pidOf, contentTarget, remaining: (objref) => rebuild.remaining(objref) }, crew);
+    const split = lazy && ((chunks: readonly PlacedChunk[]) => lazy.split(chunks));
+    input.loadPages({ pidOf, contentTarget, remaining: (objref) => rebuild.remaining(objref), split }, crew);
     const tree = rebuild.complete();
     request.onRebuilt?.(plan.pid);
-    resumeTree(tree, layout);
+    resumeTree(tree, layout, lazy);
     rebuild.release();
   } catch (error) {
+    lazy?.abandon();
     rebuild.abandon();
     throw error;
   }
+  const running = summary();
+  if (lazy === undefined || request.lazy === undefined) return running;
+  return { ...running, ended: loadTheRest(lazy, request.lazy, running) };
 }
+
+/** Returns how the root has ended, if it has. */
+function loadTheRest(lazy: LazyLoading, { onRunning, onPages }: LazyRestart, running: RestartSummary): End | undefined {
+  try {
+    onRunning(running);
+    lazy.untilLoaded(onPages);
+    return endOf(lazy.endOf(asTid(running.pid)));
+  } catch (error) {
+    lazy.abandon();
+    throw endedWhileLoading(error);
+  }
+}
+
+/** It ran, and whoever knows of it must be told what has become of it. */
+function endedWhileLoading(error: unknown): QuicksaveError {
+  const reason = error instanceof Error ? error.message : String(error);
+  const remedy = error instanceof QuicksaveError ? error.remedy : undefined;
+  return new QuicksaveError(
+    'lazy-restart-failed',
+    `The program ran already, and had to be ended, because the rest of its memory could not be loaded. ${reason}`,
+    { ...(remedy === undefined ? {} : { remedy }), cause: error },
+  );
+}
+
+const endOf = (event: Ended | undefined): End | undefined =>
+  event && (event.kind === 'exited' ? { status: event.status } : { signal: event.signal });
 
 function withoutInput(streams: RestartRequest['streams']): { streams: RestartRequest['streams']; close: () => void } {
   const nothing = openSync('/dev/null', 'r');

@@ -26,19 +26,23 @@ import { asTid, type RemoteAddress, remoteAddress } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { readRemote, writeRemote } from '../tracee/remote-memory.ts';
 import type { CallSite, StoppedTask } from '../tracee/stopped-task.ts';
+import type { LazyLoading } from './lazy-loading.ts';
 import type { PlannedThread, ProcessPlan } from './process-plan.ts';
 import type { RebuiltProcessTree } from './process-rebuild.ts';
 import { letEnd, prepareToEnd } from './stand-in.ts';
 import { beginTimedCalls } from './timed-calls.ts';
 
-export function resumeTree(tree: readonly RebuiltProcessTree[], layout: XstateLayout): void {
+/** With `lazy` processes that still lack pages go on dying with us. */
+export function resumeTree(tree: readonly RebuiltProcessTree[], layout: XstateLayout, lazy?: LazyLoading): void {
   for (const process of tree) prepare(process, layout);
+  lazy?.begin();
   const tasks = tree.flatMap((owner) => owner.tasks.map((task) => ({ task, owner })));
   // The point of no return: they do not die with us any more.
-  for (const { task } of tasks) setOptions(task.tid, 0);
+  for (const { task, owner } of tasks) if (!lazy?.keeps(owner.plan)) setOptions(task.tid, 0);
   // The leaders last: the others wait for nothing that they have to do for us. Once a parent runs it may end its children.
   for (const { task, owner } of tasks.reverse()) {
-    if (!detachIfAlive(task.tid)) hearOfEnd(task, owner);
+    const runs = lazy === undefined ? detachIfAlive(task.tid) : lazy.letRun(owner.plan, task.tid, detachIfAlive);
+    if (!runs) hearOfEnd(task, owner);
   }
   for (const { standIn, plan } of tree) if (standIn !== undefined) letEnd(standIn, plan.pid, plan.threads);
 }

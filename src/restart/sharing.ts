@@ -5,7 +5,7 @@
  * a child that has something else its own. A page is known by its place in the image.
  */
 import type { Step } from '../image/hierarchy.ts';
-import { endOf, joinStretches, part, type Stretch, without } from '../pages/page-pieces.ts';
+import { endOf, joinStretches, type Stretch, within, without } from '../pages/page-pieces.ts';
 import { type StoredPiece, samePages } from '../pages/stored-pages.ts';
 import type { Span } from '../tracee/address-space.ts';
 import type { PlannedMapping, ProcessPlan } from './process-plan.ts';
@@ -152,23 +152,6 @@ const asStretch = ({ start, end }: Span): Stretch => ({ start, pages: (end - sta
 const asSpan = (stretch: Stretch): Span => ({ start: stretch.start, end: endOf(stretch) });
 
 const ascending = (pieces: readonly StoredPiece[]): StoredPiece[] => [...pieces].sort((a, b) => a.start - b.start);
-
-/** Both ascend. */
-function within(pieces: readonly StoredPiece[], spans: readonly Span[]): StoredPiece[] {
-  const found: StoredPiece[] = [];
-  let index = 0;
-  for (const { start, end } of spans) {
-    for (; index < pieces.length; index++) {
-      const piece = pieces[index] as StoredPiece;
-      if (piece.start >= end) break;
-      const [from, to] = [Math.max(start, piece.start), Math.min(end, endOf(piece))];
-      if (from < to) found.push({ ...piece, ...part(piece, from, to) });
-      // It may reach into the next span.
-      if (endOf(piece) > end) break;
-    }
-  }
-  return found;
-}
 
 const withoutStretches = (all: readonly Stretch[], some: readonly Stretch[]): Stretch[] =>
   joinStretches(

@@ -127,6 +127,34 @@ done:   xor     edi, edi
         syscall
 out:    ret`;
 
+const holdDescriptors = `
+        mov     rdx, rsi
+        xor     esi, esi
+        xor     r10d, r10d
+        xor     r8d, r8d
+        mov     eax, ${SYS.clone}
+        syscall
+        test    rax, rax
+        jz      child
+        ret
+child:  mov     ebx, edx
+        mov     edi, ${PR.PR_SET_PDEATHSIG}
+        mov     esi, ${SIGNAL.SIGKILL}
+        mov     eax, ${SYS.prctl}
+        syscall
+        mov     eax, ${SYS.getppid}
+        syscall
+        cmp     eax, ebx
+        jne     gone
+        mov     eax, ${SYS.setsid}
+        syscall
+sleep:  mov     eax, ${SYS.pause}
+        syscall
+        jmp     sleep
+gone:   xor     edi, edi
+        mov     eax, ${SYS.exit_group}
+        syscall`;
+
 const syscallThunk = `
         mov     rax, rdi
         mov     rdi, rsi
@@ -252,6 +280,7 @@ none:   .quad   0`;
 
 const thunks: [file: string, name: string, source: string][] = [
   ['kernel/calls/spawn.ts', 'cloneAndExecute', cloneAndExecute],
+  ['kernel/calls/descriptor-holder.ts', 'holdDescriptors', holdDescriptors],
   ['kernel/calls/surviving-calls.ts', 'cloneAndCall', cloneAndCall],
   ['kernel/ffi.ts', 'syscallThunk', syscallThunk],
   ['kernel/cpu.ts', 'cpuidCode', cpuidCode],
@@ -270,6 +299,7 @@ const hexConstants: Record<string, number> = {
   'arch/x86/stub-elf.ts': 4,
   // What stands in for functions of a vDSO, which vdso-redirect.test.ts assembles and runs, and forms that are looked for.
   'arch/x86/vdso-redirect.ts': 9,
+  'kernel/calls/descriptor-holder.ts': 1,
   'kernel/calls/spawn.ts': 1,
   'kernel/calls/surviving-calls.ts': 1,
   'kernel/cpu.ts': 1,

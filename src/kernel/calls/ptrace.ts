@@ -52,6 +52,16 @@ export function resume(tid: Tid, signal = 0): void {
   must(PTRACE.PTRACE_CONT, tid, 0, signal, 'let a task run');
 }
 
+/** The same. False if it is not stopped any more, because it was killed. */
+export function resumeIfAlive(tid: Tid, signal = 0): boolean {
+  return ptrace(PTRACE.PTRACE_CONT, tid, 0, signal) === 0;
+}
+
+/** Leaves a task of a stopped process stopped, so that SIGCONT is heard of (ptrace(2), PTRACE_LISTEN). False if it was killed. */
+export function listenIfAlive(tid: Tid): boolean {
+  return ptrace(PTRACE.PTRACE_LISTEN, tid, 0, 0) === 0;
+}
+
 /** Lets a stopped task run to the next entry to or return from a system call. */
 export function resumeToSyscall(tid: Tid): void {
   must(PTRACE.PTRACE_SYSCALL, tid, 0, 0, 'let a task run to its next system call');
@@ -258,6 +268,16 @@ export function eventMessage(tid: Tid): number {
   const block = scratch(8);
   must(PTRACE.PTRACE_GETEVENTMSG, tid, 0, block.address, 'read a tracing event');
   return Number(block.view.getBigUint64(0, true));
+}
+
+/** The same. Undefined if the task was killed in the meantime. */
+export function tryEventMessage(tid: Tid): number | undefined {
+  try {
+    return eventMessage(tid);
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
 }
 
 /** For messages: was this failure because the task is no longer there? */

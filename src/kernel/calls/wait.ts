@@ -1,4 +1,7 @@
-/** wait4(2) for traced tasks and for our own children. Always for one named task: never one that somebody else waits for. */
+/**
+ * wait4(2) for traced tasks and for our own children. Always for one named task, never one that somebody else waits for; but for
+ * {@link tryWaitForAny}.
+ */
 import { asTid, type Tid } from '../../support/brand.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { SYS } from '../abi/syscall.ts';
@@ -22,6 +25,8 @@ export function decodeWaitStatus(status: number): TaskEvent {
   if ((status & 0xff) === 0x7f) return { kind: 'stopped', signal: (status >> 8) & 0xff, event: status >> 16 };
   return { kind: 'killed', signal: low };
 }
+
+const ANY = asTid(-1);
 
 function wait(tid: Tid, flags: number): { tid: number; event: TaskEvent } | undefined {
   for (;;) {
@@ -58,6 +63,17 @@ export function waitForTaskSoon(tid: Tid): TaskEvent {
 /** What has happened to the task already, if anything. */
 export function tryWaitForTask(tid: Tid): TaskEvent | undefined {
   return wait(tid, WAIT.__WALL | WAIT.WNOHANG)?.event;
+}
+
+/** What has happened to any task that is traced by us, or a child of ours. A child that has ended is reaped by it. */
+export function tryWaitForAny(): { readonly tid: Tid; readonly event: TaskEvent } | undefined {
+  try {
+    const seen = wait(ANY, WAIT.__WALL | WAIT.WNOHANG);
+    return seen === undefined ? undefined : { tid: asTid(seen.tid), event: seen.event };
+  } catch (error) {
+    if (error instanceof KernelError && error.errno === ERRNO.ECHILD) return undefined;
+    throw error;
+  }
 }
 
 /** Waits until the task has ended, whatever happens to it before. */

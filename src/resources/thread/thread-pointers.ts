@@ -50,6 +50,12 @@ export const threadPointers: ThreadAspect<ThreadPointers> = {
       },
     });
   },
+  touches: ({ robustList, compatRobustList, clearTid, rseq: { address } }) => [
+    robustList,
+    BigInt(compatRobustList),
+    clearTid,
+    address,
+  ],
   restore: (state, { batch }) => {
     if (state.robustList !== 0n) {
       batch.call('set the robust futex list', SYS.set_robust_list, state.robustList, state.robustListSize);

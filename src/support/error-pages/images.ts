@@ -62,6 +62,11 @@ export const imageErrors = {
     means: 'The file is not an image of quicksave.',
     remedy: 'Give a file that quicksave checkpoint has written.',
   },
+  'not-lazy': {
+    means:
+      'The pages of the image cannot come later, when the program runs: it comes from a pipe, or must be read whole first.',
+    remedy: 'Restart it without --lazy, or from a plain image in a file.',
+  },
   'not-signed': {
     means: 'A signature was asked for, and the image has none.',
     remedy: 'Use an image that the owner of the key has signed.',

@@ -18,6 +18,10 @@ export const restartErrors = {
     means: 'A thread is an I/O flusher, which needs CAP_SYS_RESOURCE.',
     remedy: 'Run the restart with CAP_SYS_RESOURCE.',
   },
+  'lazy-restart-failed': {
+    means: 'The program ran already, and was ended, because the rest of its memory could not be loaded.',
+    remedy: 'Restart it from another copy of the image; a copy that is whole is checked by quicksave verify.',
+  },
   'limit-too-high': {
     means: 'A hard limit of the program is above that of the restart.',
     remedy: 'Raise the limit of the shell that runs the restart, or run it with CAP_SYS_RESOURCE.',
@@ -61,6 +65,10 @@ export const restartErrors = {
   'no-cpu-left': {
     means: 'None of the CPUs that a thread was bound to may be used here.',
     remedy: 'Restart it on a host, or in a cpuset, with at least one of those CPUs.',
+  },
+  'no-lazy-restart': {
+    means: 'The kernel does not let pages come when they are touched (userfaultfd), or does not let the restart do it.',
+    remedy: 'Restart it as root on Linux 6.7 or later, or without --lazy.',
   },
   'no-memory-names': {
     means: 'The program has named memory, and this kernel has no names for memory.',
