@@ -24,6 +24,7 @@ import { ptraceAbi } from '../../src/kernel/abi/ptrace.ts';
 import { resourceAbi } from '../../src/kernel/abi/resource.ts';
 import { rseqAbi } from '../../src/kernel/abi/rseq.ts';
 import { schedAbi } from '../../src/kernel/abi/sched.ts';
+import { seccompAbi } from '../../src/kernel/abi/seccomp.ts';
 import { shmAbi } from '../../src/kernel/abi/shm.ts';
 import { signalAbi } from '../../src/kernel/abi/signal.ts';
 import { socketAbi } from '../../src/kernel/abi/socket.ts';
@@ -57,6 +58,7 @@ const MODULES: Record<string, AbiModule> = {
   'resource.ts': resourceAbi,
   'rseq.ts': rseqAbi,
   'sched.ts': schedAbi,
+  'seccomp.ts': seccompAbi,
   'shm.ts': shmAbi,
   'signal.ts': signalAbi,
   'socket.ts': socketAbi,
