@@ -4,9 +4,11 @@ import {
   detachIfAlive,
   getRegisterFile,
   getRseqConfiguration,
+  getSeccompFilters,
   getSignalMask,
   getSyscallUserDispatch,
   interruptIfAlive,
+  setOptions,
   trySeize,
 } from '../kernel/calls/ptrace.ts';
 import { sendSignal } from '../kernel/calls/task-attributes.ts';
@@ -17,12 +19,14 @@ import { readTaskStatus } from '../procfs/status.ts';
 import { listTasks } from '../procfs/tasks.ts';
 import { type Pid, remoteAddress, type Tid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
+import { CallGuard } from '../tracee/call-guard.ts';
 import { leadHome } from '../tracee/leftover.ts';
 import { readRemote } from '../tracee/remote-memory.ts';
 import { undoStopInterruption } from '../tracee/stop-interruption.ts';
 import { StoppedTask, TaskGoneError, waitForInterruptStop } from '../tracee/stopped-task.ts';
 import { listTree } from './process-tree.ts';
 import { leaderEnded } from './process-view.ts';
+import { refuseUnseenFilters } from './sandboxes.ts';
 import { vforkProblem, vforkWaitOf } from './vfork.ts';
 
 /** A task that does not stand still within this time is in an uninterruptible sleep. */
@@ -98,11 +102,12 @@ export function letGo({ pid, tasks }: FrozenProcess): void {
 function freezeProcess(pid: Pid): FrozenProcess {
   const seized = new Set<Tid>();
   const stopped = new Set<Tid>();
+  const guards = new Map<string, CallGuard>();
   try {
     const tasks = new Map<Tid, StoppedTask>();
     while (seizeNew(pid, seized)) {
       for (const tid of seized) {
-        if (!tasks.has(tid)) stopSeized(pid, tid, { seized, stopped, tasks });
+        if (!tasks.has(tid)) stopSeized(pid, tid, { seized, stopped, tasks, guards });
       }
     }
     const leader = tasks.get(pid as number as Tid);
@@ -157,13 +162,15 @@ interface Freezing {
   /** In a group stop. */
   readonly stopped: Set<Tid>;
   readonly tasks: Map<Tid, StoppedTask>;
+  /** Most threads have the filters of their leader. */
+  readonly guards: Map<string, CallGuard>;
 }
 
-function stopSeized(pid: Pid, tid: Tid, { seized, stopped, tasks }: Freezing): void {
+function stopSeized(pid: Pid, tid: Tid, { seized, stopped, tasks, guards }: Freezing): void {
   try {
     // Let go, it stops again by itself: the kernel keeps the group stop (ptrace(2), "Group-stop").
     if (waitForInterruptStop(tid, (task) => waitWithDeadline(pid, task)).stopSignal !== 0) stopped.add(tid);
-    tasks.set(tid, readStoppedTask(pid, tid));
+    tasks.set(tid, readStoppedTask(pid, tid, guards));
   } catch (error) {
     if (!(error instanceof TaskGoneError)) throw error;
     seized.delete(tid);
@@ -199,14 +206,27 @@ function refuseSleeper(pid: Pid, tid: Tid): never {
   );
 }
 
-function readStoppedTask(pid: Pid, tid: Tid): StoppedTask {
+function readStoppedTask(pid: Pid, tid: Tid, guards: Freezing['guards']): StoppedTask {
   if ((getSyscallUserDispatch(tid)?.mode ?? 0) !== 0) refuseDispatch(pid, tid);
+  const guard = suspendSeccomp(pid, tid, guards);
   const found = getRegisterFile(tid);
   const home = leadHome(pid, tid, found);
   const mask = home?.signalMask ?? getSignalMask(tid);
   const outside = outOfRseq(pid, tid, home?.registers ?? found);
-  const { registers, abi } = undoStopInterruption(pid, tid, outside, mask);
-  return new StoppedTask(tid, registers, mask, abi);
+  const { registers, abi: callAbi } = undoStopInterruption(pid, tid, outside, mask);
+  return new StoppedTask(tid, registers, mask, { callAbi, guard });
+}
+
+/** Before anything is called in a task. Undefined: it has no filters, or we may not see them, which the save refuses. */
+function suspendSeccomp(pid: Pid, tid: Tid, guards: Freezing['guards']): CallGuard | undefined {
+  const filters = getSeccompFilters(tid);
+  if (filters === undefined) refuseUnseenFilters(pid, tid);
+  if (filters === undefined || filters.length === 0) return undefined;
+  setOptions(tid, PTRACE.PTRACE_O_TRACESYSGOOD | PTRACE.PTRACE_O_SUSPEND_SECCOMP);
+  const key = filters.map(({ program, log }) => `${Buffer.from(program).toString('base64')} ${log}`).join('\n');
+  const guard = guards.get(key) ?? new CallGuard(filters);
+  guards.set(key, guard);
+  return guard;
 }
 
 /** The agent's own calls would go to the program's handler. */

@@ -1,6 +1,6 @@
 /**
- * What Linux lets a thread have of its own, and a restart would give it from its process: credentials, seccomp and namespaces.
- * Refused by name. A seccomp filter would also meet the calls that we make in the thread, and may kill the program for them.
+ * What Linux lets a thread have of its own, and a restart would give it from its process: credentials and namespaces. Refused by name, as are
+ * threads whose seccomp cannot be dealt with.
  */
 import { readlinkSync } from 'node:fs';
 import { unlessMissing } from '../procfs/proc-file.ts';
@@ -10,6 +10,7 @@ import type { ProcessView } from '../resources/resource.ts';
 import { asTid, type Pid, type Tid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import { isEnding } from './parts.ts';
+import { seccompObstacles } from './sandboxes.ts';
 
 const NAMESPACES = ['cgroup', 'ipc', 'mnt', 'net', 'pid_for_children', 'time_for_children', 'user', 'uts'];
 export function oddThreads({ pid, status, tids }: ProcessView): Problem[] {
@@ -29,19 +30,6 @@ export function oddThreads({ pid, status, tids }: ProcessView): Problem[] {
       return found.length > 0 && isEnding(pid, tid) ? [] : found;
     });
   return [...seccompObstacles(pid, status), ...others];
-}
-
-/** Strict mode and filters: seccomp(2). */
-export function seccompObstacles(tid: number, { seccompMode = 0 }: ProcessStatus): Problem[] {
-  if (seccompMode === 0) return [];
-  return [
-    {
-      code: 'seccomp',
-      path: [`thread ${tid}`],
-      message: 'It runs under a seccomp filter, which cannot be saved yet.',
-      remedy: 'Start the program without its sandbox.',
-    },
-  ];
 }
 
 const rightsOf = (status: ProcessStatus): string =>

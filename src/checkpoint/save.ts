@@ -18,13 +18,13 @@ import { type CollectedTree, collectTree } from './collect.ts';
 import { writeContent } from './content.ts';
 import { type FrozenTree, freezeTree, letGo } from './freeze.ts';
 import { arenaFor, type GatheredPages, type GatheredProcess, gatherPages } from './gather-pages.ts';
-import { seccompObstacles } from './odd-threads.ts';
 import type { OutsiderSearch } from './outsiders.ts';
 import type { ParentImage } from './parent-image.ts';
 import { type OursInTarget, type ProcessSurvey, surveyTree, type TreeSurvey } from './preflight.ts';
 import { readableRelatives, relativesIn } from './relatives.ts';
 import type { CheckpointRequest, CheckpointSummary } from './request.ts';
 import { outsideObstacles } from './running-survey.ts';
+import { frozenSeccompObstacles } from './sandboxes.ts';
 import { describeSaver, refuseOtherParent } from './saver.ts';
 import { noteWaits, type TimedWait, timedWaits } from './timed-waits.ts';
 import type { Tracking } from './tracking.ts';
@@ -120,11 +120,7 @@ export class Save {
     const waits = new Map(timed.flatMap((found) => [...found]));
     for (const one of frozen.processes) noteWaits(one, waits, this.#frozenAt);
     if (savesItself) refuseOtherParent(pid);
-    // Since the preflight one may have got a filter, which the agent's calls would meet.
-    refuse(
-      pid,
-      frozen.processes.flatMap((one) => seccompObstacles(one.pid, readStatus(one.pid))),
-    );
+    refuse(pid, frozen.processes.flatMap(frozenSeccompObstacles));
     const visited = frozen.processes.map((one) => visit(one, this.#mirror, this.#release));
     const survey = this.#survey(visited);
     const problems = [...survey.problems];

@@ -92,6 +92,7 @@ export const unsaidOfThread: Readonly<Record<string, Unsaid>> = {
   memoryPolicy: forgets({ mode: 0, nodes: new Uint8Array(0) }, 'its memory policy'),
   fileSystemContext: forgets(undefined, 'a working directory of its own'),
   ownPendingSignals: begins([], 'signals that wait for its thread', WHEN_NOTHING_WAITS),
+  seccomp: begins({ filters: [] }, 'its seccomp filters'),
   threadPointers: forgets(
     {
       robustList: 0,

@@ -92,7 +92,7 @@ const childQuestions = {
     code: 'seccomp-filter',
     name: 'read seccomp filters (PTRACE_SECCOMP_GET_FILTER)',
     need: 'extra',
-    purpose: 'sandboxed programs, in a later version',
+    purpose: 'programs in a sandbox',
     remedy: `${withOption('CONFIG_CHECKPOINT_RESTORE')} It needs CAP_SYS_ADMIN, and no seccomp filter around quicksave.`,
   },
 } as const satisfies Record<string, Question>;

@@ -5,6 +5,7 @@
 import { stubProgram } from '../arch/x86/stub-elf.ts';
 import { PR } from '../kernel/abi/prctl.ts';
 import { PTRACE } from '../kernel/abi/ptrace.ts';
+import { BPF, SECCOMP } from '../kernel/abi/seccomp.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
 import { executableFromBytes } from '../kernel/calls/descriptors.ts';
 import { getRegisterFile, interruptIfAlive, trySeize } from '../kernel/calls/ptrace.ts';
@@ -21,10 +22,6 @@ const ADDRESS = 0x10_0000_0000;
 const FILTER_OFFSET = 0x900;
 const FILTER_PROGRAM_OFFSET = 0x910;
 const ALL_SIGNALS = 0xffffffffffffffffn;
-/** linux/filter.h, linux/seccomp.h: BPF_RET | BPF_K, SECCOMP_RET_ALLOW, SECCOMP_MODE_FILTER. */
-const BPF_RETURN = 0x06;
-const SECCOMP_ALLOW = 0x7fff0000;
-const SECCOMP_MODE_FILTER = 2;
 
 export class ProbeChild {
   readonly pid: Pid;
@@ -74,7 +71,7 @@ export class ProbeChild {
   /** Gives the child a seccomp filter that lets everything through; false where the kernel has none. */
   takeFilter(): boolean {
     this.call(SYS.prctl, PR.PR_SET_NO_NEW_PRIVS, 1);
-    return this.call(SYS.prctl, PR.PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ADDRESS + FILTER_PROGRAM_OFFSET) === 0;
+    return this.call(SYS.prctl, PR.PR_SET_SECCOMP, SECCOMP.SECCOMP_MODE_FILTER, ADDRESS + FILTER_PROGRAM_OFFSET) === 0;
   }
 
   end(): void {
@@ -85,8 +82,8 @@ export class ProbeChild {
 
 /** struct sock_filter of one instruction, and struct sock_fprog that points to it. */
 function writeFilter(image: Buffer): void {
-  image.writeUInt16LE(BPF_RETURN, FILTER_OFFSET);
-  image.writeUInt32LE(SECCOMP_ALLOW, FILTER_OFFSET + 4);
+  image.writeUInt16LE(BPF.BPF_RET | BPF.BPF_K, FILTER_OFFSET);
+  image.writeUInt32LE(SECCOMP.SECCOMP_RET_ALLOW, FILTER_OFFSET + 4);
   image.writeUInt16LE(1, FILTER_PROGRAM_OFFSET);
   image.writeBigUInt64LE(BigInt(ADDRESS + FILTER_OFFSET), FILTER_PROGRAM_OFFSET + 8);
 }

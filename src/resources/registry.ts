@@ -54,6 +54,7 @@ import { threadName } from './thread/name.ts';
 import { ownFileSystem } from './thread/own-file-system.ts';
 import { ownPendingSignals } from './thread/own-pending-signals.ts';
 import { scheduling } from './thread/scheduling.ts';
+import { seccomp } from './thread/seccomp.ts';
 import { threadSettings } from './thread/settings.ts';
 import { signalStack } from './thread/signal-stack.ts';
 import { threadPointers } from './thread/thread-pointers.ts';
@@ -96,6 +97,7 @@ export const threadAspects: readonly ThreadAspect<unknown>[] = [
   ownFileSystem,
   ownPendingSignals,
   threadPointers,
+  seccomp,
 ].map((aspect) => erase<ThreadAspect<unknown>>(aspect));
 
 export const descriptorKinds: readonly DescriptorKind<unknown>[] = [

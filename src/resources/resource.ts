@@ -146,6 +146,19 @@ export interface ThreadAspect<State> {
   readonly restore: (state: NoInfer<State>, thread: RebuiltThread) => void;
   /** Addresses where the kernel itself reads or writes for the thread. */
   readonly touches?: (state: NoInfer<State>) => readonly bigint[];
+  /** Calls of ours would meet it: seccomp is suspended in the process before {@link bequeath}, until it goes on by itself. */
+  readonly needsSuspendedSeccomp?: (state: NoInfer<State>) => boolean;
+  /**
+   * Called in the leader before the process has other threads, with the states of all of them, the leader's first: what they only share
+   * by being born with it.
+   */
+  readonly bequeath?: (states: readonly NoInfer<State>[], leader: Pick<RebuiltThread, 'batch'>) => void;
+  /** Called when all else of the thread stands, just before its rights are taken away; the states as for {@link bequeath}. */
+  readonly finish?: (
+    state: NoInfer<State>,
+    thread: Pick<RebuiltThread, 'batch'>,
+    states: readonly NoInfer<State>[],
+  ) => void;
   /** A sentence for the summary of a save, where something of it is not in the image. */
   readonly loss?: (state: NoInfer<State>, tid: Tid) => string | undefined;
   /** A sentence for the summary of a restart, where something comes back otherwise than it was. */

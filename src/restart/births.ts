@@ -4,6 +4,7 @@
  */
 import { PERSONALITY } from '../kernel/abi/personality.ts';
 import { PR } from '../kernel/abi/prctl.ts';
+import { PTRACE } from '../kernel/abi/ptrace.ts';
 import { RLIMIT } from '../kernel/abi/resource.ts';
 import { CLONE } from '../kernel/abi/sched.ts';
 import { SIGNAL } from '../kernel/abi/signal.ts';
@@ -14,6 +15,10 @@ import { check } from '../kernel/errors.ts';
 import { asTid, type Pid, type RemoteAddress, type Tid } from '../support/brand.ts';
 import { writeRemote } from '../tracee/remote-memory.ts';
 import { type CallSite, StoppedTask, waitForInterruptStop } from '../tracee/stopped-task.ts';
+
+/** With TRACECLONE and TRACEFORK the tasks that a process makes are ours before they run. */
+export const TRACING =
+  PTRACE.PTRACE_O_EXITKILL | PTRACE.PTRACE_O_TRACESYSGOOD | PTRACE.PTRACE_O_TRACECLONE | PTRACE.PTRACE_O_TRACEFORK;
 
 const TID_LIST_SIZE = 16;
 const CLONE_ARGS_SIZE = 88;

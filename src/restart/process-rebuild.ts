@@ -1,15 +1,17 @@
 /** Rebuild, the part of one process: it becomes what the plan says, from the program of one page that it begins as. */
 import { type StubProgram, stubProgram, stubProgram32 } from '../arch/x86/stub-elf.ts';
 import { FCNTL } from '../kernel/abi/fcntl.ts';
+import { PTRACE } from '../kernel/abi/ptrace.ts';
 import { RLIMIT } from '../kernel/abi/resource.ts';
 import { CLONE } from '../kernel/abi/sched.ts';
 import { SIGNAL } from '../kernel/abi/signal.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
 import { tryOpenPidfd } from '../kernel/calls/descriptors.ts';
+import { setOptions } from '../kernel/calls/ptrace.ts';
 import type { NativeMemory } from '../kernel/native-memory.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { type MappedFile, openMappedFile } from '../resources/mapped-file.ts';
-import type { RebuiltProcess } from '../resources/resource.ts';
+import type { RebuiltProcess, ThreadAspect } from '../resources/resource.ts';
 import { asPid, asTid, type Pid, type RemoteAddress, remoteAddress } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { findHole, type Span, USER_SPACE_END, USER_SPACE_END_32 } from '../tracee/address-space.ts';
@@ -20,7 +22,7 @@ import { giveBackProtectionKeys, takeProtectionKeys } from '../tracee/protection
 import type { CallSite, StoppedTask } from '../tracee/stopped-task.ts';
 import { ThreadCalls } from '../tracee/thread-calls.ts';
 import { attachSegments } from './attach-segments.ts';
-import { ALL_SIGNALS, bear, type Maker } from './births.ts';
+import { ALL_SIGNALS, bear, type Maker, TRACING } from './births.ts';
 import { clearAddressSpace } from './clear-address-space.ts';
 import { handOver } from './hand-over.ts';
 import type { LazyLoading } from './lazy-loading.ts';
@@ -32,7 +34,7 @@ import {
   makeMappings,
   sealMappings,
 } from './make-mappings.ts';
-import type { PlannedMapping, ProcessPlan } from './process-plan.ts';
+import type { PlannedMapping, PlannedThread, ProcessPlan } from './process-plan.ts';
 import type { RestoredObjects, Table } from './restored-objects.ts';
 import type { MemorySharing, PageChange } from './sharing.ts';
 import { lead } from './stand-in.ts';
@@ -362,9 +364,11 @@ export class ProcessRebuild {
     const table = { tid: asTid(this.plan.pid), entries: this.#tableOf === undefined ? this.plan.entries : [] };
     this.#common.objects.handOver(agent, table, (batch) => this.#target(batch));
     agent.pause();
-    const tasks = this.#makeThreads();
+    // Its end is not to meet what the threads are born with.
     const standIn = this.#makeStandIn();
     if (standIn !== undefined) agent.task.standStill(false);
+    this.#bequeathToThreads();
+    const tasks = this.#makeThreads();
     this.#fillTablesApart(tasks);
     this.#restoreThreads(tasks);
     this.#aspects('late');
@@ -460,18 +464,40 @@ export class ProcessRebuild {
     });
   }
 
+  /** What all its threads are born with. */
+  #bequeathToThreads(): void {
+    const agent = this.#live;
+    const { threads } = this.plan;
+    const isMet = threads.some(({ aspects }) =>
+      aspects.some(({ aspect, state }) => aspect.needsSuspendedSeccomp?.(state) === true),
+    );
+    // Threads that are born from now on have it too (ptrace(2): the options are inherited).
+    if (isMet) setOptions(agent.task.tid, TRACING | PTRACE.PTRACE_O_SUSPEND_SECCOMP);
+    const batch = new CallBatch(agent);
+    for (const { aspect } of must(threads[0]).aspects) aspect.bequeath?.(this.#statesOf(aspect), { batch });
+    batch.run();
+    agent.pause();
+  }
+
+  /** Those of all threads, the leader's first. */
+  #statesOf({ name }: ThreadAspect<unknown>): unknown[] {
+    return this.plan.threads.map(({ aspects }) => must(aspects.find(({ aspect }) => aspect.name === name)).state);
+  }
+
   /** The leader last: it is where calls of the process are made. */
   #finishThreads(tasks: readonly StoppedTask[]): void {
     const agent = this.#live;
     agent.pause();
-    const finish = (batch: CallBatch): void => {
+    const finish = (batch: CallBatch, thread: PlannedThread): void => {
+      for (const { aspect, state } of thread.aspects) aspect.finish?.(state, { batch }, this.#statesOf(aspect));
       for (const { aspect, state } of this.plan.aspects) aspect.finish?.(state, { batch });
       batch.run();
     };
-    tasks.slice(1).forEach((task, index) => {
-      finish(new CallBatch(new ThreadCalls(agent, task, index + 1)));
+    const [leader, ...others] = this.plan.threads;
+    others.forEach((thread, index) => {
+      finish(new CallBatch(new ThreadCalls(agent, must(tasks[index + 1]), index + 1)), thread);
     });
-    finish(new CallBatch(agent));
+    finish(new CallBatch(agent), must(leader));
   }
 
   /** Our side of the agent; the process is killed whole. */

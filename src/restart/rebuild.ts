@@ -8,7 +8,6 @@ import type { Step } from '../image/hierarchy.ts';
 import type { SharedPart } from '../image/shared-births.ts';
 import type { ExitedRecord } from '../image/tree.ts';
 import { PR } from '../kernel/abi/prctl.ts';
-import { PTRACE } from '../kernel/abi/ptrace.ts';
 import { CLONE } from '../kernel/abi/sched.ts';
 import { KERNEL_SIGSET_SIZE, SIG_DFL, SIG_IGN, SIGNAL } from '../kernel/abi/signal.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
@@ -29,7 +28,7 @@ import { CleanupStack } from '../support/cleanup-stack.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { Agent } from '../tracee/agent.ts';
 import { StoppedTask, waitForInterruptStop } from '../tracee/stopped-task.ts';
-import { ALL_SIGNALS, endBy, endWith, execute, type Fork, fork, type Maker, nameTask } from './births.ts';
+import { ALL_SIGNALS, endBy, endWith, execute, type Fork, fork, type Maker, nameTask, TRACING } from './births.ts';
 import { exitStatus, killedBy } from './exited.ts';
 import type { LazyLoading } from './lazy-loading.ts';
 import type { RestartPlan } from './plan.ts';
@@ -37,10 +36,6 @@ import type { ProcessPlan } from './process-plan.ts';
 import { ProcessRebuild, type RebuiltProcessTree } from './process-rebuild.ts';
 import { RestoredObjects } from './restored-objects.ts';
 import { type MemorySharing, planSharing } from './sharing.ts';
-
-/** With TRACECLONE and TRACEFORK the tasks that a process makes are ours before they run. */
-const OPTIONS =
-  PTRACE.PTRACE_O_EXITKILL | PTRACE.PTRACE_O_TRACESYSGOOD | PTRACE.PTRACE_O_TRACECLONE | PTRACE.PTRACE_O_TRACEFORK;
 
 export interface RebuildOptions {
   /** Our own pid, or our parent's: then the root becomes its child. */
@@ -142,7 +137,7 @@ export class Rebuild {
     }
     this.#cleanup.push(() => killAndReap(pid));
     const tid = asTid(pid);
-    if (trySeize(tid, OPTIONS) !== 'seized')
+    if (trySeize(tid, TRACING) !== 'seized')
       throw new QuicksaveError('not-permitted', `Process ${pid} could not be taken over.`);
     interruptIfAlive(tid);
     waitForInterruptStop(tid);

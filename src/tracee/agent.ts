@@ -38,6 +38,7 @@ import {
 } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import type { BatchRunner } from './call-batch.ts';
+import { callsIn } from './call-guard.ts';
 import { readRemote, writeRemote } from './remote-memory.ts';
 import { encodeStateBlock, type WayHome } from './state-block.ts';
 import type { AgentSite, CallSite, StoppedTask } from './stopped-task.ts';
@@ -221,6 +222,7 @@ export class Agent implements DescriptorReceiver {
   }
 
   runBatch(callCount: number, dataBytes: number): void {
+    this.#refuseHarmful(callCount);
     this.#writeBatch(callCount, dataBytes);
     this.#start();
     this.#ring();
@@ -243,6 +245,7 @@ export class Agent implements DescriptorReceiver {
    * it is never left behind. Returns our duplicate, undefined if none came.
    */
   runBatchThatSends(callCount: number, dataBytes: number): OwnedFd | undefined {
+    this.#refuseHarmful(callCount);
     this.#writeBatch(callCount, dataBytes);
     this.#start();
     this.#ring();
@@ -306,6 +309,11 @@ export class Agent implements DescriptorReceiver {
   /** Waits until the task is back from {@link enterSnapshot}. */
   awaitSnapshot(): void {
     this.#awaitAnswer();
+  }
+
+  /** A batch goes on when we have died, and then meets the filters of the task again. */
+  #refuseHarmful(callCount: number): void {
+    this.task.guard?.refuseHarmful(this.task.tid, callsIn(this.calls, callCount));
   }
 
   #bell(): LocalFd {

@@ -9,13 +9,21 @@ import type { Agent } from './agent.ts';
 import { CallBatch } from './call-batch.ts';
 
 /**
- * Undefined where the kernel does not have it, or does not let the target have it. All threads must stand still: the number that the descriptor
+ * Undefined where the kernel does not have it, or does not let the target have it, as its seccomp filter may. All threads must stand still: the number that the descriptor
  * has in the target for a moment is known beforehand, so that one batch makes, sends and closes it. `flags`: of userfaultfd(2).
  */
 export function makeUserfaultfd(agent: Agent, flags: number, features: number): OwnedFd | undefined {
   const taken = new Set(listProcNumbers(agent.pid, 'fd'));
   let number = 0;
   while (taken.has(number)) number++;
+  const { guard } = agent.task;
+  // A filter that answers it when we are dead would have the batch close what the program has opened under that number.
+  if (
+    guard !== undefined &&
+    guard.treatmentOf({ number: SYS.userfaultfd, args: [OPEN.O_CLOEXEC | flags] }) !== 'made'
+  ) {
+    return undefined;
+  }
   const batch = new CallBatch(agent);
   batch.tryCall('make a userfaultfd', SYS.userfaultfd, OPEN.O_CLOEXEC | flags);
   const message = descriptorMessage(batch, number);

@@ -6,6 +6,7 @@ import { I386_CALL, remoteCallSize } from '../arch/x86/machine-code.ts';
 import type { RemoteAddress } from '../support/brand.ts';
 import type { Agent } from './agent.ts';
 import type { BatchRunner } from './call-batch.ts';
+import { callsIn } from './call-guard.ts';
 import type { CallSite, StoppedTask } from './stopped-task.ts';
 
 export class SingleCalls implements BatchRunner {
@@ -35,16 +36,16 @@ export class SingleCalls implements BatchRunner {
   }
 
   runBatch(callCount: number, dataBytes: number): void {
+    const calls = callsIn(this.calls, callCount);
+    // All of them before the first is made: in between, the thread does not stand as it was stopped.
+    this.#task.guard?.refuseHarmful(this.#task.tid, calls);
     this.#agent.moveData('write', dataBytes);
-    for (let index = 0; index < callCount; index++) {
-      const slot = this.calls.subarray(index * remoteCallSize, (index + 1) * remoteCallSize);
-      const args = [0, 1, 2, 3, 4, 5].map((arg) => slot.readBigUInt64LE(8 + arg * 8));
-      const number = Number(slot.readBigUInt64LE(0));
+    for (const [index, { number, args }] of calls.entries()) {
       const result =
         number < I386_CALL
           ? this.#task.tryCall(this.#site, number, ...args)
           : this.#task.tryI386Call(this.#site, number - I386_CALL, ...args);
-      slot.writeBigInt64LE(BigInt(result), 56);
+      this.calls.writeBigInt64LE(BigInt(result), index * remoteCallSize + 56);
     }
     this.#agent.moveData('read', dataBytes);
     this.#task.standStill(false);

@@ -13,7 +13,7 @@ import { PR } from '../kernel/abi/prctl.ts';
 import { EVENT, PTRACE } from '../kernel/abi/ptrace.ts';
 import { SIGNAL } from '../kernel/abi/signal.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
-import { eventMessage, getRegisterFile, resume, setOptions, setRegisterFile } from '../kernel/calls/ptrace.ts';
+import { eventMessage, getRegisterFile, resume, setRegisterFile } from '../kernel/calls/ptrace.ts';
 import { sendSignal } from '../kernel/calls/task-attributes.ts';
 import { tryWaitForTask, waitForEnd, waitForTask } from '../kernel/calls/wait.ts';
 import { readProcText } from '../procfs/proc-file.ts';
@@ -21,10 +21,11 @@ import { asPid, asTid, type Pid, remoteAddress, type Tid } from '../support/bran
 import type { Span } from './address-space.ts';
 import type { Agent } from './agent.ts';
 import { CallBatch } from './call-batch.ts';
+import { forbiddenToSnapshot } from './own-calls.ts';
 import { readRemote } from './remote-memory.ts';
 import { StoppedTask, waitForInterruptStop } from './stopped-task.ts';
 
-const { PTRACE_O_TRACESYSGOOD, PTRACE_O_TRACEVFORK, PTRACE_O_TRACECLONE, PTRACE_O_EXITKILL } = PTRACE;
+const { PTRACE_O_TRACEVFORK, PTRACE_O_TRACECLONE, PTRACE_O_EXITKILL } = PTRACE;
 
 const ALL_SIGNALS = 0xffffffffffffffffn;
 
@@ -64,11 +65,15 @@ export class Snapshot {
  * target, and the snapshot ends unless it is ours.
  */
 export function takeSnapshot(agent: Agent, without: readonly Span[]): Snapshot | NoSnapshot {
+  const { guard } = agent.task;
+  const forbidden = guard === undefined ? [] : forbiddenToSnapshot(guard);
+  if (forbidden.length > 0)
+    return { reason: `its seccomp filter forbids it to make a copy of itself (${forbidden.join(', ')})` };
   agent.pause();
   const { tid } = agent.task;
   const born: Tid[] = [];
   try {
-    setOptions(tid, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE);
+    agent.task.trace(PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE);
     const between = agent.enterSnapshot();
     let snapshot: Tid | undefined;
     if (between !== undefined) {
@@ -84,7 +89,7 @@ export function takeSnapshot(agent: Agent, without: readonly Span[]): Snapshot |
       agent.awaitSnapshot();
     }
     agent.pause();
-    setOptions(tid, PTRACE_O_TRACESYSGOOD);
+    agent.task.trace();
     if (snapshot !== undefined) return new Snapshot(asPid(snapshot));
     return { reason: `no snapshot could be made: ${errnoSentence(failureOf(agent))}` };
   } catch (error) {
@@ -116,8 +121,8 @@ function birthFrom(between: Tid): Tid | undefined {
 /** Makes it die with us, and rest. */
 function hold(agent: Agent, snapshot: Tid, without: readonly Span[]): void {
   waitForInterruptStop(snapshot);
-  setOptions(snapshot, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD);
-  const task = new StoppedTask(snapshot, getRegisterFile(snapshot), ALL_SIGNALS);
+  const task = new StoppedTask(snapshot, getRegisterFile(snapshot), ALL_SIGNALS, { guard: agent.task.guard });
+  task.trace(PTRACE_O_EXITKILL);
   for (const { start, end } of without) {
     task.call(agent.siteFor(0), { doing: 'give up a mapping' }, SYS.munmap, start, end - start);
   }

@@ -8,15 +8,17 @@
  */
 
 import { type CallAbi, callsOf64, usualCallAbi } from '../arch/x86/call-abi.ts';
+import { I386_CALL } from '../arch/x86/machine-code.ts';
 import { callResult, NO_SYSCALL, type RegisterFile, readRegister, withRegisters } from '../arch/x86/registers.ts';
 import { USER64_CS } from '../arch/x86/segments.ts';
-import { EVENT, PTRACE_SYSGOOD_SIGNAL } from '../kernel/abi/ptrace.ts';
+import { EVENT, PTRACE, PTRACE_SYSGOOD_SIGNAL } from '../kernel/abi/ptrace.ts';
 import { SIGNAL } from '../kernel/abi/signal.ts';
 import {
   getRegisterFile,
   interruptIfAlive,
   resume,
   resumeToSyscall,
+  setOptions,
   setRegisterFile,
   setSignalMask,
 } from '../kernel/calls/ptrace.ts';
@@ -25,6 +27,7 @@ import { type TaskEvent, tryWaitForTask, waitForTask, waitForTaskSoon } from '..
 import { type CallContext, check } from '../kernel/errors.ts';
 import { asPid, type RemoteAddress, type Tid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
+import type { CallGuard } from './call-guard.ts';
 
 /** TF and NT of eflags. */
 const FLAGS_AT_HOME_ONLY = 0x4100n;
@@ -82,17 +85,31 @@ export class StoppedTask {
   readonly signalMask: bigint;
   /** Of the call that it is in, if any. */
   readonly callAbi: CallAbi;
+  /** Of a task with seccomp filters that may outlive us. They are suspended. */
+  readonly guard: CallGuard | undefined;
   /** How long that call has lasted, as far as is known. */
   waitedNs = 0n;
   /** A stop signal that arrived while it worked for us: it is sent again when the task is let go. */
   heldStopSignal = 0;
   #away = false;
 
-  constructor(tid: Tid, registers: RegisterFile, signalMask: bigint, callAbi = usualCallAbi(registers)) {
+  constructor(
+    tid: Tid,
+    registers: RegisterFile,
+    signalMask: bigint,
+    { callAbi = usualCallAbi(registers), guard }: { callAbi?: CallAbi; guard?: CallGuard | undefined } = {},
+  ) {
     this.tid = tid;
     this.registers = registers;
     this.signalMask = signalMask;
     this.callAbi = callAbi;
+    this.guard = guard;
+  }
+
+  /** What it is traced with from now on: `options` of ptrace(2), beside those that every stopped task has. */
+  trace(options = 0): void {
+    const suspension = this.guard === undefined ? 0 : PTRACE.PTRACE_O_SUSPEND_SECCOMP;
+    setOptions(this.tid, PTRACE.PTRACE_O_TRACESYSGOOD | suspension | options);
   }
 
   get isAway(): boolean {
@@ -134,6 +151,7 @@ export class StoppedTask {
   /** As {@link tryCall}, at another routine that begins with a `syscall` instruction. */
   tryCallAt(entry: RemoteAddress, block: RemoteAddress, number: number, ...args: (number | bigint)[]): number {
     const [rdi = 0, rsi = 0, rdx = 0, r10 = 0, r8 = 0, r9 = 0] = args;
+    this.guard?.refuseHarmful(this.tid, [{ number, args: [rdi, rsi, rdx, r10, r8, r9] }]);
     setRegisterFile(this.tid, withRegisters(this.#routed(entry, block), { rax: number, rdi, rsi, rdx, r10, r8, r9 }));
     this.#runToSyscallStop();
     this.#runToSyscallStop();
@@ -143,6 +161,7 @@ export class StoppedTask {
   /** One call of i386. What it points to is below 4 GiB. */
   tryI386Call(site: CallSite, number: number, ...args: (number | bigint)[]): number {
     const [rbx = 0, rcx = 0, rdx = 0, rsi = 0, rdi = 0, rbp = 0] = args;
+    this.guard?.refuseHarmful(this.tid, [{ number: I386_CALL + number, args: [rbx, rcx, rdx, rsi, rdi, rbp] }]);
     const routed = this.#routed(site.callI386, site.block);
     const registers = { rax: number, rbx, rcx, rdx, rsi, rdi, rbp, r15: site.block };
     setRegisterFile(this.tid, withRegisters(routed, registers));

@@ -29,12 +29,28 @@ async function lifeOf(args: string[]): Promise<number> {
   return performance.now() - begun;
 }
 
-const targets: { what: string; flags: string[]; ballastMiB?: number }[] = [
+const targets: { what: string; flags: string[] }[] = [
   { what: 'a target', flags: [] },
   { what: 'a 32-bit target', flags: ['-m32', '-msse2'] },
 ];
-/** Of this one a snapshot is made. */
-const largeTarget = { what: 'a large target', flags: [], ballastMiB: 24 };
+interface Unharmed {
+  readonly what: string;
+  readonly flags: readonly string[];
+  /** Default: busy-threads. */
+  readonly program?: string;
+  readonly args?: readonly string[];
+  readonly ballastMiB?: number;
+  readonly moments: number;
+}
+
+/** Of the large ones a snapshot is made. All but little is forbidden in the sandbox. */
+const sandbox = { flags: [], program: 'sandboxed', args: ['errors'], moments: 8 };
+const unharmed: readonly Unharmed[] = [
+  ...targets.map((target) => ({ ...target, moments: 40 })),
+  { what: 'a large target', flags: [], ballastMiB: 24, moments: 20 },
+  { what: 'a sandboxed target', ...sandbox },
+  { what: 'a large sandboxed target', ...sandbox, ballastMiB: 24, moments: 6 },
+];
 
 /** Processes that run this: a target, its snapshot, or what is left of one. */
 const processesOf = (program: string): string[] =>
@@ -48,18 +64,18 @@ function linkIfThere(path: string): string | undefined {
   }
 }
 
-test.each([...targets, largeTarget])(
+test.each(unharmed)(
   '$what goes on unharmed whenever the saving tool is killed',
-  async ({ flags, ballastMiB }) => {
+  async ({ flags, program: name = 'busy-threads', args = [], ballastMiB, moments: few }) => {
     const folder = newFolder();
-    const program = compiled('busy-threads', flags);
-    const target = start(folder, program, [], ballastMiB === undefined ? {} : { ballastMiB });
+    const program = compiled(name, flags);
+    const target = start(folder, program, args, ballastMiB === undefined ? {} : { ballastMiB });
     await said(target.output, 'ready');
     const save = ['checkpoint', String(target.pid), '--output', join(folder, 'image')];
     await mustRun(...save);
     const life = await lifeOf(save);
     const before = footprint(target.pid);
-    const moments = (full ? 200 : 40) / (ballastMiB === undefined ? 1 : 2);
+    const moments = full ? few * 5 : few;
     let cutShort = 0;
     // A tool that has done its work before it is killed does not count.
     for (let attempt = 0; cutShort < moments && attempt < 4 * moments; attempt++) {

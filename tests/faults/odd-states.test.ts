@@ -12,7 +12,7 @@ const refused = async (pid: number): Promise<string> => {
 
 test.each([
   ['credentials', /thread \d+: This thread has credentials or capabilities of its own/],
-  ['seccomp', /thread \d+: It runs under a seccomp filter/],
+  ['seccomp', /filter of thread \d+ forbids what quicksave has to do in it \(prctl\)/],
   ['uts', /thread \d+: This thread has a namespace of its own/],
 ])('a thread with %s of its own is refused, and not harmed', async (oddity, sentence) => {
   const folder = newFolder();

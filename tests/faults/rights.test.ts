@@ -1,9 +1,9 @@
 /** An ordinary user saves programs of its own; what it may not do is said. */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { command, isAlive, newFolder, readIfThere, start, waitFor } from '../support/harness.ts';
+import { command, compiled, isAlive, newFolder, readIfThere, said, start, waitFor } from '../support/harness.ts';
 
 const NOBODY = ['--reuid', '65534', '--regid', '65534', '--clear-groups'];
 const asNobody = (...words: string[]) => spawnSync('setpriv', [...NOBODY, ...words], { encoding: 'utf8' });
@@ -32,3 +32,15 @@ test.skipIf(cannotTry)(
     expect(asNobody(command, 'restart', image).stderr).toContain('CAP_CHECKPOINT_RESTORE');
   },
 );
+
+test.skipIf(cannotTry)('a user without capabilities is told who may save a program in a sandbox', async () => {
+  const folder = newFolder();
+  chmodSync(folder, 0o777);
+  const { pid, output } = start(folder, 'setpriv', [...NOBODY, compiled('sandboxed'), 'errors']);
+  await said(output, 'ready');
+  const saved = asNobody(command, 'checkpoint', String(pid), '--output', join(folder, 'image'));
+  expect(saved.stderr).toMatch(/runs under a seccomp filter, .*CAP_SYS_ADMIN/);
+  expect(saved.status).toBe(1);
+  writeFileSync(join(folder, 'go'), '');
+  await said(output, 'ok');
+});

@@ -45,6 +45,8 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'family-tree', keeps: 'a process and its descendants' },
   { name: 'family-tree', keeps: 'descendants that were orphaned', flags: ['-DSUBREAPER'] },
   { name: 'other-rights', keeps: 'rights that were given away' },
+  { name: 'seccomp-filters', keeps: 'seccomp filters of each thread' },
+  { name: 'seccomp-filters', keeps: 'seccomp filters of 32-bit threads', ...m32 },
   { name: 'family-tree', keeps: 'a 32-bit process and its descendants', ...m32 },
   { name: 'inet-sockets', keeps: 'TCP and UDP sockets, and what is on its way' },
   { name: 'unix-sockets', keeps: 'UNIX sockets and what waits in them' },

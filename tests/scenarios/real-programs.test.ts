@@ -32,13 +32,13 @@ function someText(megabytes: number): Buffer {
   return Buffer.from(pieces.join(' '));
 }
 
-const pythonProgram = `
+const pythonProgram = (steps: number): string => `
 import hashlib, threading
 results = [None] * 4
 def work(number):
     digest = hashlib.sha256()
     with open(f'part.{number}', 'w') as part:
-        for step in range(5000):
+        for step in range(${steps}):
             digest.update(f'{number}:{step}'.encode() * 30000)
             part.write(digest.hexdigest() + '\\n')
     results[number] = digest.hexdigest()
@@ -46,6 +46,26 @@ threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
 open('result', 'w').write(repr(results))
+`;
+
+/** As systemd's SystemCallFilter and container engines have it: a list of calls, and an error for all others. */
+const sandbox = `
+import ctypes
+seccomp = ctypes.CDLL('libseccomp.so.2')
+seccomp.seccomp_init.restype = ctypes.c_void_p
+EPERM, ALLOW = 0x50001, 0x7fff0000
+rules = ctypes.c_void_p(seccomp.seccomp_init(EPERM))
+for call in '''read write close openat newfstatat fstat lseek ioctl getdents64 mmap munmap mprotect brk madvise futex clone3 clone rseq
+    set_robust_list rt_sigprocmask rt_sigaction gettid exit exit_group wait4'''.split():
+    number = seccomp.seccomp_syscall_resolve_name(call.encode())
+    assert number >= 0 and seccomp.seccomp_rule_add(rules, ALLOW, number, 0) == 0, call
+assert seccomp.seccomp_load(rules) == 0
+import os
+try:
+    os.mkdir('folder')
+    raise SystemExit('the sandbox is open')
+except PermissionError:
+    pass
 `;
 
 const sqlProgram = `
@@ -81,7 +101,15 @@ const jobs: Job[] = [
     name: 'python3 with threads that write files',
     needs: 'python3',
     prepare: (folder) => {
-      writeFileSync(join(folder, 'program.py'), pythonProgram);
+      writeFileSync(join(folder, 'program.py'), pythonProgram(5000));
+      return { program: 'python3', args: ['program.py'], results: ['result', 'part.0', 'part.1', 'part.2', 'part.3'] };
+    },
+  },
+  {
+    name: 'python3 in a sandbox of libseccomp',
+    needs: 'python3',
+    prepare: (folder) => {
+      writeFileSync(join(folder, 'program.py'), sandbox + pythonProgram(1500));
       return { program: 'python3', args: ['program.py'], results: ['result', 'part.0', 'part.1', 'part.2', 'part.3'] };
     },
   },

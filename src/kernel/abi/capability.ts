@@ -5,6 +5,7 @@ export const CAP = {
   CAP_SETGID: 6,
   CAP_SETUID: 7,
   CAP_SETPCAP: 8,
+  CAP_SYS_ADMIN: 21,
   CAP_SYS_RESOURCE: 24,
   CAP_LAST_CAP: 40,
 } as const;

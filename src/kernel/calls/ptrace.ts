@@ -6,6 +6,7 @@
 import type { Pid, RemoteAddress, Tid } from '../../support/brand.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { NT, PTRACE } from '../abi/ptrace.ts';
+import { SECCOMP } from '../abi/seccomp.ts';
 import { SYS } from '../abi/syscall.ts';
 import { type CallContext, check, isFailure, KernelError } from '../errors.ts';
 import { rawSyscall } from '../ffi.ts';
@@ -239,6 +240,49 @@ export function peekUser(tid: Tid, offset: number): bigint {
 
 export function pokeUser(tid: Tid, offset: number, value: bigint): void {
   must(PTRACE.PTRACE_POKEUSER, tid, offset, value, 'set a debug register');
+}
+
+/** One filter of seccomp(2). */
+export interface SeccompFilter {
+  /** An array of struct sock_filter, as the program has given it. */
+  readonly program: Uint8Array;
+  /** SECCOMP_FILTER_FLAG_LOG. */
+  readonly log: boolean;
+}
+
+const SOCK_FILTER_SIZE = 8;
+
+/**
+ * The seccomp filters of a stopped task, the oldest first (index 0, whatever ptrace(2) says); none in strict mode. Undefined where they cannot be
+ * told: without CAP_SYS_ADMIN in the first user namespace, for a caller that has a filter itself, on a kernel without
+ * CONFIG_CHECKPOINT_RESTORE, and for a program that is not classic BPF.
+ */
+export function getSeccompFilters(tid: Tid): SeccompFilter[] | undefined {
+  const filters: SeccompFilter[] = [];
+  for (;;) {
+    const { PTRACE_SECCOMP_GET_FILTER } = PTRACE;
+    const length = ptrace(PTRACE_SECCOMP_GET_FILTER, tid, filters.length, 0);
+    if (length === -ERRNO.EINVAL || length === -ERRNO.ENOENT) return filters;
+    if (length === -ERRNO.ESRCH) check('ptrace', length, { doing: 'read a seccomp filter', pid: tid });
+    if (isFailure(length)) return undefined;
+    newCall();
+    const block = scratch(length * SOCK_FILTER_SIZE);
+    must(PTRACE_SECCOMP_GET_FILTER, tid, filters.length, block.address, 'read a seccomp filter');
+    const program = Buffer.from(block.bytes);
+    filters.push({ program, log: isFilterLogged(tid, filters.length) });
+  }
+}
+
+/** struct seccomp_metadata of linux/ptrace.h: the index, then the flags. */
+const SECCOMP_METADATA_SIZE = 16;
+
+function isFilterLogged(tid: Tid, index: number): boolean {
+  newCall();
+  const metadata = scratch(SECCOMP_METADATA_SIZE);
+  metadata.view.setBigUint64(0, BigInt(index), true);
+  const { PTRACE_SECCOMP_GET_METADATA } = PTRACE;
+  must(PTRACE_SECCOMP_GET_METADATA, tid, SECCOMP_METADATA_SIZE, metadata.address, 'read the flags of a seccomp filter');
+  return (metadata.view.getUint32(8, true) & SECCOMP.SECCOMP_FILTER_FLAG_LOG) !== 0;
 }
 
 export interface SyscallUserDispatch {

@@ -55,7 +55,7 @@ export const credentials: ProcessAspect<CredentialsState> = {
   // Its own securebits are inherited as they are.
   ofCommand: ({ status }) => ({ ...rightsOf(status), securebits: 0 }),
   plan: refuseMoreRights,
-  // Inherited, and nobody can take a filter away (seccomp(2)). A process that had one of its own is not saved.
+  // Inherited, and nobody can take a filter away (seccomp(2)).
   remark: (_state, _pid, { status: { seccompMode = 0 } }) =>
     seccompMode === 0 ? undefined : 'it runs under the seccomp filter of the restart command',
   restore: (state, { batch }) => {

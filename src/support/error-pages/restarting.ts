@@ -62,6 +62,10 @@ export const restartErrors = {
     means: 'The program is of 32 bits, and this kernel runs none.',
     remedy: 'Restart it on a kernel with CONFIG_IA32_EMULATION, not switched off by ia32_emulation=0.',
   },
+  'no-seccomp-suspension': {
+    means: 'A thread had seccomp filters, which this user may not give to it again.',
+    remedy: 'Run the restart as root, outside of any sandbox or container.',
+  },
   'no-cpu-left': {
     means: 'None of the CPUs that a thread was bound to may be used here.',
     remedy: 'Restart it on a host, or in a cpuset, with at least one of those CPUs.',

@@ -53,8 +53,9 @@ export const processErrors = {
     remedy: 'Restart it on a host whose processor has protection keys.',
   },
   seccomp: {
-    means: 'A thread runs under a seccomp filter.',
-    remedy: 'Start the program without its sandbox.',
+    means:
+      'A thread runs under seccomp in a way that cannot be saved: in strict mode, with a filter that hands calls to a supervisor, or with one that forbids what a save has to do in it; or you may not read its filters.',
+    remedy: 'Save it as root; if the filter is what is in the way, start the program without its sandbox.',
   },
   'shadow-stack': {
     means: 'The process has shadow stacks.',

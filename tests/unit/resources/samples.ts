@@ -125,6 +125,13 @@ export const threadStates = {
   },
   memoryPolicy: { mode: 3, nodes: Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]) },
   ownPendingSignals: [siginfo(12, 0x22)],
+  // BPF_RET | BPF_K, SECCOMP_RET_ALLOW; then with SECCOMP_RET_ERRNO | 1 before it, behind a jump over it.
+  seccomp: {
+    filters: [
+      { program: Buffer.from('060000000000ff7f', 'hex'), log: true },
+      { program: Buffer.from('0500000001000000060000000100050006000000' + '0000ff7f', 'hex'), log: false },
+    ],
+  },
   threadPointers: {
     robustList: 0x7f00_0000_1a20n,
     robustListSize: 24n,

@@ -72,6 +72,7 @@ const laterAspects = new Set([
   'process posixTimers',
   'process surroundings',
   'thread fileSystemContext',
+  'thread seccomp',
 ]);
 
 describe('the state of', () => {
@@ -149,6 +150,7 @@ describe('the state of', () => {
 describe('a state that no save writes is refused:', () => {
   const { credentials, memoryMapFields, intervalTimers, signalActions } = processStates;
   const { scheduling, signalStack, settings, threadPointers } = threadStates;
+  const instructions = (count: number) => ({ program: Buffer.alloc(count * 8, 6), log: false });
   const regular = descriptorStates['regular-file'];
   const [action] = signalActions;
   const [aTimer] = processStates.posixTimers;
@@ -209,6 +211,12 @@ describe('a state that no save writes is refused:', () => {
     ['thread settings', 'a use of the time stamp counter that there is not', { ...settings, timeStampCounter: 0 }],
     ['thread settings', 'a policy for broken memory that there is not', { ...settings, memoryErrors: 3 }],
     ['thread settings', 'a speculation setting too few', { ...settings, speculation: [4, 0] }],
+    ['thread seccomp', 'a filter without instructions', { filters: [instructions(0)] }],
+    ['thread seccomp', 'half an instruction', { filters: [{ program: Buffer.alloc(12), log: false }] }],
+    ['thread seccomp', 'a filter of more instructions than there can be', { filters: [instructions(4097)] }],
+    ['thread seccomp', 'more instructions than a thread can have', { filters: Array(8).fill(instructions(4093)) }],
+    ['thread seccomp', 'more filters than a thread can have', { filters: Array(6554).fill(instructions(1)) }],
+    ['thread seccomp', 'a flag that is a number', { filters: [{ ...instructions(1), log: 1 }] }],
     ['thread memoryPolicy', 'more nodes than 1024', { mode: 3, nodes: Buffer.alloc(129, 1) }],
     ['process futureLocking', 'a mode that there is not', { mode: 'some' }],
     ['thread threadPointers', 'half an rseq', { ...threadPointers, rseq: { address: 1n } }],
