@@ -73,6 +73,7 @@ module.exports = {
       'report/',
       'export/',
       'image/',
+      'kernel/fault-points\\.ts$',
       'kernel/interrupt-flag\\.ts$',
       'kernel/traced-calls\\.ts$',
       'support/',

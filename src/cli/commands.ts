@@ -2,6 +2,7 @@
  * All that the command does, in one bundle of its own: `quicksave --help` does not load it, and nothing is loaded in pieces,
  * because each file costs a millisecond of start-up.
  */
+export { startFaultPoints } from '../kernel/fault-points.ts';
 export { traceCalls } from '../kernel/traced-calls.ts';
 export { runCheck } from './check.ts';
 export { runCheckpoint } from './checkpoint.ts';

@@ -34,6 +34,8 @@ async function main(): Promise<number> {
     root.hook('preAction', async (_root, command) => {
       style = { debug: root.opts()['debug'] === true, json: command.opts()['json'] === true };
       if (style.debug) (await commands()).traceCalls();
+      const faults = process.env['QUICKSAVE_FAULT'];
+      if (faults !== undefined) (await commands()).startFaultPoints(faults);
     });
     await root.parseAsync(process.argv);
     return Number(process.exitCode ?? 0);

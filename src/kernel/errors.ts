@@ -1,6 +1,6 @@
 /** Every errno becomes one class that carries call, errno name, pid and what was being done for the user. */
 import { QuicksaveError } from '../support/errors.ts';
-import { errnoName, errnoSentence } from './abi/errno.ts';
+import { ERRNO, errnoName, errnoSentence } from './abi/errno.ts';
 
 export interface CallContext {
   /** What was being done, as an infinitive: `read the registers`. */
@@ -34,4 +34,9 @@ export function isFailure(result: number): boolean {
 export function check(call: string, result: number, context: CallContext): number {
   if (isFailure(result)) throw new KernelError(call, -result, context);
   return result;
+}
+
+/** Passes a result through, also a failure, but one for lack of the kernel's memory: it says nothing of what was asked. */
+export function checkMemory(call: string, result: number, context: CallContext): number {
+  return result === -ERRNO.ENOMEM || result === -ERRNO.ENOBUFS ? check(call, result, context) : result;
 }

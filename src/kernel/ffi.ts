@@ -58,16 +58,23 @@ export function callable(code: Uint8Array): Thunk {
  */
 const syscallThunk = callable(Buffer.from('4889f84889f74889d64889ca4d89c24d89c84c8b4c24080f05c3', 'hex'));
 
-/** The thunk itself; with {@link watchSyscalls}, one that tells of each call. */
+/** The thunk itself; with {@link watchSyscalls} or {@link interceptSyscalls}, one that tells of each call or asks about it. */
 let enterKernel: Thunk = syscallThunk;
 
 /** Has every system call that this thread makes from now on told to `onCall`, when it has returned. */
 export function watchSyscalls(onCall: (number: number, args: readonly Argument[], result: number) => void): void {
+  const enter = enterKernel;
   enterKernel = (number, ...args) => {
-    const result = syscallThunk(number, ...args);
+    const result = enter(number, ...args);
     onCall(Number(number), args, Number(result));
     return result;
   };
+}
+
+/** Has `answer` asked before every system call of this thread from now on: the call is made only if it has no answer. */
+export function interceptSyscalls(answer: (number: number, args: readonly Argument[]) => number | undefined): void {
+  const enter = enterKernel;
+  enterKernel = (number, ...args) => answer(Number(number), args) ?? enter(number, ...args);
 }
 
 /**

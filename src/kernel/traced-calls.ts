@@ -22,7 +22,7 @@ const ARGUMENTS_OF_KIND = 2;
 export function callText(name: string, args: readonly (number | bigint)[], result: number): string {
   const count = args.findLastIndex((one) => BigInt(one) !== 0n) + 1;
   const shown = args.slice(0, count).map(numberText);
-  const request = name === 'ptrace' ? requests.get(Number(args[0])) : undefined;
+  const request = name === 'ptrace' ? ptraceRequestName(Number(args[0])) : undefined;
   if (request !== undefined) shown[0] = request;
   return `${name}(${shown.join(', ')}) = ${resultText(result)}`;
 }
@@ -32,6 +32,9 @@ const requests = new Map<number, string>(
     .filter(([name]) => !/^PTRACE_(O|EVENT|PEEKSIGINFO|SYSCALL_INFO)_/.test(name))
     .map(([name, request]) => [request, name]),
 );
+
+/** `PTRACE_SEIZE`; undefined for a request that is not known here. */
+export const ptraceRequestName = (request: number): string | undefined => requests.get(request);
 
 const LARGEST_DECIMAL = 0xfff_ffffn;
 

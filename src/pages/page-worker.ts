@@ -1,5 +1,6 @@
 /** A thread that moves pages beside the one that holds the target. It waits for jobs, until one is undefined. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { startFaultPoints } from '../kernel/fault-points.ts';
 import { type LoadJob, runLoadJob } from './load-job.ts';
 import { runSaveJob, SaveBuffers, type SaveJob } from './save-job.ts';
 import { SharedState } from './shared-state.ts';
@@ -9,6 +10,8 @@ let buffers: SaveBuffers | undefined;
 function nothing(): void {
   // The thread that holds the target reports the progress.
 }
+
+startFaultPoints(process.env['QUICKSAVE_FAULT']);
 
 const ended = new Int32Array(workerData as SharedArrayBuffer);
 

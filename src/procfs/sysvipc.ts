@@ -1,6 +1,7 @@
 /** /proc/sysvipc/shm: the System V shared memory segments of our IPC namespace (ipc_namespaces(7)), whatever their modes. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { SHM } from '../kernel/abi/shm.ts';
+import { QuicksaveError } from '../support/errors.ts';
 import { lines, malformed, parseDecimal, parseOctal, words } from './proc-text.ts';
 
 export interface Segment {
@@ -63,4 +64,13 @@ function parseSegment(line: string): Segment {
 export const mayChooseSegmentIds = (): boolean => existsSync(NEXT_ID);
 
 /** The id of the next segment that anybody of our IPC namespace makes, if its place is free: proc_sys_kernel(5). */
-export const chooseNextSegmentId = (id: number): void => writeFileSync(NEXT_ID, String(id));
+export function chooseNextSegmentId(id: number): void {
+  try {
+    writeFileSync(NEXT_ID, String(id));
+  } catch (cause) {
+    const { code = 'unknown error' } = cause as NodeJS.ErrnoException;
+    throw new QuicksaveError('no-segment-ids', `The id ${id} of a System V segment could not be chosen (${code}).`, {
+      cause,
+    });
+  }
+}

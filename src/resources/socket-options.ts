@@ -4,8 +4,10 @@
  */
 import * as v from 'valibot';
 import { boundedArray, byteString, u32 } from '../image/schema.ts';
+import { ERRNO } from '../kernel/abi/errno.ts';
 import { SOCKET } from '../kernel/abi/socket.ts';
 import { setSocketOption, trySetSocketOption, trySocketOption } from '../kernel/calls/sockets.ts';
+import { check } from '../kernel/errors.ts';
 import type { LocalFd } from '../support/brand.ts';
 
 export interface OptionEntry {
@@ -129,7 +131,9 @@ export function restoreBuffers(made: LocalFd, { receiveBytes, sendBytes, locked 
   const now = collectBuffers(made);
   if (now.receiveBytes !== receiveBytes) setSize(made, SOCKET.SO_RCVBUFFORCE, SOCKET.SO_RCVBUF, receiveBytes);
   if (now.sendBytes !== sendBytes) setSize(made, SOCKET.SO_SNDBUFFORCE, SOCKET.SO_SNDBUF, sendBytes);
-  trySetSocketOption(made, SOCKET.SOL_SOCKET, SOCKET.SO_BUF_LOCK, int32(locked & LOCK_BITS));
+  const lock = int32(locked & LOCK_BITS);
+  const result = trySetSocketOption(made, SOCKET.SOL_SOCKET, SOCKET.SO_BUF_LOCK, lock);
+  if (result !== -ERRNO.ENOPROTOOPT) check('setsockopt', result, { doing: 'set the locks of the buffers of a socket' });
 }
 
 /** Room for whatever is put into the queues while a socket is made. */

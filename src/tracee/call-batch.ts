@@ -3,12 +3,13 @@
  * a hundred calls. Results are there after {@link CallBatch.run}.
  */
 import { I386_CALL, remoteCallSize } from '../arch/x86/machine-code.ts';
-import { syscallName } from '../kernel/abi/syscall.ts';
+import { NO_SUCH_CALL, syscallName } from '../kernel/abi/syscall.ts';
 import { syscallNameI386 } from '../kernel/abi/syscall-i386.ts';
 import { check, isFailure } from '../kernel/errors.ts';
 import { callText } from '../kernel/traced-calls.ts';
 import { type RemoteAddress, remoteAddress } from '../support/brand.ts';
 import { isTrailKept, noteCall } from '../support/call-trail.ts';
+import { areFaultPointsOn, passFaultPoint } from '../support/fault-point.ts';
 
 /** Who carries a batch out: writes it to the task, has it run, reads it back. */
 export interface BatchRunner {
@@ -147,13 +148,26 @@ export class CallBatch {
     this.#calls = [];
     this.#data = [];
     this.#dataUsed = 0;
+    const faults = areFaultPointsOn() ? this.#passFaultPoints(calls) : undefined;
     runBatch(calls.length, dataBytes);
     for (const piece of data) piece.bytes = Buffer.from(piece.bytes);
     calls.forEach((call, index) => {
-      call.settle(Number(this.#runner.calls.readBigInt64LE(index * remoteCallSize + 56)));
+      call.settle(faults?.get(call) ?? Number(this.#runner.calls.readBigInt64LE(index * remoteCallSize + 56)));
     });
     if (isTrailKept()) for (const [index, call] of calls.entries()) noteCall(this.#textOf(call, index));
     this.#refuseFailures(calls);
+  }
+
+  /** Those that are to fail are not made, but for one that does nothing; what they answer instead. */
+  #passFaultPoints(calls: readonly PendingCall[]): Map<PendingCall, number> {
+    const faults = new Map<PendingCall, number>();
+    for (const [index, call] of calls.entries()) {
+      const result = passFaultPoint(plainName(call.number));
+      if (result === undefined) continue;
+      this.#runner.calls.writeBigUInt64LE(BigInt(NO_SUCH_CALL), index * remoteCallSize);
+      faults.set(call, result);
+    }
+    return faults;
   }
 
   #textOf({ number, doing, result }: PendingCall, index: number): string {
@@ -169,5 +183,7 @@ export class CallBatch {
   }
 }
 
-const callName = (number: number): string =>
-  number < I386_CALL ? syscallName(number) : `i386 ${syscallNameI386(number - I386_CALL)}`;
+const callName = (number: number): string => (number < I386_CALL ? plainName(number) : `i386 ${plainName(number)}`);
+
+const plainName = (number: number): string =>
+  number < I386_CALL ? syscallName(number) : syscallNameI386(number - I386_CALL);

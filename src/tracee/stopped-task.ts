@@ -13,6 +13,8 @@ import { callResult, NO_SYSCALL, type RegisterFile, readRegister, withRegisters 
 import { USER64_CS } from '../arch/x86/segments.ts';
 import { EVENT, PTRACE, PTRACE_SYSGOOD_SIGNAL } from '../kernel/abi/ptrace.ts';
 import { SIGNAL } from '../kernel/abi/signal.ts';
+import { NO_SUCH_CALL, syscallName } from '../kernel/abi/syscall.ts';
+import { syscallNameI386 } from '../kernel/abi/syscall-i386.ts';
 import {
   getRegisterFile,
   interruptIfAlive,
@@ -27,6 +29,7 @@ import { type TaskEvent, tryWaitForTask, waitForTask, waitForTaskSoon } from '..
 import { type CallContext, check } from '../kernel/errors.ts';
 import { asPid, type RemoteAddress, type Tid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
+import { passFaultPoint } from '../support/fault-point.ts';
 import type { CallGuard } from './call-guard.ts';
 
 /** TF and NT of eflags. */
@@ -152,10 +155,12 @@ export class StoppedTask {
   tryCallAt(entry: RemoteAddress, block: RemoteAddress, number: number, ...args: (number | bigint)[]): number {
     const [rdi = 0, rsi = 0, rdx = 0, r10 = 0, r8 = 0, r9 = 0] = args;
     this.guard?.refuseHarmful(this.tid, [{ number, args: [rdi, rsi, rdx, r10, r8, r9] }]);
-    setRegisterFile(this.tid, withRegisters(this.#routed(entry, block), { rax: number, rdi, rsi, rdx, r10, r8, r9 }));
+    const fault = passFaultPoint(syscallName(number));
+    const rax = fault === undefined ? number : NO_SUCH_CALL;
+    setRegisterFile(this.tid, withRegisters(this.#routed(entry, block), { rax, rdi, rsi, rdx, r10, r8, r9 }));
     this.#runToSyscallStop();
     this.#runToSyscallStop();
-    return callResult(getRegisterFile(this.tid));
+    return fault ?? callResult(getRegisterFile(this.tid));
   }
 
   /** One call of i386. What it points to is below 4 GiB. */
@@ -163,11 +168,12 @@ export class StoppedTask {
     const [rbx = 0, rcx = 0, rdx = 0, rsi = 0, rdi = 0, rbp = 0] = args;
     this.guard?.refuseHarmful(this.tid, [{ number: I386_CALL + number, args: [rbx, rcx, rdx, rsi, rdi, rbp] }]);
     const routed = this.#routed(site.callI386, site.block);
-    const registers = { rax: number, rbx, rcx, rdx, rsi, rdi, rbp, r15: site.block };
-    setRegisterFile(this.tid, withRegisters(routed, registers));
+    const fault = passFaultPoint(syscallNameI386(number));
+    const rax = fault === undefined ? number : NO_SUCH_CALL;
+    setRegisterFile(this.tid, withRegisters(routed, { rax, rbx, rcx, rdx, rsi, rdi, rbp, r15: site.block }));
     this.#runToSyscallStop();
     this.#runToSyscallStop();
-    return callResult(getRegisterFile(this.tid));
+    return fault ?? callResult(getRegisterFile(this.tid));
   }
 
   /**

@@ -225,7 +225,7 @@ export interface RunningCommand {
 
 export function run(
   args: readonly string[],
-  options: { stdin?: Buffer; cwd?: string; stalled?: boolean; memoryMiB?: number } = {},
+  options: { stdin?: Buffer; cwd?: string; stalled?: boolean; memoryMiB?: number; env?: Record<string, string> } = {},
 ): RunningCommand {
   const { memoryMiB } = options;
   // RLIMIT_DATA counts what a process can write to.
@@ -234,6 +234,7 @@ export function run(
   const child = spawn(program, words, {
     stdio: [options.stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
     cwd: options.cwd ?? root,
+    env: { ...process.env, ...options.env },
   });
   const out: Buffer[] = [];
   const err: Buffer[] = [];

@@ -397,6 +397,9 @@ export const syscallAbi = defineAbi({
 
 const NAMES = new Map<number, string>(Object.entries(SYS).map(([name, number]) => [number, name]));
 
+/** A number that no call has: the kernel answers ENOSYS, on i386 too. */
+export const NO_SUCH_CALL = 0xfff;
+
 /** `read`, or `system call 999`. */
 export function syscallName(number: number): string {
   return NAMES.get(number) ?? `system call ${number}`;

@@ -3,8 +3,8 @@ import type { LocalFd } from '../../support/brand.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { POLL } from '../abi/poll.ts';
 import { SOCKET } from '../abi/socket.ts';
-import { SYS } from '../abi/syscall.ts';
-import { check, isFailure } from '../errors.ts';
+import { SYS, syscallName } from '../abi/syscall.ts';
+import { check, checkMemory, isFailure } from '../errors.ts';
 import { rawSyscall } from '../ffi.ts';
 import { OwnedFd } from '../owned-fd.ts';
 import { newCall, scratch } from '../scratch.ts';
@@ -78,7 +78,8 @@ function nameBy(call: number, socket: LocalFd): Buffer | undefined {
   const name = scratch(MAX_ADDRESS);
   const length = scratch(4);
   length.view.setUint32(0, MAX_ADDRESS, true);
-  if (isFailure(rawSyscall(call, socket, name.address, length.address))) return undefined;
+  const result = rawSyscall(call, socket, name.address, length.address);
+  if (isFailure(checkMemory(syscallName(call), result, { doing: 'ask for an address of a socket' }))) return undefined;
   return Buffer.from(name.bytes.subarray(0, length.view.getUint32(0, true)));
 }
 
@@ -89,7 +90,7 @@ export function trySocketOption(socket: LocalFd, level: number, option: number, 
   const length = scratch(4);
   length.view.setUint32(0, sizeBytes, true);
   const result = rawSyscall(SYS.getsockopt, socket, level, option, value.address, length.address);
-  if (isFailure(result)) return undefined;
+  if (isFailure(checkMemory('getsockopt', result, { doing: 'read an option of a socket' }))) return undefined;
   return Buffer.from(value.bytes.subarray(0, length.view.getUint32(0, true)));
 }
 

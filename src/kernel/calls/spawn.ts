@@ -4,6 +4,7 @@
  * needs machine code, because the child must not return into JavaScript.
  */
 import { asPid, type LocalFd, type Pid } from '../../support/brand.ts';
+import { passFaultPoint } from '../../support/fault-point.ts';
 import { PERSONALITY } from '../abi/personality.ts';
 import { CLONE } from '../abi/sched.ts';
 import { SIGNAL } from '../abi/signal.ts';
@@ -77,7 +78,9 @@ export function spawnProgram(
   rawSyscall(SYS.personality, ((own & ~LAYOUT_BITS) | layoutBits) >>> 0);
   // A handler must not run in the child while it shares our memory.
   rawSyscall(SYS.rt_sigprocmask, SIGNAL.SIG_SETMASK, masks.address, masks.address + 8, 8);
-  const result = Number(thunk(args.address, CLONE_ARGS_SIZE, path.address, pointers.address, environment, 0, 0));
+  const result =
+    passFaultPoint('clone3') ??
+    Number(thunk(args.address, CLONE_ARGS_SIZE, path.address, pointers.address, environment, 0, 0));
   rawSyscall(SYS.rt_sigprocmask, SIGNAL.SIG_SETMASK, masks.address + 8, 0, 8);
   rawSyscall(SYS.personality, own);
   return asPid(

@@ -3,6 +3,7 @@
  * use is changed and put back in one list. A child that shares memory and descriptors makes the calls (vfork(2) without an
  * execve(2)), in a session of its own; it holds what it uses by itself when we are gone. Nothing of the engine runs in it.
  */
+import { passFaultPoint } from '../../support/fault-point.ts';
 import { CLONE } from '../abi/sched.ts';
 import { SIGNAL } from '../abi/signal.ts';
 import { SYS } from '../abi/syscall.ts';
@@ -61,7 +62,8 @@ export function runToTheEnd(calls: readonly SurvivingCall[]): (number | undefine
     const maskAddress = memory.address + masks;
     const flags = CLONE.CLONE_VM | CLONE.CLONE_FILES | CLONE.CLONE_VFORK;
     rawSyscall(SYS.rt_sigprocmask, SIGNAL.SIG_SETMASK, maskAddress, maskAddress + 8, 8);
-    const child = Number(thunk(flags, stackTop(memory), memory.address, calls.length, 0, 0, 0));
+    const child =
+      passFaultPoint('clone') ?? Number(thunk(flags, stackTop(memory), memory.address, calls.length, 0, 0, 0));
     rawSyscall(SYS.rt_sigprocmask, SIGNAL.SIG_SETMASK, maskAddress + 8, 0, 8);
     check('clone', child, { doing: 'make a process that calls the kernel for us' });
     rawSyscall(SYS.wait4, child, 0, WAIT.__WALL, 0);

@@ -210,6 +210,8 @@ const FIRST_MODE = 0o600;
 
 function make(state: SegmentState, world: RestoredDescriptors): void {
   const process = world.process(state.creatorPid) ?? world.root();
+  // Before it is made: what fails next may be the reading of the answer.
+  world.onFailure(() => removeIfMadeBy(process.pid, state.id));
   const withKey = askFor(state, state.key, process);
   const id = withKey === -ERRNO.EEXIST && state.removed ? askFor(state, SHM.IPC_PRIVATE, process) : withKey;
   check('shmget', id, { doing: `make the System V segment ${state.id}`, pid: process.pid });
@@ -217,7 +219,10 @@ function make(state: SegmentState, world: RestoredDescriptors): void {
     removeSegment(id);
     throw taken(state.id);
   }
-  world.onFailure(() => removeSegment(id));
+}
+
+function removeIfMadeBy(pid: number, id: number): void {
+  if (readSegments().some((one) => one.id === id && one.creatorPid === pid)) removeSegment(id);
 }
 
 /** The id, or a negative errno. */
