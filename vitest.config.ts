@@ -7,7 +7,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['tests/unit/**/*.test.ts', 'tests/abi/**/*.test.ts'],
+          include: ['tests/unit/**/*.test.ts', 'tests/abi/**/*.test.ts', 'tests/fuzz/**/*.test.ts'],
           pool: 'forks',
           testTimeout: 30_000,
         },

@@ -81,11 +81,11 @@ export const byteString = (maxBytes: number) =>
     `must be a byte string of at most ${maxBytes} bytes`,
   );
 
-/** `maxLength` counts UTF-16 units, as `length` does. */
+/** `maxLength` counts UTF-16 units, as `length` does. No text of the kernel has a NUL in it, and no call takes one. */
 export const boundedString = (maxLength: number) =>
   v.custom<string>(
-    (value) => typeof value === 'string' && value.length <= maxLength,
-    `must be a text of at most ${maxLength} characters`,
+    (value) => typeof value === 'string' && value.length <= maxLength && !value.includes('\0'),
+    `must be a text of at most ${maxLength} characters without NUL`,
   );
 
 export const boundedArray = <const Item extends v.GenericSchema>(item: Item, maxLength: number) =>

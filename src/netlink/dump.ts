@@ -2,7 +2,7 @@
 import { NETLINK } from '../kernel/abi/netlink.ts';
 import { openNetlink, receiveNetlink, sendNetlink } from '../kernel/calls/netlink.ts';
 import { KernelError } from '../kernel/errors.ts';
-import { decodeMessages, encodeMessage, type Message } from './messages.ts';
+import { decodeMessages, encodeMessage, type Message, ofAtLeast } from './messages.ts';
 
 const ATTEMPTS = 20;
 
@@ -35,4 +35,4 @@ function dumpOnce(protocol: number, request: Pick<Message, 'type' | 'payload'>, 
 }
 
 /** Of NLMSG_ERROR: positive, or 0 for an acknowledgement. */
-export const errnoOf = ({ payload }: Message): number => -payload.readInt32LE(0);
+export const errnoOf = ({ payload }: Message): number => -ofAtLeast(4, payload).readInt32LE(0);

@@ -2,7 +2,7 @@
 import { NETLINK, netlinkAbi, SOCK_DIAG } from '../kernel/abi/netlink.ts';
 import { structOf } from '../kernel/struct.ts';
 import { dump } from './dump.ts';
-import { viewOf } from './messages.ts';
+import { ofAtLeast, viewOf } from './messages.ts';
 
 const request = structOf(netlinkAbi.structs.inet_diag_req_v2);
 const entry = structOf(netlinkAbi.structs.inet_diag_msg);
@@ -33,7 +33,7 @@ export function listInetSockets(family: number, protocol: number): InetSocketEnt
   const payload = request.encode({ sdiag_family: family, sdiag_protocol: protocol, idiag_states: ALL_STATES });
   const asked = { type: SOCK_DIAG.SOCK_DIAG_BY_FAMILY, payload };
   return dump(NETLINK.NETLINK_SOCK_DIAG, asked, 'list the sockets of the internet protocols').map((message) =>
-    decodeEntry(message.payload),
+    decodeInetSocket(message.payload),
   );
 }
 
@@ -41,8 +41,8 @@ const AF_INET_BYTES = 4;
 const AF_INET6_BYTES = 16;
 const AF_INET = 2;
 
-function decodeEntry(payload: Buffer): InetSocketEntry {
-  const read = entry.read(viewOf(payload));
+export function decodeInetSocket(payload: Buffer): InetSocketEntry {
+  const read = entry.read(viewOf(ofAtLeast(entry.size, payload)));
   const size = read.idiag_family === AF_INET ? AF_INET_BYTES : AF_INET6_BYTES;
   const end = (address: Uint8Array, port: Uint8Array): InetEnd => ({
     address: Buffer.from(address.subarray(0, size)),

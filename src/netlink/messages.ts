@@ -1,6 +1,7 @@
 /** Netlink messages as bytes: a header, a fixed part, attributes, each padded to four bytes. */
 import { NETLINK, netlinkAbi } from '../kernel/abi/netlink.ts';
 import { structOf } from '../kernel/struct.ts';
+import { QuicksaveError } from '../support/errors.ts';
 
 const header = structOf(netlinkAbi.structs.nlmsghdr);
 const attributeHeader = structOf(netlinkAbi.structs.nlattr);
@@ -52,6 +53,15 @@ export function decodeAttributes(bytes: Buffer): Map<number, Buffer> {
     at += aligned(nla_len);
   }
   return found;
+}
+
+/** What the kernel says to be there, if it is long enough for what is read from it. Throws QuicksaveError. */
+export function ofAtLeast(sizeBytes: number, bytes: Buffer): Buffer {
+  if (bytes.length >= sizeBytes) return bytes;
+  throw new QuicksaveError(
+    'malformed-netlink',
+    `An answer of the kernel by netlink is not as expected: ${bytes.length} bytes instead of ${sizeBytes}.`,
+  );
 }
 
 export const viewOf = (bytes: Buffer): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.length);

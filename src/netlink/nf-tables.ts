@@ -303,8 +303,10 @@ export function listTables(): string[] {
     { type, payload: header(NFT.NFPROTO_INET) },
     'list the tables of nf_tables',
   );
-  return messages.flatMap(({ payload }) => {
-    const name = decodeAttributes(payload.subarray(generic.size)).get(NFT.NFTA_TABLE_NAME);
-    return name === undefined ? [] : [name.subarray(0, name.indexOf(0)).toString()];
-  });
+  return messages.flatMap(({ payload }) => decodeTableName(payload) ?? []);
+}
+
+export function decodeTableName(payload: Buffer): string | undefined {
+  const name = decodeAttributes(payload.subarray(generic.size)).get(NFT.NFTA_TABLE_NAME);
+  return name?.subarray(0, name.indexOf(0)).toString();
 }

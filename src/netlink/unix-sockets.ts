@@ -3,7 +3,7 @@ import { NETLINK, netlinkAbi, SOCK_DIAG } from '../kernel/abi/netlink.ts';
 import { SOCKET } from '../kernel/abi/socket.ts';
 import { structOf } from '../kernel/struct.ts';
 import { dump } from './dump.ts';
-import { decodeAttributes, viewOf } from './messages.ts';
+import { decodeAttributes, ofAtLeast, viewOf } from './messages.ts';
 
 const request = structOf(netlinkAbi.structs.unix_diag_req);
 const entry = structOf(netlinkAbi.structs.unix_diag_msg);
@@ -48,14 +48,18 @@ export function listUnixSockets(): UnixSocketEntry[] {
     { type: SOCK_DIAG.SOCK_DIAG_BY_FAMILY, payload },
     'list the UNIX sockets',
   );
-  return messages.map((message) => decodeEntry(message.payload));
+  return messages.map((message) => decodeUnixSocket(message.payload));
 }
 
-function decodeEntry(payload: Buffer): UnixSocketEntry {
-  const { udiag_type, udiag_state, udiag_ino } = entry.read(viewOf(payload));
+export function decodeUnixSocket(payload: Buffer): UnixSocketEntry {
+  const { udiag_type, udiag_state, udiag_ino } = entry.read(viewOf(ofAtLeast(entry.size, payload)));
   const attributes = decodeAttributes(payload.subarray(entry.size));
-  const lengths = attributes.get(SOCK_DIAG.UNIX_DIAG_RQLEN);
-  const file = attributes.get(SOCK_DIAG.UNIX_DIAG_VFS);
+  const sized = (type: number, sizeBytes: number): Buffer | undefined => {
+    const found = attributes.get(type);
+    return found === undefined ? undefined : ofAtLeast(sizeBytes, found);
+  };
+  const lengths = sized(SOCK_DIAG.UNIX_DIAG_RQLEN, 8);
+  const file = sized(SOCK_DIAG.UNIX_DIAG_VFS, 8);
   const pending = attributes.get(SOCK_DIAG.UNIX_DIAG_ICONS);
   return {
     inode: udiag_ino,
@@ -63,9 +67,11 @@ function decodeEntry(payload: Buffer): UnixSocketEntry {
     state: udiag_state,
     name: nameOf(attributes.get(SOCK_DIAG.UNIX_DIAG_NAME)),
     file: file === undefined ? undefined : { inode: file.readUInt32LE(0), device: file.readUInt32LE(4) },
-    peer: attributes.get(SOCK_DIAG.UNIX_DIAG_PEER)?.readUInt32LE(0),
+    peer: sized(SOCK_DIAG.UNIX_DIAG_PEER, 4)?.readUInt32LE(0),
     pending:
-      pending === undefined ? [] : Array.from({ length: pending.length / 4 }, (_, n) => pending.readUInt32LE(n * 4)),
+      pending === undefined
+        ? []
+        : Array.from({ length: Math.floor(pending.length / 4) }, (_, n) => pending.readUInt32LE(n * 4)),
     receiveQueue: lengths?.readUInt32LE(0) ?? 0,
     sendQueue: lengths?.readUInt32LE(4) ?? 0,
     shutdown: attributes.get(SOCK_DIAG.UNIX_DIAG_SHUTDOWN)?.[0] ?? 0,

@@ -1,6 +1,7 @@
 /** Where a task waits: /proc/PID/task/TID/syscall and wchan, proc_pid_syscall(5), proc_pid_wchan(5). */
 import type { Pid, Tid } from '../support/brand.ts';
 import { readProcText } from './proc-file.ts';
+import { parseDecimal, parseMask } from './proc-text.ts';
 
 export interface Waiting {
   readonly call: number;
@@ -16,9 +17,9 @@ export function parseWaiting(syscall: string, wchan: string): Waiting | undefine
   const [stackPointer, instructionPointer] = fields.slice(-2);
   if (fields.length !== 9 || stackPointer === undefined || instructionPointer === undefined) return undefined;
   return {
-    call: Number(fields[0]),
-    stackPointer: BigInt(stackPointer),
-    instructionPointer: BigInt(instructionPointer),
+    call: parseDecimal('syscall', 'the number of a call', fields[0]),
+    stackPointer: parseMask('syscall', 'the stack pointer', stackPointer),
+    instructionPointer: parseMask('syscall', 'the instruction pointer', instructionPointer),
     function: wchan.trim(),
   };
 }

@@ -37,6 +37,10 @@ export const useErrors = {
     means: 'The kernel refused a system call that it was expected to do. The sentence has the call and its errno.',
     remedy: 'See the errno in the manual page of the call; quicksave --debug shows the calls before it.',
   },
+  'malformed-netlink': {
+    means: 'The kernel lists sockets or tables in another form than is documented. It may be newer than quicksave.',
+    remedy: 'Report it with the output of uname -r.',
+  },
   'malformed-proc-file': {
     means: 'A file of /proc is not as it is documented. The kernel may be newer than quicksave.',
     remedy: 'Report it with the output of uname -r.',
