@@ -116,3 +116,27 @@ test('datagrams that could reach another socket are told to be lost, with how ma
   const saved = await mustRun('checkpoint', String(target.pid), '--output', join(folder, 'image'));
   expect(saved.stderr).toMatch(/UDP 127\.0\.0\.1:\d+\) had 2 datagrams to be received: they are not in the image/);
 });
+
+test('a datagram behind an error that waits is told to be lost, and the program that goes on still has both', async () => {
+  const folder = newFolder();
+  const prepare = [
+    'p = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); p.bind(("127.0.0.1", 0))',
+    's = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(p.getsockname())',
+    // The peer has gone when the last one comes: connection refused.
+    'p.sendto(b"waits", s.getsockname()); p.close(); s.send(b"to nobody")',
+  ];
+  const program = [
+    'import os, socket, time',
+    ...prepare,
+    'print("ready", flush=True)',
+    'while not os.path.exists("go"): time.sleep(0.01)',
+    'try: s.recv(99)',
+    'except ConnectionRefusedError: print("refused", s.recv(99), flush=True)',
+  ];
+  const target = start(folder, 'python3', ['-c', program.join('\n')]);
+  await said(target.output, 'ready');
+  const saved = await mustRun('checkpoint', String(target.pid), '--output', join(folder, 'image'));
+  expect(saved.stderr).toMatch(/UDP 127\.0\.0\.1:\d+\) had a datagram to be received: they are not in the image/);
+  writeFileSync(join(folder, 'go'), '');
+  await said(target.output, "refused b'waits'");
+});

@@ -4,6 +4,8 @@
  * have come as they did, are put back. Lost: TTL, TOS and time stamps of them, the interface that they came by, and what a firewall of
  * this host drops.
  */
+import { BlockList } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import * as v from 'valibot';
 import { boundedArray, byteString } from '../../image/schema.ts';
 import { IP, IPV6, UDP } from '../../kernel/abi/inet.ts';
@@ -73,6 +75,23 @@ export function mayBePutBack(
 }
 
 const scopeOf = (end: Uint8Array): number => (end.length === 28 ? Buffer.from(end).readUInt32LE(24) : 0);
+
+/**
+ * Whether what is sent to the address of this socket stays on this host. It may be bound to one that is another host's by now (IP_FREEBIND, or
+ * net.ipv4.ip_nonlocal_bind), to which nothing must go that somebody else has sent.
+ */
+export function isOfThisHost(local: Uint8Array): boolean {
+  const address = Buffer.from(addressIn(local));
+  if (isZero(address)) return true;
+  const isV4 = address.length === 4;
+  const text = isV4 ? address.join('.') : (address.toString('hex').match(/.{4}/g) ?? []).join(':');
+  const own = new BlockList();
+  own.addSubnet('127.0.0.0', 8);
+  for (const found of Object.values(networkInterfaces()).flatMap((all) => all ?? [])) {
+    own.addAddress(found.address, found.family === 'IPv4' ? 'ipv4' : 'ipv6');
+  }
+  return own.check(text, isV4 ? 'ipv4' : 'ipv6');
+}
 
 const LOOPBACK = Buffer.from([127, 0, 0, 1]);
 const LOOPBACK_6 = Buffer.from([...Array(15).fill(0), 1]);

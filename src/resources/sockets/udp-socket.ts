@@ -38,7 +38,7 @@ import { endSchema, endText, isUnbound, planEnd } from './inet-names.ts';
 import { udpOptions } from './inet-options.ts';
 import { collectGroups, groupsSchema, joinGroups, missingInterface, planGroups } from './multicast-groups.ts';
 import { collectFilter, filterSchema, hiddenFilter, restoreFilter } from './socket-filter.ts';
-import { datagramsSchema, mayBePutBack, putDatagramsBack } from './udp-queue.ts';
+import { datagramsSchema, isOfThisHost, mayBePutBack, putDatagramsBack } from './udp-queue.ts';
 
 const entries = {
   domain: v.picklist([SOCKET.AF_INET, SOCKET.AF_INET6]),
@@ -100,9 +100,12 @@ export const udpSocket: DescriptorKind<UdpSocket> = {
       ...collectGroups(own, pid),
       ...collectFilter(own),
     };
-    const found = hasPendingError(own) ? [] : peekMessages(own, false).map(({ bytes, sender }) => ({ bytes, sender }));
+    // The first look would take the error away: then it is only known whether there is any datagram.
+    const cannotLook = hasPendingError(own);
+    const found = cannotLook ? [] : peekMessages(own, false).map(({ bytes, sender }) => ({ bytes, sender }));
+    const unseen = cannotLook && bytesQueued(own, SOCKET.SIOCINQ) > 0 ? 1 : 0;
     const queue = found.filter((one) => mayBePutBack(socket, one));
-    return { ...socket, waiting: found.length - queue.length, ...(queue.length === 0 ? {} : { queue }) };
+    return { ...socket, waiting: found.length + unseen - queue.length, ...(queue.length === 0 ? {} : { queue }) };
   },
   plan: ({ domain, protocol = SOCKET.IPPROTO_UDP, local, options, groups = [] }, _host, path) => {
     const missing = [...missingDevice(options, path), ...planGroups(groups, path)];
@@ -116,24 +119,29 @@ export const udpSocket: DescriptorKind<UdpSocket> = {
     if (!isUnbound(local)) bindSocket(made.number, local, `bind a socket to ${endText(local)}`);
     if (remote.length > 0) connectSocket(made.number, remote, `connect a socket to ${endText(remote)}`);
     joinGroups(made.number, groups);
-    if (mayWritePackets()) putDatagramsBack(made.number, state, state.queue ?? []);
+    if (mayWritePackets() && isOfThisHost(local)) putDatagramsBack(made.number, state, state.queue ?? []);
     restoreBuffers(made.number, buffers);
     restoreFilter(made.number, state.filter);
     fcntl(made.number, FCNTL.F_SETFL, flags & STATUS_FLAGS, 'set the flags of a socket');
     return made;
   },
   remark: ({ waiting, local, queue = [] }, fd, host) => {
-    const mayNot = host !== undefined && (host.status.capEffective & CAP_NET_RAW) === 0n;
-    const lost = waiting + (mayNot ? queue.length : 0);
+    const reason = host === undefined ? undefined : whyNotPutBack(host.status.capEffective, local);
+    const lost = waiting + (reason === undefined ? 0 : queue.length);
     if (lost === 0) return undefined;
     const what = lost === 1 ? 'a datagram' : `${lost} datagrams`;
-    const why = waiting === 0 ? 'to put them back needs CAP_NET_RAW' : 'they are not in the image';
+    const why = waiting === 0 ? reason : 'they are not in the image';
     return `descriptor ${fd} (UDP ${endText(local)}) had ${what} to be received: ${why}`;
   },
 };
 
 /** capabilities(7) */
 const CAP_NET_RAW = 1n << 13n;
+
+const whyNotPutBack = (capEffective: bigint, local: Uint8Array): string | undefined => {
+  if ((capEffective & CAP_NET_RAW) === 0n) return 'to put them back needs CAP_NET_RAW';
+  return isOfThisHost(local) ? undefined : 'this host does not have that address';
+};
 
 const mayWritePackets = (): boolean => (readStatus(asPid(process.pid)).capEffective & CAP_NET_RAW) !== 0n;
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { planGroups } from '../../../src/resources/sockets/multicast-groups.ts';
-import { type DatagramReceiver, mayBePutBack } from '../../../src/resources/sockets/udp-queue.ts';
+import { type DatagramReceiver, isOfThisHost, mayBePutBack } from '../../../src/resources/sockets/udp-queue.ts';
 
 const end = (address: string, port: number): Buffer => {
   const bytes = Buffer.alloc(16);
@@ -70,4 +70,18 @@ it('a group on an interface that is missing is refused, once', () => {
   expect(planGroups([missing, group, missing], ['pid 1', 'fd 3'])).toMatchObject([
     { code: 'missing-interface', path: ['pid 1', 'fd 3'], message: expect.stringContaining('no-such-one') },
   ]);
+});
+
+describe('datagrams are not sent to another host', () => {
+  const cases: [string, Buffer, boolean][] = [
+    ['loopback', end('127.0.0.1', 53), true],
+    ['any of loopback', end('127.9.8.7', 53), true],
+    ['no address', end('0.0.0.0', 53), true],
+    ['no address of IPv6', end6('00'.repeat(16), 53), true],
+    ['an address of documentation', end('192.0.2.7', 53), false],
+    ['an address of documentation of IPv6', end6(GLOBAL, 53), false],
+  ];
+  it.each(cases)('%s', (_, local, expected) => {
+    expect(isOfThisHost(local)).toBe(expected);
+  });
 });
