@@ -123,10 +123,8 @@ function tryOnRunningTarget<T>(pid: Pid, savesItself: boolean, look: () => T): T
   }
 }
 
-/** The first one compiles; two more, of 10 ms each, take another third off the pause. A fourth takes nothing. */
+/** Where the build has kept the code of the commands, what more of them than one take off the pause is within the noise. */
 const REHEARSALS = 3;
-/** The third takes nothing off the pause of a large program, most of which is the fork. */
-const REHEARSALS_OF_LARGE = 2;
 
 /** A save of nothing to nowhere. */
 const rehearsal: Omit<CheckpointRequest, 'pid'> = {
@@ -156,7 +154,7 @@ function rehearseSaves(pid: Pid, large: boolean, started: number): void {
     tracking: undefined,
     refuse: ignore,
   };
-  for (let round = 0; round < (large ? REHEARSALS_OF_LARGE : REHEARSALS); round++) {
+  for (let round = 0; round < REHEARSALS; round++) {
     const stream = new ImageStream(discardingOutput, unprotected);
     stream.head(describeHost(xsaveLayout()));
     new Save({ ...rehearsal, pid }, prepared).run(stream, started);

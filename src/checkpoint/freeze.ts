@@ -1,3 +1,10 @@
+/**
+ * Freeze: every thread of every process of the target stands still, at an instant where its registers are its own. Nothing in the target is
+ * changed by it, and if we die now everything goes on.
+ *
+ * The list of threads is read again until it brings nothing new: a thread that is born while others are being stopped is
+ * caught in the next round, and when all known threads stand still none can be born.
+ */
 import { type RegisterFile, readRegister, withRegisters } from '../arch/x86/registers.ts';
 import { PTRACE } from '../kernel/abi/ptrace.ts';
 import {
