@@ -37,9 +37,7 @@ export function findVdsoSite(pid: Pid, vdso: AddressRange): VdsoSite {
   }
   const offset = (end + 15) & ~15;
   const room = image.subarray(offset, offset + SITE_BYTES);
-  // A save that was killed leaves its code there; nobody will ever run it again.
-  const leftBehind = room.subarray(0, homeCode.length).equals(homeCode);
-  if (room.length < SITE_BYTES || (!leftBehind && room.some((byte) => byte !== 0))) {
+  if (room.length < SITE_BYTES || !isFree(room)) {
     throw new QuicksaveError('no-foothold', `The vDSO of process ${pid} has no unused room of ${SITE_BYTES} bytes.`, {
       remedy:
         'If another tool has patched it, end that tool; otherwise this kernel needs support that is not there yet.',
@@ -55,6 +53,23 @@ export function findVdsoSite(pid: Pid, vdso: AddressRange): VdsoSite {
     goHome: remoteAddress(start + routines.go_home),
     block: remoteAddress(start + CODE_BYTES),
   };
+}
+
+/**
+ * Nothing is there, or what a save has left that was killed: its code, which nobody will ever run again, or, if that was while it wrote it or took it
+ * away, some words of it. The blocks are there only while all of the code is: {@link installSite} writes them last, {@link removeSite} takes them first.
+ */
+function isFree(room: Buffer): boolean {
+  const code = Buffer.alloc(CODE_BYTES);
+  code.set(homeCode);
+  const found = room.subarray(0, CODE_BYTES);
+  if (found.equals(code)) return true;
+  if (room.subarray(CODE_BYTES).some((byte) => byte !== 0)) return false;
+  for (let offset = 0; offset < CODE_BYTES; offset += 8) {
+    const word = found.readBigUInt64LE(offset);
+    if (word !== 0n && word !== code.readBigUInt64LE(offset)) return false;
+  }
+  return true;
 }
 
 /** The same code with the other block, filled for another thread. */
@@ -73,5 +88,6 @@ export function installSite(tid: Tid, site: VdsoSite, home: WayHome, agent: Unma
 }
 
 export function removeSite(tid: Tid, site: VdsoSite): void {
-  pokeBytes(tid, site.start, new Uint8Array(SITE_BYTES));
+  pokeBytes(tid, site.block, new Uint8Array(SITE_BYTES - CODE_BYTES));
+  pokeBytes(tid, site.start, new Uint8Array(CODE_BYTES));
 }

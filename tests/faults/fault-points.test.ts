@@ -233,6 +233,23 @@ test('a save that is killed at any step leaves the program as it was', { timeout
   await said(target.output, 'ok');
 });
 
+test('a save that is killed while it writes to a vDSO, or takes that back, does not keep the next one out', async () => {
+  const save = ['checkpoint', String(target.pid), '--output', join(folder, 'image')];
+  const points = await listPoints('kill', save);
+  const writes = points.flatMap((name, index) => (name === 'PTRACE_POKEDATA' ? [index + 1] : []));
+  // The rehearsals come first, with a process of our own.
+  const ofTree = writes.slice(writes.length / 2);
+  expect(ofTree.length).toBeGreaterThan(100);
+  const kills = 10;
+  for (let kill = 0; kill < kills; kill++) {
+    const at = ofTree[Math.floor(((kill + 0.5) * ofTree.length) / kills)] ?? 0;
+    const { signal } = await withFault('kill', at, save);
+    expect(signal).toBe('SIGKILL');
+    await mustRun(...save);
+  }
+  await proves('the saves');
+});
+
 /** Saves and ends the program. */
 async function putAway(image: string): Promise<void> {
   await saveAndEnd(target.pid, image);
