@@ -89,6 +89,12 @@ export class Agent implements DescriptorReceiver {
   /** Our end of the doorbell in the task, until the agent has closed it there. */
   #remoteToolEnd = -1;
   #running = false;
+  /** It has been rung and has not answered yet. */
+  #working = false;
+  /** It will not answer any more. */
+  #lost = false;
+  /** It may have a doorbell, whose numbers stand in its block. */
+  #doorbellAsked = false;
 
   private constructor(pid: Pid, task: StoppedTask, hole: RemoteAddress, layout: AgentLayout, mirror: NativeMemory) {
     this.pid = pid;
@@ -169,12 +175,18 @@ export class Agent implements DescriptorReceiver {
     const type = SOCKET.SOCK_SEQPACKET | SOCKET.SOCK_CLOEXEC;
     const pair = remoteAddress(this.block(0) + stateBlock.doorbell);
     const entry = remoteAddress(this.code + routines.call_close_home);
+    this.#doorbellAsked = true;
     const made = this.task.tryCallAt(entry, this.block(0), SYS.socketpair, SOCKET.AF_UNIX, type, 0, pair);
     check('socketpair', made, { doing: 'make the doorbell', pid: this.pid });
-    const ends = readRemote(this.pid, pair, 8);
+    this.#readNumbers();
+    this.#doorbell = duplicateFrom(pidfd, remoteFd(this.#remoteToolEnd), this.pid);
+  }
+
+  /** -1 where there is none. */
+  #readNumbers(): void {
+    const ends = readRemote(this.pid, remoteAddress(this.block(0) + stateBlock.doorbell), 8);
     this.#remoteDoorbell = ends.readInt32LE(0);
     this.#remoteToolEnd = ends.readInt32LE(4);
-    this.#doorbell = duplicateFrom(pidfd, remoteFd(this.#remoteToolEnd), this.pid);
   }
 
   /** Our descriptors in the task, to be left out when its table is read. */
@@ -211,7 +223,6 @@ export class Agent implements DescriptorReceiver {
     if (this.#running) return;
     this.task.enter(remoteAddress(this.code + routines.agent), this.block(0));
     this.#running = true;
-    this.#remoteToolEnd = -1;
   }
 
   /** Stops the agent between two batches, so that ptrace works on its task; the next batch lets it go on. */
@@ -258,6 +269,7 @@ export class Agent implements DescriptorReceiver {
       if (heard !== 'nothing') arrived = heard;
       else this.#lookAround(this.task);
     }
+    this.#heardAnswer();
     this.#readBatch(callCount, dataBytes);
     return arrived;
   }
@@ -353,6 +365,13 @@ export class Agent implements DescriptorReceiver {
   #ring(messages: readonly (readonly LocalFd[])[] = []): void {
     if (!ring(this.#bell())) this.#agentEnded();
     for (const fds of messages) sendDescriptors(this.#bell(), fds);
+    this.#working = true;
+  }
+
+  /** What it does first of all is to close the tool's end. */
+  #heardAnswer(): void {
+    this.#working = false;
+    this.#remoteToolEnd = -1;
   }
 
   #awaitAnswer(task: StoppedTask = this.task): void {
@@ -360,7 +379,10 @@ export class Agent implements DescriptorReceiver {
     for (;;) {
       if (performance.now() < spinUntil || waitReadable(this.#bell(), LOOK_AROUND_MS)) {
         const heard = takeRing(this.#bell());
-        if (heard === 'rung') return;
+        if (heard === 'rung') {
+          this.#heardAnswer();
+          return;
+        }
         if (heard === 'end') this.#agentEnded();
         if (performance.now() < spinUntil) continue;
       }
@@ -380,6 +402,7 @@ export class Agent implements DescriptorReceiver {
   #refuseFault(task: StoppedTask, event: NonNullable<ReturnType<StoppedTask['poll']>>): void {
     const harmless = event.kind !== 'stopped' || event.event !== 0 || task.heldStopSignal === event.signal;
     if (harmless) return;
+    this.#lost = true;
     throw new QuicksaveError(
       'agent-fault',
       `The agent in process ${this.pid} got signal ${event.signal}; this is a fault of quicksave.`,
@@ -387,6 +410,7 @@ export class Agent implements DescriptorReceiver {
   }
 
   #agentEnded(): never {
+    this.#lost = true;
     this.task.poll();
     throw new QuicksaveError('agent-ended', `The agent in process ${this.pid} does not answer any more.`);
   }
@@ -406,7 +430,7 @@ export class Agent implements DescriptorReceiver {
   unload(site: AgentSite): void {
     try {
       const going = { ...site, callOnce: site.callUnmapHome };
-      this.#closeToolEnd(going);
+      this.#letFinish(going);
       this.pause();
       if (this.#remoteDoorbell >= 0) this.task.tryCall(going, SYS.close, this.#remoteDoorbell);
       const unmapped = this.task.tryCall(site, SYS.munmap, this.code, agentSize(this.layout));
@@ -418,10 +442,13 @@ export class Agent implements DescriptorReceiver {
   }
 
   /**
-   * The agent closes the tool's end itself, so that at no instant it would be left behind. An agent that has run nothing
-   * yet is waited for: stopped as soon as it is let go, it would not have come to its first instruction.
+   * The agent closes the tool's end itself, so that at no instant it would be left behind, and ends what it was rung for. One that has run
+   * nothing yet is waited for: stopped as soon as it is let go, it would not have come to its first instruction.
    */
-  #closeToolEnd(going: CallSite): void {
+  #letFinish(going: CallSite): void {
+    if (this.#lost) return;
+    if (this.#working) this.#awaitAnswer();
+    if (this.#doorbellAsked && this.#remoteDoorbell < 0) this.#readNumbers();
     if (this.#remoteToolEnd < 0) return;
     if (this.#doorbell === undefined) this.task.tryCall(going, SYS.close, this.#remoteToolEnd);
     else this.runBatch(0, 0);

@@ -250,6 +250,25 @@ test('a save that is killed while it writes to a vDSO, or takes that back, does 
   await proves('the saves');
 });
 
+test('a save that cannot ring an agent, or not learn the numbers of its doorbell, leaves no descriptor in the program', async () => {
+  const save = ['checkpoint', String(target.pid), '--output', join(folder, 'image')];
+  const points = await listPoints('fail', save);
+  const members = [target.pid, ...childrenOf(target.pid)];
+  const before = members.map(footprint);
+  const indexes = (wanted: string): number[] =>
+    points.flatMap((name, index) => (name === wanted ? [index] : [])).slice(-members.length);
+  const [firstDoorbell = 0] = indexes('socketpair');
+  const rings = points.flatMap((name, index) => (name === 'sendto' && index > firstDoorbell ? [index + 1] : []));
+  const readings = indexes('socketpair').map((index) => points.indexOf('process_vm_readv', index) + 1);
+  expect(rings.length).toBeGreaterThan(members.length);
+  expect(Math.min(...readings)).toBeGreaterThan(firstDoorbell);
+  for (const at of [...readings, ...rings]) {
+    await withFault('fail', at, save);
+    expect(members.map(footprint), `after point ${at}, ${points[at - 1]}`).toEqual(before);
+  }
+  await proves('the saves');
+});
+
 /** Saves and ends the program. */
 async function putAway(image: string): Promise<void> {
   await saveAndEnd(target.pid, image);
