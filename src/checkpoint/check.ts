@@ -8,6 +8,7 @@ import { duplicateFrom, tryDuplicateFrom, tryOpenPidfd } from '../kernel/calls/d
 import { timersMayChooseNumbers } from '../kernel/calls/timers.ts';
 import { noSuchProcess, unlessMissing } from '../procfs/proc-file.ts';
 import { readStatus } from '../procfs/status.ts';
+import { planClocks } from '../resources/clock-choice.ts';
 import { ConnectionKeeper } from '../resources/connection-keeper.ts';
 import { mayChoosePids, noPidChoice } from '../resources/pid-choice.ts';
 import { processAspects } from '../resources/registry.ts';
@@ -15,6 +16,7 @@ import type { CollectedProcess, HostView, ProcessView } from '../resources/resou
 import { asPid, asTid, type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
 import { type Problem, QuicksaveError } from '../support/errors.ts';
 import { type BatchRunner, CallBatch } from '../tracee/call-batch.ts';
+import { readClocks } from './clocks.ts';
 import { nothingInFlight } from './collect-files.ts';
 import { OutsiderSearch } from './outsiders.ts';
 import type { ClassifiedDescriptor, TreeSurvey } from './preflight.ts';
@@ -104,12 +106,17 @@ function lookAhead({ processes, descriptors }: TreeSurvey): Ahead {
   const host: HostView = {
     ownPid: asPid(process.pid),
     status: readStatus(asPid(process.pid)),
-    acceptChangedFiles: false,
+    // It runs: what changes between our looks at a file may be its own doing.
+    acceptChangedFiles: true,
     keepsParent: true,
     programRuns: true,
     maySetTimerNumbers: timersMayChooseNumbers(),
   };
   if (!mayChoosePids(host.status)) found.restartProblems.push(noPidChoice);
+  const [root] = processes;
+  if (root !== undefined) {
+    found.restartProblems.push(...planClocks(undefined, readClocks(root.process.pid), host.status).problems);
+  }
   for (const [index, { process: view, allMappings, keeper }] of processes.entries()) {
     if (keeper !== undefined) found.remarks.push(describeTracking(view.pid, keeper));
     // Only what it has open can make it the leader of something that comes back.

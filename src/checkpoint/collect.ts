@@ -29,6 +29,7 @@ import { SingleCalls } from '../tracee/single-calls.ts';
 import type { StoppedTask } from '../tracee/stopped-task.ts';
 import { isVdsoMapping, readVdsoData } from '../tracee/vdso-data.ts';
 import { siteForThread, type VdsoSite } from '../tracee/vdso-site.ts';
+import { readClocks } from './clocks.ts';
 import {
   CollectedFiles,
   collectDescriptors,
@@ -122,6 +123,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
   const remarks: string[] = [];
   const stops = new Stops(processes.map(({ frozen }) => frozen));
   const root = must(processes[0]).frozen.pid;
+  const clocks = readClocks(root);
   const context: Context = { ...options, objects, files, remarks, stops, root };
   const sharing = new SharedObjects(
     options.parts,
@@ -154,7 +156,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
         ...task,
         ...must(places[index]),
         ...stops.of(pid),
-        ...(index === 0 && saver !== undefined ? { saver } : {}),
+        ...(index === 0 ? { clocks, ...(saver === undefined ? {} : { saver }) } : {}),
       },
       tables: own.tables.map(({ objref, owner }) => ({ objref, record: tables.get(owner) ?? { entries: [] } })),
     })),

@@ -24,6 +24,7 @@ import { unsavable } from '../resources/unsavable.ts';
 import { refusedWords } from '../resources/vm-flags.ts';
 import { asPid, asTid, type Pid, remoteFd, type Tid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
+import { clockObstacles } from './clocks.ts';
 import { type OutsiderSearch, sharingRemarks } from './outsiders.ts';
 import { partObstacles } from './part-obstacles.ts';
 import type { TreeParts } from './parts.ts';
@@ -117,7 +118,7 @@ export function surveyTree(
   problems.push(...(look(() => treeObstacles(processes)) ?? []));
   const views = processes.map(({ process }) => process);
   const parts = outsiders.parts.of(views);
-  problems.push(...partObstacles(views, parts));
+  problems.push(...partObstacles(views, parts), ...clockObstacles(views.map(({ pid }) => pid)));
   const ours = descriptorsOfOurs(views, parts, oursIn);
   const isTheirs = ({ pid, descriptor }: Seen): boolean => ours.get(asTid(pid))?.has(descriptor.fd) !== true;
   // A table that several tasks share is looked at in the first of them.

@@ -22,6 +22,10 @@ export const examples: Readonly<Record<string, readonly Example[]>> = {
     { line: 'quicksave restart job.qs', does: 'brings it back, and ends as it ends' },
     { line: 'quicksave restart job.qs --detach --pid-file job.pid', does: 'brings it back in the background' },
     { line: 'quicksave restart job.qs --lazy', does: 'lets it run at once, and loads its memory beside it' },
+    {
+      line: 'quicksave restart job.qs --clock continue',
+      does: 'on another host, or after a reboot: CLOCK_MONOTONIC goes on where it stood',
+    },
   ],
   check: [
     { line: 'quicksave check', does: 'says what this host can do' },

@@ -95,6 +95,12 @@ function addSaving(root: Command, commands: Load): void {
     .option('--images <folder>', 'where the parents of an incremental image are; default: where it is')
     .option('--lazy', 'let it run at once: its pages come when they are touched, and the others behind it')
     .option('--files <policy>', 'files that have changed since: refuse or accept-changed', 'refuse')
+    .addOption(
+      new Option(
+        '--clock <which>',
+        'CLOCK_MONOTONIC and CLOCK_BOOTTIME: those of this host, or going on where they stood; default: as the program had it, and going on after a reboot',
+      ).choices(['host', 'continue']),
+    )
     .addOption(key())
     .addOption(verifyKey())
     .addOption(trust())

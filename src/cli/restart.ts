@@ -2,7 +2,7 @@
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { readAccess } from '../image/protection.ts';
 import { Companion, endLike, passOn } from '../restart/accompany.ts';
-import { type LazyRestart, type RestartSummary, restart } from '../restart/restart.ts';
+import { type LazyRestart, type RestartRequest, type RestartSummary, restart } from '../restart/restart.ts';
 import { Foreground } from '../restart/terminal.ts';
 import type { Pid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
@@ -18,6 +18,7 @@ interface Options {
   readonly detach?: boolean;
   readonly pidFile?: string;
   readonly files: string;
+  readonly clock?: NonNullable<RestartRequest['clock']>;
   readonly images?: string;
   readonly key?: readonly string[];
   readonly verifyKey?: string;
@@ -55,7 +56,7 @@ function bringBack(
   foreground: Foreground | undefined,
   options: Options,
 ): RestartSummary {
-  const { detach, pidFile, images, key: keys, verifyKey, trust = false } = options;
+  const { detach, pidFile, images, clock, key: keys, verifyKey, trust = false } = options;
   const access = { ...readAccess({ keys, verifyKey }), ownOnly: !trust };
   const sentence = 'The restart was interrupted; no process was left.';
   let written = false;
@@ -65,6 +66,7 @@ function bringBack(
         source,
         acceptChangedFiles: policy === 'accept-changed',
         images,
+        clock,
         access,
         streams: [0, 1, 2],
         parent: process.pid,

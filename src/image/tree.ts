@@ -20,6 +20,21 @@ import {
 const MAX_TASK_ID = 1 << 22;
 const taskId = integerBetween(1, MAX_TASK_ID);
 
+/** 126 years; the kernel takes some more (KTIME_SEC_MAX). */
+const MAX_CLOCK_NS = 4_000_000_000_000_000_000n;
+const clockNs = v.pipe(u64, v.maxValue(MAX_CLOCK_NS, 'must be at most 126 years'));
+
+/** Where the clocks of a tree stood, as it would have read them: time_namespaces(7). */
+const ClocksRecord = v.strictObject({
+  monotonicNs: clockNs,
+  boottimeNs: clockNs,
+  /** In another time namespace than the command that saved it. */
+  apart: v.boolean(),
+  /** The boot that they count from (random(4)); empty: not known. */
+  bootId: boundedString(36),
+});
+export type ClocksRecord = v.InferOutput<typeof ClocksRecord>;
+
 const MAX_VDSO_BYTES = 1 << 16;
 const MAX_VDSO_DATA_PAGES = 64;
 
@@ -89,6 +104,8 @@ export const TaskRecord = v.strictObject({
   addressBits: v.optional(v.picklist([32, 64]), 64),
   /** Those bits of personality(2) that only execve(2) heeds. Images from before them do not say it. */
   layoutBits: v.optional(u32, 0),
+  /** Of the root, and so of all. Images from before it do not say it. */
+  clocks: v.optional(ClocksRecord),
   /** The command that the process ran to save itself: its child, which is not in the image. */
   saver: v.optional(v.strictObject({ pid: taskId, leads: v.picklist(['nothing', 'group', 'session']) })),
 });

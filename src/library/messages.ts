@@ -3,6 +3,7 @@
  * JSON on a pipe. Errors travel as data and become themselves again.
  */
 import type { StillProcess } from '../checkpoint/look.ts';
+import type { RestartRequest } from '../restart/restart.ts';
 import type { ErrorCode } from '../support/error-pages/catalogue.ts';
 import { ImageError, type Problem, QuicksaveError, RefusedError } from '../support/errors.ts';
 
@@ -40,6 +41,7 @@ export interface RestartOrder {
   readonly trust: boolean;
   /** Pages come when it runs. */
   readonly lazy?: boolean;
+  readonly clock?: RestartRequest['clock'];
 }
 
 export type Order = CheckpointOrder | RestartOrder;

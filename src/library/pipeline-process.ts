@@ -59,11 +59,12 @@ function save(
 }
 
 function bringBack(order: Extract<Order, { kind: 'restart' }>, onPages: OnPages): unknown {
-  const { source, acceptChangedFiles, images, keys, verifyKey, trust, lazy } = order;
+  const { source, acceptChangedFiles, images, keys, verifyKey, trust, lazy, clock } = order;
   return restart({
     source,
     acceptChangedFiles,
     images,
+    clock,
     access: { ...readAccess({ keys, verifyKey }), ownOnly: !trust },
     streams: [FIRST_STREAM_FD, FIRST_STREAM_FD + 1, FIRST_STREAM_FD + 2],
     parent: process.ppid,

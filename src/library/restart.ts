@@ -1,7 +1,7 @@
 /** Bringing a process back from code. */
 import type { Readable } from 'node:stream';
 import { waitForChild } from '../kernel/calls/wait-async.ts';
-import type { RestartSummary } from '../restart/restart.ts';
+import type { RestartRequest, RestartSummary } from '../restart/restart.ts';
 import { asPid } from '../support/brand.ts';
 import { type PipelineOptions, runPipeline } from './pipeline.ts';
 
@@ -21,6 +21,11 @@ export interface RestartOptions extends PipelineOptions {
    * plain image in a file. Default false.
    */
   readonly lazy?: boolean;
+  /**
+   * CLOCK_MONOTONIC and CLOCK_BOOTTIME: those of this host, or going on from where they stood (CAP_SYS_ADMIN, CAP_SYS_TIME). Default: as the
+   * program had it.
+   */
+  readonly clock?: NonNullable<RestartRequest['clock']>;
   /** Our descriptors for standard streams that led to the outside. Default: our own. */
   readonly streams?: readonly [number, number, number];
 }
@@ -50,11 +55,12 @@ export async function restart(source: string | Readable, options: RestartOptions
     verifyKey,
     trust = false,
     lazy = false,
+    clock,
     streams: restarted = [0, 1, 2],
   } = options;
   const isPath = typeof source === 'string';
   const summary = await runPipeline<RestartSummary>(
-    { kind: 'restart', source: isPath ? source : '-', acceptChangedFiles, images, keys, verifyKey, trust, lazy },
+    { kind: 'restart', source: isPath ? source : '-', acceptChangedFiles, images, keys, verifyKey, trust, lazy, clock },
     options,
     isPath ? { restarted } : { source, restarted },
   );

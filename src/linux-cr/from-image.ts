@@ -176,6 +176,8 @@ class Exporter {
       this.#refuse([], `${threads.length} threads: it has one task`, 'Save the program when it has one thread.');
     }
     if (task.layoutBits !== 0) this.#refuse([], 'the memory layout that it was executed with (personality(2))');
+    if (task.clocks?.apart)
+      this.#refuse([], 'clocks of a time namespace', 'Restart it with --clock host, and save that.');
     if (task.stopped !== undefined)
       this.#refuse([], 'a program that a signal has stopped', 'Let it go on: kill -CONT.');
     if (task.saver !== undefined) {

@@ -265,7 +265,7 @@ function askExtras(imageFolder: string, status: ProcessStatus): HostFeature[] {
         code: 'time-namespace',
         name: 'time namespaces',
         need: 'extra',
-        purpose: 'clocks that go on where they stood, in a later version',
+        purpose: 'clocks that go on where they stood: restart --clock continue',
         remedy: withOption('CONFIG_TIME_NS'),
       },
       given(existsSync('/proc/self/ns/time'), 'there is no /proc/self/ns/time'),

@@ -15,6 +15,7 @@ import { probeDroppableMemory, probeGuardPages, probeMemoryNames, probeSealing }
 import { readCpuinfo } from '../procfs/cpuinfo.ts';
 import { readMaps } from '../procfs/smaps.ts';
 import { readStatus } from '../procfs/status.ts';
+import type { ClockChoice } from '../resources/clock-choice.ts';
 import { mayChoosePids } from '../resources/pid-choice.ts';
 import type { HostView } from '../resources/resource.ts';
 import { asPid, asTid, type Pid, type Tid } from '../support/brand.ts';
@@ -30,6 +31,8 @@ export interface RestartHost extends HostView {
   /** The same of 32-bit processes. Undefined if this kernel runs none. Asked only where it is needed: a process is made. */
   readonly kernelMemory32: () => KernelMemory | undefined;
   readonly mayChoosePids: boolean;
+  /** Undefined: as the program had it. */
+  readonly clock: ClockChoice | undefined;
   /** PR_SET_VMA_ANON_NAME, a configuration of the kernel. */
   readonly mayNameMemory: boolean;
   /** What younger kernels have of memory. */
@@ -46,7 +49,9 @@ export interface KernelMemory {
   readonly mappings: ReadonlyMap<string, { readonly start: number; readonly sizeBytes: number }>;
 }
 
-export function lookAtHost(request: Pick<HostView, 'acceptChangedFiles' | 'keepsParent'>): RestartHost {
+export function lookAtHost(
+  request: Pick<HostView, 'acceptChangedFiles' | 'keepsParent'> & Partial<Pick<RestartHost, 'clock'>>,
+): RestartHost {
   const ownPid = asPid(process.pid);
   const status = readStatus(ownPid);
   return {
@@ -54,6 +59,7 @@ export function lookAtHost(request: Pick<HostView, 'acceptChangedFiles' | 'keeps
     status,
     acceptChangedFiles: request.acceptChangedFiles,
     keepsParent: request.keepsParent,
+    clock: request.clock,
     maySetTimerNumbers: timersMayChooseNumbers(),
     layout: xsaveLayout(),
     cpuFeatures: readCpuinfo().flags,

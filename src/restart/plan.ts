@@ -11,6 +11,8 @@ import { planSharedBirths, type SharedBirth } from '../image/shared-births.ts';
 import type { ExitedRecord } from '../image/tree.ts';
 import { RLIMIT } from '../kernel/abi/resource.ts';
 import { getLimit } from '../kernel/calls/task-attributes.ts';
+import type { ClockPair } from '../procfs/time-offsets.ts';
+import { planClocks } from '../resources/clock-choice.ts';
 import { type MappedFile, mappedFileSchema, planMappedFile } from '../resources/mapped-file.ts';
 import { noPidChoice } from '../resources/pid-choice.ts';
 import { descriptorKinds } from '../resources/registry.ts';
@@ -49,6 +51,8 @@ export interface RestartPlan {
   readonly births: ReadonlyMap<number, SharedBirth>;
   readonly mappedFiles: ReadonlyMap<number, MappedFile>;
   readonly descriptions: readonly PlannedDescription[];
+  /** Where its clocks shall go on. Undefined: those of the host. */
+  readonly clocks: ClockPair | undefined;
   readonly remarks: readonly string[];
 }
 
@@ -72,6 +76,8 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   const processes = model.processes.map((process) => planProcess(process, request));
   refuseOddFileSystems(processes, model);
   const { pid } = model.root.task;
+  const clocks = planClocks(host.clock, model.root.task.clocks, host.status);
+  problems.push(...clocks.problems);
   const distinct = withoutRepetition(problems);
   if (distinct.length > 0) {
     const reasons = distinct.length === 1 ? 'one thing stands' : `${distinct.length} things stand`;
@@ -79,6 +85,7 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   }
   const remarks = [
     ...(model.origin?.remarks ?? []),
+    ...clocks.remarks,
     ...processes.flatMap((process) => process.remarks),
     ...descriptions.flatMap(({ kind, state, holder }) => kind.remark?.(state, remoteFd(holder?.fd ?? -1), host) ?? []),
   ];
@@ -90,6 +97,7 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
     births,
     mappedFiles,
     descriptions,
+    clocks: clocks.continued,
     remarks: [...new Set(remarks)],
   };
 }

@@ -29,6 +29,7 @@ import { QuicksaveError } from '../support/errors.ts';
 import { Agent } from '../tracee/agent.ts';
 import { StoppedTask, waitForInterruptStop } from '../tracee/stopped-task.ts';
 import { ALL_SIGNALS, endBy, endWith, execute, type Fork, fork, type Maker, nameTask, TRACING } from './births.ts';
+import { continueClocks } from './clocks.ts';
 import { exitStatus, killedBy } from './exited.ts';
 import type { LazyLoading } from './lazy-loading.ts';
 import type { RestartPlan } from './plan.ts';
@@ -130,6 +131,7 @@ export class Rebuild {
     const { parent } = this.#options;
     const stub = root.stub(parent);
     const executable = executableFromBytes('quicksave', stub.image);
+    if (this.#plan.clocks !== undefined) continueClocks(this.#plan.clocks);
     try {
       spawnProgram(executable.number, { pid, asSibling: parent !== process.pid, layoutBits });
     } finally {

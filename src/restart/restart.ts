@@ -8,6 +8,7 @@ import type { PlacedChunk } from '../pages/load-job.ts';
 import { readImage } from '../pages/open-image.ts';
 import { PageCrew } from '../pages/page-crew.ts';
 import { chunksOf, type StoredPiece } from '../pages/stored-pages.ts';
+import type { ClockChoice } from '../resources/clock-choice.ts';
 import { asTid, type LocalFd, type Pid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import type { End } from './accompany.ts';
@@ -26,6 +27,8 @@ export interface RestartRequest {
   readonly acceptChangedFiles: boolean;
   /** The folder where the parents of an incremental image are; undefined: that of the image. */
   readonly images?: string | undefined;
+  /** Default: as the program had it. */
+  readonly clock?: ClockChoice | undefined;
   /** For the image, and those that it builds on. */
   readonly access: ImageAccess;
   /** Our descriptors for the streams that led to the outside. */

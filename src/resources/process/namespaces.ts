@@ -1,13 +1,13 @@
 /**
  * Namespaces: namespaces(7). A process in other namespaces than ours is refused for now: its paths, pids and addresses
- * would mean something else here. The image keeps nothing; the restarted process is in the namespaces of the restart.
+ * would mean something else here. Time namespaces are another matter: checkpoint/clocks.ts. The image keeps nothing; the restarted process is in the namespaces of the restart.
  */
 import { readlinkSync } from 'node:fs';
 import * as v from 'valibot';
 import type { Problem } from '../../support/errors.ts';
 import type { ProcessAspect, ProcessView } from '../resource.ts';
 
-const kinds = ['cgroup', 'ipc', 'mnt', 'net', 'pid', 'pid_for_children', 'time', 'time_for_children', 'user', 'uts'];
+const kinds = ['cgroup', 'ipc', 'mnt', 'net', 'pid', 'pid_for_children', 'user', 'uts'];
 const schema = v.strictObject({});
 
 export const namespaces: ProcessAspect<Record<string, never>> = {

@@ -66,6 +66,10 @@ export const restartErrors = {
     means: 'A thread had seccomp filters, which this user may not give to it again.',
     remedy: 'Run the restart as root, outside of any sandbox or container.',
   },
+  'no-clocks': {
+    means: 'Clocks shall go on where they stood, and the image does not say where that was.',
+    remedy: 'Restart it without --clock continue, or save the program anew.',
+  },
   'no-cpu-left': {
     means: 'None of the CPUs that a thread was bound to may be used here.',
     remedy: 'Restart it on a host, or in a cpuset, with at least one of those CPUs.',
@@ -89,6 +93,10 @@ export const restartErrors = {
   'no-segment-ids': {
     means: 'This kernel does not let the ids of System V segments be chosen.',
     remedy: 'Restart it on a kernel with CONFIG_SYSVIPC and CONFIG_CHECKPOINT_RESTORE.',
+  },
+  'no-time-namespace': {
+    means: 'The clocks of the program can only go on in a time namespace, which you may not make.',
+    remedy: 'Run the restart as root, or with --clock host.',
   },
   'no-timer-numbers': {
     means: 'This kernel does not let the numbers of timers be chosen.',

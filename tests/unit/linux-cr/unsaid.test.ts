@@ -40,7 +40,7 @@ describe('an export', () => {
   it('knows every field of the records that it takes apart: a new one needs a place in it, or a refusal', () => {
     expect(Object.keys(TaskRecord.entries).sort()).toEqual(
       [
-        ...['addressBits', 'comm', 'files', 'layoutBits', 'memory', 'pid', 'saver', 'threads', 'vdso'],
+        ...['addressBits', 'clocks', 'comm', 'files', 'layoutBits', 'memory', 'pid', 'saver', 'threads', 'vdso'],
         // Of a tree, of which a stream has one process: it begins in the session of the command, and runs.
         ...['exitSignal', 'parent', 'processGroup', 'session', 'stopped', 'fileSystem'],
         // Of threads, of which a stream has one.

@@ -38,6 +38,7 @@ const kernelMemory = (vdsoSha256: string): KernelMemory => ({
 });
 
 export const goodHost: RestartHost = {
+  clock: undefined,
   ownPid,
   status,
   acceptChangedFiles: false,
