@@ -64,6 +64,7 @@ export const unsaidOfProcess: Readonly<Record<string, Unsaid>> = {
   intervalTimers: begins({ real: noTimer, virtual: noTimer, profiling: noTimer }, 'a running timer of setitimer(2)'),
   posixTimers: begins([], 'its timers of timer_create(2)'),
   sharedPendingSignals: begins([], 'signals that wait for it', WHEN_NOTHING_WAITS),
+  systemV: begins({ semaphores: [], queues: [] }, 'the System V semaphores and message queues that it uses'),
   surroundings: command,
   limits: command,
 };

@@ -16,7 +16,7 @@ import {
 import { listTables } from '../netlink/nf-tables.ts';
 import { readMaps, readSmaps } from '../procfs/smaps.ts';
 import { type ProcessStatus, readStatus } from '../procfs/status.ts';
-import { mayChooseSegmentIds } from '../procfs/sysvipc.ts';
+import { mayChooseIpcIds } from '../procfs/sysvipc.ts';
 import { childrenOf } from '../procfs/tasks.ts';
 import { asPid } from '../support/brand.ts';
 import { askChild } from './child-features.ts';
@@ -238,7 +238,7 @@ function askExtras(imageFolder: string, status: ProcessStatus): HostFeature[] {
         purpose: 'segments come back with their ids',
         remedy: withOption('CONFIG_SYSVIPC and CONFIG_CHECKPOINT_RESTORE'),
       },
-      given(mayChooseSegmentIds(), 'there is no /proc/sys/kernel/shm_next_id'),
+      given(mayChooseIpcIds('shm'), 'there is no /proc/sys/kernel/shm_next_id'),
     ),
     answer(
       {

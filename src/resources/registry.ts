@@ -42,6 +42,7 @@ import { processSettings } from './process/settings.ts';
 import { sharedPendingSignals } from './process/shared-pending-signals.ts';
 import { signalActions } from './process/signal-actions.ts';
 import { surroundings } from './process/surroundings.ts';
+import { systemV } from './process/system-v.ts';
 import type { DescriptorKind, MappingKind, ProcessAspect, ThreadAspect } from './resource.ts';
 import { otherSocket } from './sockets/other-socket.ts';
 import { tcpSocket } from './sockets/tcp-socket.ts';
@@ -84,6 +85,7 @@ export const processAspects: readonly ProcessAspect<unknown>[] = [
   intervalTimers,
   posixTimers,
   sharedPendingSignals,
+  systemV,
   surroundings,
   limits,
 ].map((aspect) => erase<ProcessAspect<unknown>>(aspect));

@@ -91,6 +91,8 @@ export interface RebuiltProcess {
   readonly batch: CallBatch;
   /** The descriptor, in the process being rebuilt, of a file object of the image. */
   remoteFile(objref: number): number;
+  /** For what would outlive the process. */
+  onFailure(undo: () => void): void;
 }
 
 export interface RebuiltThread {

@@ -303,6 +303,7 @@ export class ProcessRebuild {
       is32Bit: this.plan.is32Bit,
       batch,
       remoteFile: (objref) => this.#remoteFile(objref),
+      onFailure: (undo) => this.#common.objects.onFailure(undo),
     };
   }
 

@@ -55,7 +55,7 @@ export class RestoredObjects {
       ...world,
       object: (objref) => this.numberOf(objref),
       shared: (key, make) => this.#share(key, make),
-      onFailure: (undo) => this.#undo.push(undo),
+      onFailure: (undo) => this.onFailure(undo),
       connections: this.#connections,
     };
     for (const { objref, kind, state } of this.#descriptions) {
@@ -64,6 +64,10 @@ export class RestoredObjects {
       const target = kind.contentTarget?.(state, this.#world);
       if (target !== undefined) this.#contentTargets.set(objref, target.number);
     }
+  }
+
+  onFailure(undo: () => void): void {
+    this.#undo.push(undo);
   }
 
   #share<T>(key: string, make: () => T): T {

@@ -31,6 +31,7 @@ import { socketAbi } from '../../src/kernel/abi/socket.ts';
 import { statAbi } from '../../src/kernel/abi/stat.ts';
 import { syscallAbi } from '../../src/kernel/abi/syscall.ts';
 import { syscallI386Abi } from '../../src/kernel/abi/syscall-i386.ts';
+import { messageAbi, semaphoreAbi } from '../../src/kernel/abi/system-v.ts';
 import { userfaultfdAbi } from '../../src/kernel/abi/userfaultfd.ts';
 import { waitAbi } from '../../src/kernel/abi/wait.ts';
 import { expectedFacts, factsOfHeaders, hasCompiler } from './c-program.ts';
@@ -60,6 +61,12 @@ const MODULES: Record<string, AbiModule> = {
   'sched.ts': schedAbi,
   'seccomp.ts': seccompAbi,
   'shm.ts': shmAbi,
+  'system-v.ts': {
+    ...semaphoreAbi,
+    headers: [...semaphoreAbi.headers, ...messageAbi.headers],
+    constants: { ...semaphoreAbi.constants, ...messageAbi.constants },
+    structs: { ...semaphoreAbi.structs, ...messageAbi.structs },
+  },
   'signal.ts': signalAbi,
   'socket.ts': socketAbi,
   'stat.ts': statAbi,

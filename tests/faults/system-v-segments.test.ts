@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { decodeCbor, encodeCbor } from '../../src/image/cbor.ts';
 import { RECORD } from '../../src/image/record-types.ts';
-import { chooseNextSegmentId, readSegments } from '../../src/procfs/sysvipc.ts';
+import { chooseNextIpcId, readSegments } from '../../src/procfs/sysvipc.ts';
 import {
   bringBack,
   gone,
@@ -122,11 +122,11 @@ test('a segment that is not there any more is made anew; another one with its id
     return Number(text);
   };
   const place = id + 32_768;
-  chooseNextSegmentId(place);
+  chooseNextIpcId('shm', place);
   expect(make(0)).toBe(place);
   expect(await refusal('restart', image)).toMatch(`Its place in the kernel's table is that of segment ${place}`);
   remove(place);
-  chooseNextSegmentId(id);
+  chooseNextIpcId('shm', id);
   expect(make(key)).toBe(id);
   expect(await refusal('restart', image)).toMatch('Another segment has its id');
   remove(id);

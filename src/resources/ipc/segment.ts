@@ -8,8 +8,7 @@
  * not restarted.
  */
 import * as v from 'valibot';
-import { count, integerBetween, u32 } from '../../image/schema.ts';
-import { CAP } from '../../kernel/abi/capability.ts';
+import { count, integerBetween } from '../../image/schema.ts';
 import { ERRNO } from '../../kernel/abi/errno.ts';
 import { OPEN } from '../../kernel/abi/fcntl.ts';
 import { SHM } from '../../kernel/abi/shm.ts';
@@ -27,26 +26,20 @@ import {
 import { check } from '../../kernel/errors.ts';
 import type { OwnedFd } from '../../kernel/owned-fd.ts';
 import { readMaps } from '../../procfs/smaps.ts';
-import { readStatus } from '../../procfs/status.ts';
-import { chooseNextSegmentId, mayChooseSegmentIds, readSegments, type Segment } from '../../procfs/sysvipc.ts';
+import { chooseNextIpcId, readSegments, type Segment } from '../../procfs/sysvipc.ts';
 import { asPid } from '../../support/brand.ts';
 import { type Problem, QuicksaveError } from '../../support/errors.ts';
 import { mapLink } from '../mapped-file.ts';
 import type { DescriptorKind, HostView, RebuiltProcess, RestoredDescriptors } from '../resource.ts';
 import { isSegmentName, keyInName, showKey } from '../segment-names.ts';
+import { asUser, ipcFields, placeOf, rightsProblems } from './ipc-object.ts';
 
-/** (uid_t)-1 is none. */
-const identity = integerBetween(0, 0xffff_fffe);
-const holder = v.strictObject({ uid: identity, gid: identity });
+const segmentPath = ({ id }: { id: number }): string[] => [`System V segment ${id}`];
 
 const schema = v.strictObject({
-  id: integerBetween(0, 0x7fff_ffff),
-  /** That it was made with: one that has been removed has none any more, but in its name. */
-  key: u32,
+  /** Its key is that it was made with: one that has been removed has none any more, but in its name. */
+  ...ipcFields,
   sizeBytes: v.pipe(count, v.minValue(1)),
-  mode: integerBetween(0, 0o777),
-  owner: holder,
-  creator: holder,
   creatorPid: integerBetween(0, 4_194_304),
   /** Seconds since 1970: by this it is known again. */
   changedAt: count,
@@ -68,7 +61,8 @@ export const segment: DescriptorKind<SegmentState> = {
   },
   contentBytes: ({ sizeBytes }) => sizeBytes,
   segment: ({ id, sizeBytes }) => ({ id, sizeBytes }),
-  plan: (state, host) => (host.programRuns ? [] : [...rightsProblems(state, host), ...placeProblems(state, host)]),
+  plan: (state, host) =>
+    host.programRuns ? [] : [...rightsProblems('shm', segmentPath(state), state, host), ...placeProblems(state, host)],
   restore: (state, world) => openFile(`/proc/self/fd/${memoryOf(state, world).number}`, OPEN.O_RDWR),
   contentTarget: memoryOf,
   settle,
@@ -93,36 +87,9 @@ function segmentOf(id: number): Segment {
 
 // -------------------------------------------------------------------------------------------------------- planning
 
-function rightsProblems({ id, creator }: SegmentState, { status }: HostView): Problem[] {
-  const path = [`System V segment ${id}`];
-  const has = (capability: number): boolean => ((status.capEffective >> BigInt(capability)) & 1n) === 1n;
-  const problems: Problem[] = [];
-  if (!mayChooseSegmentIds()) {
-    problems.push({
-      code: 'no-segment-ids',
-      path,
-      message: 'This kernel does not let anybody choose the ids of System V segments.',
-      remedy: 'Restart it on a kernel with CONFIG_SYSVIPC and CONFIG_CHECKPOINT_RESTORE.',
-    });
-  }
-  const isOther = { uid: creator.uid !== status.uid.effective, gid: creator.gid !== status.gid.effective };
-  if ((isOther.uid && !has(CAP.CAP_SETUID)) || (isOther.gid && !has(CAP.CAP_SETGID))) {
-    problems.push({
-      code: 'other-credentials',
-      path,
-      message: `It was made by uid ${creator.uid}, gid ${creator.gid}, which this command is not.`,
-      remedy: 'Run the restart as that user, or as root.',
-    });
-  }
-  return problems;
-}
-
-/** The low bits of an id are its place in the kernel's table, of which each has one segment (ipc/util.h, IPCMNI_SHIFT). */
-const placeOf = (id: number): number => id & 0x7fff;
-
 function placeProblems(state: SegmentState, { acceptChangedFiles }: HostView): Problem[] {
   const { id, key } = state;
-  const path = [`System V segment ${id}`];
+  const path = segmentPath(state);
   const segments = readSegments();
   const there = segments.find((one) => one.id === id);
   if (there !== undefined) {
@@ -227,32 +194,10 @@ function removeIfMadeBy(pid: number, id: number): void {
 
 /** The id, or a negative errno. */
 function askFor({ id, sizeBytes, creator }: SegmentState, key: number, process: RebuiltProcess): number {
-  chooseNextSegmentId(id);
+  chooseNextIpcId('shm', id);
   return asUser(process, creator, ({ batch }) =>
     batch.tryCall('make a System V segment', SYS.shmget, key, sizeBytes, SHM.IPC_CREAT | SHM.IPC_EXCL | FIRST_MODE),
   ).result;
-}
-
-const KEEP = -1;
-
-/** Calls of the process under other effective ids: the creator of a segment is who makes it. */
-function asUser<T>(
-  process: RebuiltProcess,
-  user: { readonly uid: number; readonly gid: number },
-  ask: (process: RebuiltProcess) => T,
-): T {
-  const { batch } = process;
-  const own = readStatus(asPid(process.pid));
-  const changesGroup = user.gid !== own.gid.effective;
-  const changesUser = user.uid !== own.uid.effective;
-  const become = (doing: string, call: number, id: number): void => void batch.call(doing, call, KEEP, id, KEEP);
-  if (changesGroup) become('take the group of a segment', SYS.setresgid, user.gid);
-  if (changesUser) become('take the user of a segment', SYS.setresuid, user.uid);
-  const asked = ask(process);
-  if (changesUser) become('be the own user again', SYS.setresuid, own.uid.effective);
-  if (changesGroup) become('be in the own group again', SYS.setresgid, own.gid.effective);
-  batch.run();
-  return asked;
 }
 
 /** Its file, by our own mapping of it: the file stays the segment's when that is gone, and is no attachment. */

@@ -91,7 +91,7 @@ export const restartErrors = {
     remedy: 'Run the restart from a shell without it.',
   },
   'no-segment-ids': {
-    means: 'This kernel does not let the ids of System V segments be chosen.',
+    means: 'This kernel does not let the ids of System V segments, semaphores and message queues be chosen.',
     remedy: 'Restart it on a kernel with CONFIG_SYSVIPC and CONFIG_CHECKPOINT_RESTORE.',
   },
   'no-time-namespace': {
@@ -130,9 +130,13 @@ export const restartErrors = {
     means: 'Another program has the port of a socket.',
     remedy: 'End the other program first.',
   },
+  'queue-capacity': {
+    means: 'A System V message queue may hold more than queues may here.',
+    remedy: 'Raise the limit: sysctl kernel.msgmnb=BYTES',
+  },
   'segment-taken': {
-    means: 'Another System V segment has the key or the place of one of the program.',
-    remedy: 'When nobody needs that one any more, remove it: ipcrm -m ID',
+    means: 'Another System V segment, semaphore set or message queue has the key or the place of one of the program.',
+    remedy: 'When nobody needs that one any more, remove it: ipcrm -m ID, -s ID or -q ID',
   },
   'socket-name-taken': {
     means: 'Another program has the name of a UNIX socket, or a file is in its place.',

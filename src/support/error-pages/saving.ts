@@ -18,6 +18,10 @@ export const processErrors = {
     means: 'A thread may use I/O ports (ioperm(2)).',
     remedy: 'Save it when the program has given that up.',
   },
+  'long-message': {
+    means: 'A message waits in a System V message queue that is longer than a restart could send again.',
+    remedy: 'Save the program when that message has been received.',
+  },
   'no-foothold': {
     means: 'The vDSO of the process has no room for the code that quicksave puts there, or is not as expected.',
     remedy: 'If another tool has patched it, end that tool; otherwise report it with the output of uname -r.',

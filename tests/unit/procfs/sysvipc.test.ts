@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseSegments } from '../../../src/procfs/sysvipc.ts';
+import { parseMessageQueues, parseSegments, parseSemaphoreSets } from '../../../src/procfs/sysvipc.ts';
 
 const TITLES =
   '       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n';
@@ -36,5 +36,29 @@ describe('parseSegments', () => {
     ['a size that is none', KEYED.replace('20380', 'large')],
   ])('refuses %s', (_, line) => {
     expect(() => parseSegments(TITLES + line)).toThrow(/sysvipc\/shm is not as expected/);
+  });
+});
+
+describe('semaphore sets and message queues', () => {
+  const SETS =
+    '       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n1364262912          3   660          5    10    20    30    40 1795622475 1795622470\n';
+  const QUEUES =
+    '       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n        -1      32769   640          16          3   811     0    10    20    30    40 1795622475          0 1795622470\n';
+  const users = { owner: { uid: 10, gid: 20 }, creator: { uid: 30, gid: 40 } };
+
+  it('are read with who has used a queue last', () => {
+    expect(parseSemaphoreSets(SETS)).toEqual([{ key: 1_364_262_912, id: 3, mode: 0o660, count: 5, ...users }]);
+    expect(parseMessageQueues(QUEUES)).toEqual([
+      { key: 0xffff_ffff, id: 32_769, mode: 0o640, count: 3, senderPid: 811, receiverPid: 0, ...users },
+    ]);
+  });
+
+  it('are none without a table', () => {
+    expect([...parseSemaphoreSets(''), ...parseMessageQueues('')]).toEqual([]);
+  });
+
+  it('are not guessed', () => {
+    expect(() => parseSemaphoreSets(SETS.replace(' 660 ', ' 999 '))).toThrow(/sysvipc\/sem is not as expected/);
+    expect(() => parseMessageQueues(QUEUES.slice(0, 180))).toThrow(/sysvipc\/msg is not as expected/);
   });
 });

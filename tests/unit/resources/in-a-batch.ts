@@ -21,7 +21,15 @@ export interface Restored {
 export function restored(restore: (process: RebuiltProcess & RebuiltThread) => void, is32Bit = false): Restored {
   const task = new FakeTask(() => 0, MAX_CALLS, MAX_DATA_BYTES);
   const batch = new CallBatch(task);
-  restore({ pid: PID, tid: TID, is32Bit, batch, keepsParent: true, remoteFile: (objref) => 100 + objref });
+  restore({
+    pid: PID,
+    tid: TID,
+    is32Bit,
+    batch,
+    keepsParent: true,
+    remoteFile: (objref) => 100 + objref,
+    onFailure: () => {},
+  });
   batch.run();
   return { calls: task.made, at: (address = 0) => task.data.subarray(address - task.dataAddress) };
 }

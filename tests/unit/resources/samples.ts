@@ -80,6 +80,22 @@ export const processStates = {
   },
   membarrier: { registrations: 0x10 },
   futureLocking: { mode: 'on-fault' },
+  systemV: {
+    semaphores: [
+      {
+        ...{ id: 3, key: 0xffff_ffff, mode: 0o660, owner: { uid: 1, gid: 2 }, creator: { uid: 0, gid: 0 } },
+        values: [0, 32_767],
+        own: [1],
+      },
+    ],
+    queues: [
+      {
+        ...{ id: 2 ** 31 - 1, key: 0, mode: 0, owner: { uid: 0, gid: 0 }, creator: { uid: 0, gid: 0 } },
+        capacity: 16_384,
+        messages: [{ type: 2n ** 63n - 1n, bytes: Buffer.alloc(0) }],
+      },
+    ],
+  },
   surroundings: { cgroups: [], label: '', loginUid: '', vsyscall: '' },
   posixTimers: [
     { id: 7, clockId: 1, notify: 'thread', signal: 34, value: 2n ** 63n, tid: 4243, intervalNs: 5n, leftNs: 2n ** 40n },

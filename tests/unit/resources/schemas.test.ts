@@ -71,6 +71,7 @@ const laterAspects = new Set([
   'process mappingPolicies',
   'process posixTimers',
   'process surroundings',
+  'process systemV',
   'thread fileSystemContext',
   'thread seccomp',
 ]);
