@@ -68,7 +68,7 @@ export function streamOutput(fd: number): Output {
     write: (bytes, position) => writer.write(bytes, position),
     commit: () => {
       // The reader of a pipe has the image, and TAIL tells it that it is complete. A file (`-o - > FILE`) has to be on disk.
-      if (tryFstat(fd)?.isFile()) fsyncSync(fd);
+      if (tryFstat(fd)?.isFile()) committing('The image could not be written to disk', () => fsyncSync(fd));
     },
     abandon: () => {
       // What was written ends without TAIL, which every reader refuses.
@@ -178,11 +178,15 @@ function fileOutput(path: string): Output {
     positioned: true,
     write: (bytes, position) => writer.write(bytes, position),
     commit: () => {
-      fsyncSync(fd);
-      // A name that is taken cannot be linked to, only renamed over.
-      if (!named) nameUnnamedFile(localFd(fd), partial);
-      renameSync(partial, path);
-      syncFolder(folder);
+      committing(`The image could not be finished: ${path}`, () => {
+        fsyncSync(fd);
+        // A name that is taken cannot be linked to, only renamed over.
+        if (!named) nameUnnamedFile(localFd(fd), partial);
+        renameSync(partial, path);
+      });
+      committing(`The image is complete, but a crash of this host may lose its name: ${folder}`, () =>
+        syncFolder(folder),
+      );
       closeSync(fd);
     },
     abandon: () => {
@@ -210,6 +214,17 @@ function openUnnamed(folder: string, partial: string): { fd: number; named: bool
 function describeOpenFailure(cause: unknown, folder: string): QuicksaveError {
   const { code = 'unknown error' } = cause as NodeJS.ErrnoException;
   return new QuicksaveError('cannot-write', `No image can be written into ${folder} (${code}).`, { cause });
+}
+
+/** What the disk refuses at the last moment. */
+function committing(sentence: string, finish: () => void): void {
+  try {
+    finish();
+  } catch (cause) {
+    if (cause instanceof QuicksaveError) throw cause;
+    const { code = 'unknown error' } = cause as NodeJS.ErrnoException;
+    throw new QuicksaveError('cannot-write', `${sentence} (${code}).`, { cause });
+  }
 }
 
 function syncFolder(folder: string): void {

@@ -10,6 +10,8 @@ export interface FaultWalk {
   readonly action: 'fail' | 'kill';
   /** The number of the point, from 1 on; 0: all are listed on standard error when the process ends. */
   readonly at: number;
+  /** Only points of this name are counted. Default: all. */
+  readonly only?: string | undefined;
   /** The errno with which a call of this name fails for lack of room or of rights; undefined: it does not fail so, and is no point of `fail`. */
   readonly errnoOf: (name: string) => number | undefined;
 }
@@ -29,6 +31,7 @@ export function startFaultWalk(begun: FaultWalk): void {
 /** Passes the point before a call. Returns what it answers instead of being made, a negative errno; undefined: it is to be made. */
 export function passFaultPoint(name: string): number | undefined {
   if (walk === undefined) return undefined;
+  if (walk.only !== undefined && walk.only !== name) return undefined;
   const errno = walk.errnoOf(name);
   if (walk.action === 'fail' && errno === undefined) return undefined;
   passed++;

@@ -48,7 +48,7 @@ beforeEach(async () => {
 
 type Action = 'fail' | 'kill';
 
-const withFault = (action: Action, at: number, args: readonly string[]): Promise<CommandResult> =>
+const withFault = (action: Action, at: number | string, args: readonly string[]): Promise<CommandResult> =>
   run(args, { env: { QUICKSAVE_FAULT: `${action}:${at}` } }).done;
 
 /** All points that a command passes, by the names of their calls. */
@@ -265,6 +265,17 @@ test('a save that cannot ring an agent, or not learn the numbers of its doorbell
   for (const at of [...readings, ...rings]) {
     await withFault('fail', at, save);
     expect(members.map(footprint), `after point ${at}, ${points[at - 1]}`).toEqual(before);
+  }
+  await proves('the saves');
+});
+
+test('a save that the disk refuses at its last steps says so in a sentence', async () => {
+  const save = ['checkpoint', String(target.pid), '--output', join(folder, 'image')];
+  // The file, then its folder; a name of its own, then that of the image.
+  for (const at of ['1:fsyncSync', '2:fsyncSync', '1:linkat', '1:renameSync']) {
+    const result = await withFault('fail', at, save);
+    expect(result.stderr).toContain(`fault point ${at.replace(':', ': ')} fails`);
+    expectSentence(result, at);
   }
   await proves('the saves');
 });
