@@ -2,14 +2,13 @@
 import { spawn } from 'node:child_process';
 import { fstatSync, openSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
-import { FCNTL } from '../kernel/abi/fcntl.ts';
 import { SIGNAL } from '../kernel/abi/signal.ts';
-import { fcntl } from '../kernel/calls/descriptors.ts';
+import { keepFromChildren } from '../kernel/calls/own-descriptors.ts';
 import { sendSignal } from '../kernel/calls/task-attributes.ts';
 import { type RestartOptions, restart } from '../library/restart.ts';
-import { listProcesses, listProcNumbers, unlessMissing } from '../procfs/proc-file.ts';
+import { listProcesses, unlessMissing } from '../procfs/proc-file.ts';
 import { readStat } from '../procfs/stat.ts';
-import { asPid, localFd } from '../support/brand.ts';
+import { asPid } from '../support/brand.ts';
 import { QuicksaveError, RefusedError } from '../support/errors.ts';
 import type { JobEnd } from './job-records.ts';
 
@@ -25,7 +24,7 @@ export const JOB_VARIABLE = 'QUICKSAVE_JOB';
 
 /**
  * Starts it such that it can be saved: a session of its own, and none of the descriptors that we happen to have been
- * started with beside the standard ones.
+ * started with beside the standard ones, which would stand in the way of every save.
  */
 export function startProgram(command: readonly string[], id: string, streams: Streams): Promise<Program> {
   keepFromChildren();
@@ -50,26 +49,6 @@ function cannotStart(file: string, cause: Error): QuicksaveError {
   const { code = 'unknown error' } = cause as NodeJS.ErrnoException;
   const why = code === 'ENOENT' ? 'it is not found' : code;
   return new QuicksaveError('cannot-start', `${file} cannot be started: ${why}.`, { cause });
-}
-
-const FIRST_OTHER_FD = 3;
-
-/** A descriptor without close-on-exec, as a shell or a batch system may leave one, would stand in the way of every save. */
-function keepFromChildren(): void {
-  for (const fd of listProcNumbers(asPid(process.pid), 'fd')) {
-    if (fd < FIRST_OTHER_FD || !isOpen(fd)) continue;
-    fcntl(localFd(fd), FCNTL.F_SETFD, FCNTL.FD_CLOEXEC, 'keep a descriptor from the program');
-  }
-}
-
-/** The listing itself had one that is closed by now. */
-function isOpen(fd: number): boolean {
-  try {
-    fstatSync(fd);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 const ATTEMPTS = 8;

@@ -4,8 +4,9 @@ import { createInterface, type Interface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { StillProcess } from '../checkpoint/look.ts';
+import { rebuildError } from '../support/error-data.ts';
 import { QuicksaveError } from '../support/errors.ts';
-import { REPLY_FD, rebuildError, type StillOrder, type StillReply } from './messages.ts';
+import { REPLY_FD, type StillOrder, type StillReply } from './messages.ts';
 
 export interface Frozen {
   /** The root first, parents before their children. */

@@ -4,8 +4,7 @@
  */
 import type { StillProcess } from '../checkpoint/look.ts';
 import type { RestartRequest } from '../restart/restart.ts';
-import type { ErrorCode } from '../support/error-pages/catalogue.ts';
-import { ImageError, type Problem, QuicksaveError, RefusedError } from '../support/errors.ts';
+import type { ErrorData } from '../support/error-data.ts';
 
 /** The descriptors that the pipeline's process is started with, beside the standard ones. */
 export const REPLY_FD = 3;
@@ -16,7 +15,7 @@ export interface CheckpointOrder {
   readonly pid: number;
   /** The host program itself: nothing is said until it goes on, because it cannot listen. */
   readonly self: boolean;
-  /** A path; `-` is standard output. */
+  /** A path or an address; `-` is standard output. */
   readonly output: string;
   readonly kill: boolean;
   /** zstd level; 0 for none; `auto`: what is best for the output. */
@@ -32,7 +31,7 @@ export interface CheckpointOrder {
 
 export interface RestartOrder {
   readonly kind: 'restart';
-  /** A path; `-` is standard input. */
+  /** A path or an address; `-` is standard input. */
   readonly source: string;
   readonly acceptChangedFiles: boolean;
   readonly images?: string | undefined;
@@ -46,45 +45,12 @@ export interface RestartOrder {
 
 export type Order = CheckpointOrder | RestartOrder;
 
-export interface ErrorData {
-  readonly name: string;
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly remedy?: string | undefined;
-  readonly problems?: readonly Problem[] | undefined;
-  readonly offset?: number | undefined;
-}
-
 export type Reply =
   | { readonly kind: 'progress'; readonly doneBytes: number; readonly totalBytes: number }
   /** A process with this pid is about to be made, as a child of the host program. */
   | { readonly kind: 'planned'; readonly pid: number }
   | { readonly kind: 'done'; readonly summary: unknown }
   | { readonly kind: 'failed'; readonly error: ErrorData };
-
-export function describeError(error: unknown): ErrorData {
-  const message = error instanceof Error ? error.message : String(error);
-  if (!(error instanceof QuicksaveError)) return { name: 'Error', code: 'internal', message };
-  return {
-    name: error.name,
-    code: error.code,
-    message,
-    remedy: error.remedy,
-    problems: error instanceof RefusedError ? error.problems : undefined,
-    offset: error instanceof ImageError ? error.offset : undefined,
-  };
-}
-
-export function rebuildError(data: ErrorData): QuicksaveError {
-  if (data.problems !== undefined) return new RefusedError(data.message, data.problems);
-  const options = data.remedy === undefined ? {} : { remedy: data.remedy };
-  if (data.name !== 'ImageError') return new QuicksaveError(data.code, data.message, options);
-  return new ImageError(
-    data.code,
-    data.message,
-    data.offset === undefined ? options : { ...options, offset: data.offset },
-  );
-}
 
 /** To the process that makes a tree stand still: bytes to read. */
 export interface StillOrder {

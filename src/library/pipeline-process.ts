@@ -10,8 +10,9 @@ import { readAccess, readProtection } from '../image/protection.ts';
 import { noteInterrupts } from '../kernel/interrupt-flag.ts';
 import { restart } from '../restart/restart.ts';
 import { asPid } from '../support/brand.ts';
+import { describeError } from '../support/error-data.ts';
 import { QuicksaveError } from '../support/errors.ts';
-import { describeError, FIRST_STREAM_FD, type Order, REPLY_FD, type Reply } from './messages.ts';
+import { FIRST_STREAM_FD, type Order, REPLY_FD, type Reply } from './messages.ts';
 
 const STANDARD_OUTPUT = 1;
 const PROGRESS_EVERY_MS = 50;

@@ -6,8 +6,9 @@ import { finished, pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { endOwnChild } from '../kernel/calls/wait-async.ts';
 import { asPid } from '../support/brand.ts';
+import { rebuildError } from '../support/error-data.ts';
 import { QuicksaveError } from '../support/errors.ts';
-import { type Order, REPLY_FD, type Reply, rebuildError } from './messages.ts';
+import { type Order, REPLY_FD, type Reply } from './messages.ts';
 
 export interface Progress {
   /** Bytes of pages that have been moved so far, and that there are. */

@@ -7,9 +7,10 @@ import { finished } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import type { CheckpointSummary } from '../checkpoint/request.ts';
 import { makePipe } from '../kernel/calls/pipes.ts';
+import { rebuildError } from '../support/error-data.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { RESTARTED_STATUS } from '../support/restarted-status.ts';
-import { type Order, type Reply, rebuildError } from './messages.ts';
+import type { Order, Reply } from './messages.ts';
 
 export interface SelfOptions {
   /** zstd level 1 to 19, or 0 for none; default: as much as the disk is slower than compressing. */

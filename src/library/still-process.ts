@@ -5,7 +5,8 @@
 import { readSync, writeSync } from 'node:fs';
 import { StillTree } from '../checkpoint/look.ts';
 import { asPid } from '../support/brand.ts';
-import { describeError, REPLY_FD, type StillOrder, type StillReply } from './messages.ts';
+import { describeError } from '../support/error-data.ts';
+import { REPLY_FD, type StillOrder, type StillReply } from './messages.ts';
 
 const STANDARD_INPUT = 0;
 
