@@ -1,7 +1,7 @@
 /**
  * Who may import whom.
  *
- *   cli -> jobs -> library -> checkpoint | restart | report -> resources | pages -> tracee -> procfs | netlink | arch | image -> kernel -> support
+ *   cli -> jobs -> library -> checkpoint | restart | report -> resources | pages -> tracee -> procfs | netlink | arch | remote -> image -> kernel -> support
  *
  * A layer may import itself and what is right of it, with the restrictions below. dependency-cruiser reads the TypeScript
  * sources with swc; imports of types count like any other.
@@ -39,6 +39,7 @@ const foundations = [
   'procfs/',
   'netlink/',
   'arch/',
+  'remote/',
   'image/',
   'kernel/',
   'support/',
@@ -50,6 +51,7 @@ module.exports = {
     layer('kernel/abi', ['kernel/struct\\.ts$']),
     layer('kernel', ['support/']),
     layer('image', ['support/']),
+    layer('remote', ['image/', 'kernel/', 'support/']),
     layer('arch', ['kernel/abi/', 'kernel/struct\\.ts$', 'support/']),
     layer('procfs', ['kernel/', 'support/']),
     layer('netlink', ['kernel/', 'support/']),
@@ -62,7 +64,7 @@ module.exports = {
     layer('report', foundations),
     layer('export', foundations),
     layer('page', ['report/page-data\\.ts$']),
-    layer('library', ['checkpoint/', 'restart/', 'report/', 'image/', 'kernel/', 'support/']),
+    layer('library', ['checkpoint/', 'restart/', 'report/', 'remote/', 'image/', 'kernel/', 'support/']),
     layer('jobs', ['library/', 'procfs/', 'kernel/', 'support/']),
     layer('cli', [
       'jobs/',
@@ -72,6 +74,7 @@ module.exports = {
       'restart/',
       'report/',
       'export/',
+      'remote/',
       'image/',
       'kernel/fault-points\\.ts$',
       'kernel/interrupt-flag\\.ts$',

@@ -28,6 +28,9 @@ const NEEDED = [
   { package: 'tmux', present: () => onPath('tmux') },
   { package: 'vim', present: () => onPath('vim') },
   { package: 'iproute2', present: () => existsSync('/usr/sbin/ip') || onPath('ip') },
+  { package: 'openssh-client', present: () => onPath('ssh') },
+  { package: 'openssh-server', present: () => existsSync('/usr/sbin/sshd') },
+  { package: 'python3-swift', present: () => existsSync('/usr/lib/python3/dist-packages/swift') },
   { package: 'procps', present: () => onPath('ps') },
 ];
 

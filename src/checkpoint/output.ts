@@ -27,11 +27,13 @@ export interface Output {
   readonly path?: string;
   /** Bytes may be written at any position. False for pipes. */
   readonly positioned: boolean;
+  /** A stream that a process of ours takes away to another host. */
+  readonly isCarried?: boolean;
   /** Writes metadata at `position` (or in order). */
   write(bytes: Uint8Array, position: number): void;
   /** Makes the image durable and gives it its name. */
   commit(): void;
-  /** Leaves nothing behind. */
+  /** Leaves nothing behind. Throws what the other end has said, if that is why there is no image. */
   abandon(): void;
 }
 

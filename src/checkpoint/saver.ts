@@ -40,8 +40,8 @@ export function describeSaver(): NonNullable<TaskRecord['saver']> {
 
 /** Whoever reads a stream may be the process itself, or wait for it: neither moves until the image is complete. */
 export function refuseStream({ pid, output }: { readonly pid: Pid; readonly output: Output }): void {
-  if (fstatSync(output.fd).isFile()) return;
-  throw new QuicksaveError('cannot-write', `Process ${pid} can save itself only into a file.`, {
-    remedy: 'Give the name of a file: --output FILE',
+  if (output.isCarried || fstatSync(output.fd).isFile()) return;
+  throw new QuicksaveError('cannot-write', `Process ${pid} can save itself only into a file, or to another host.`, {
+    remedy: 'Give the name of a file, or an address: --output FILE',
   });
 }

@@ -3,7 +3,7 @@ import { fstatSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { isatty } from 'node:tty';
 import { checkpoint } from '../checkpoint/checkpoint.ts';
-import { outputTo, streamOutput } from '../checkpoint/output.ts';
+import { openOutput } from '../checkpoint/remote-output.ts';
 import type { CheckpointRequest, CheckpointSummary } from '../checkpoint/request.ts';
 import { ownParent } from '../checkpoint/saver.ts';
 import { readProtection } from '../image/protection.ts';
@@ -53,7 +53,7 @@ export function runCheckpoint(pidText: string | undefined, options: Options): vo
   if (options.output === '-' && options.json) {
     throw new UsageError('standard output takes the image, so it cannot take --json; give a file.');
   }
-  const output = options.output === '-' ? streamOutput(STANDARD_OUTPUT) : outputTo(options.output);
+  const output = openOutput(options.output);
   if (options.kill && isNothing(output.fd)) {
     output.abandon();
     throw new QuicksaveError(

@@ -14,8 +14,12 @@ export const examples: Readonly<Record<string, readonly Example[]>> = {
       does: 'saves it into an image that only who has the key can read or change',
     },
     {
-      line: 'quicksave checkpoint 4711 -o - | ssh host quicksave restart -',
-      does: 'saves it and brings it up on another host',
+      line: 'quicksave checkpoint 4711 -o s3://saves/job.qs --kill',
+      does: 'saves it into an object store, and ends it when it is there',
+    },
+    {
+      line: 'quicksave checkpoint 4711 -o - --kill | ssh host quicksave restart -',
+      does: 'moves it to another host',
     },
   ],
   restart: [
@@ -26,6 +30,7 @@ export const examples: Readonly<Record<string, readonly Example[]>> = {
       line: 'quicksave restart job.qs --clock continue',
       does: 'on another host, or after a reboot: CLOCK_MONOTONIC goes on where it stood',
     },
+    { line: 'quicksave restart ssh://backup/srv/job.qs', does: 'brings it back from a file of another host' },
   ],
   check: [
     { line: 'quicksave check', does: 'says what this host can do' },

@@ -1,10 +1,11 @@
 /** `quicksave export --format FORMAT IMAGE --output FILE|-` */
 import { isatty } from 'node:tty';
-import { type Output, outputTo, streamOutput } from '../checkpoint/output.ts';
+import type { Output } from '../checkpoint/output.ts';
+import { openOutput } from '../checkpoint/remote-output.ts';
 import { type ExportSummary, exportImage } from '../export/export.ts';
 import { exportFormats } from '../export/formats.ts';
-import { openInput } from '../image/image-source.ts';
 import { readAccess } from '../image/protection.ts';
+import { openInput } from '../remote/open-input.ts';
 import { counted, printable, sizeText } from '../report/table.ts';
 import { parsePid } from './checkpoint.ts';
 import { printLine } from './print-error.ts';
@@ -33,7 +34,7 @@ export function runExport(source: string, options: Options): void {
   const process = options.task === undefined ? undefined : parsePid(options.task);
   const opened = openInput(source, { access: readAccess({ keys: options.key }) });
   try {
-    const output = options.output === '-' ? streamOutput(STANDARD_OUTPUT) : outputTo(options.output);
+    const output = openOutput(options.output);
     let summary: ExportSummary;
     try {
       const sink = new Sink(output);

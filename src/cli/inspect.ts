@@ -1,6 +1,7 @@
 /** `quicksave inspect IMAGE`: the tree and what takes room; with options, one thing closely. */
-import { type OpenedInput, openInput } from '../image/image-source.ts';
+import type { OpenedInput } from '../image/image-source.ts';
 import { readAccess } from '../image/protection.ts';
+import { openInput } from '../remote/open-input.ts';
 import { type Inspection, inspectInput } from '../report/inspect.ts';
 import { renderInspection } from '../report/render-inspection.ts';
 import { inspectOpened } from '../report/task-view.ts';

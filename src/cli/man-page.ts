@@ -59,6 +59,11 @@ export const environment: readonly (readonly [name: string, means: string])[] = 
     'Defaults of the options of quicksave run of the same names.',
   ],
   ['QUICKSAVE_KEY_FILE', 'A key file that opens encrypted images: default of --key.'],
+  [
+    'AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL',
+    'Where s3:// addresses lead, and with which key.',
+  ],
+  ['QUICKSAVE_S3_PART_MIB', 'Size of the parts of an image in an object store: 5 to 5120, default 32.'],
   ['QUICKSAVE_JOB', 'Set by quicksave run for its program: the id of the job.'],
 ];
 

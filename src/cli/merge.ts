@@ -1,7 +1,7 @@
 /** `quicksave merge IMAGE --output FILE|-` */
 import { isatty } from 'node:tty';
 import { chooseCompression, ORDINARY_LEVEL } from '../checkpoint/compression-choice.ts';
-import { outputTo, streamOutput } from '../checkpoint/output.ts';
+import { openOutput } from '../checkpoint/remote-output.ts';
 import { ImageStream } from '../checkpoint/write-image.ts';
 import { mergeImage } from '../export/merge.ts';
 import { readProtection } from '../image/protection.ts';
@@ -28,7 +28,7 @@ export function runMerge(source: string, options: Options): void {
   if (options.output === '-' && isatty(STANDARD_OUTPUT)) {
     throw new UsageError('an image is not written to a terminal; give a file, or send it into a pipe.');
   }
-  const output = options.output === '-' ? streamOutput(STANDARD_OUTPUT) : outputTo(options.output);
+  const output = openOutput(options.output);
   try {
     const choice = chooseCompression(wanted, { output, isWaitedFor: false, pageBytes: 0 });
     const level = choice === 'trial' ? ORDINARY_LEVEL : choice;

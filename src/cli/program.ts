@@ -38,6 +38,9 @@ const compression = (): Option =>
     .default('auto')
     .env('QUICKSAVE_COMPRESS');
 
+/** What is read forwards. */
+const SOURCE = 'image: a file, s3://BUCKET/KEY or ssh://HOST/PATH; - is standard input';
+
 const many = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
 
 const encrypt = (): Option =>
@@ -64,7 +67,10 @@ function addSaving(root: Command, commands: Load): void {
     .description('save a running process; it goes on')
     .argument('[pid]', 'process to save')
     .option('--self', 'save the process that runs this command: exit status 0 there, 3 when it has been restarted')
-    .requiredOption('-o, --output <file>', 'where the image goes; - is standard output')
+    .requiredOption(
+      '-o, --output <file>',
+      'where the image goes: a file, s3://BUCKET/KEY or ssh://HOST/PATH; - is standard output',
+    )
     .option('--kill', 'end the process once the image is safely on disk')
     .option(
       '--tcp <policy>',
@@ -89,7 +95,7 @@ function addSaving(root: Command, commands: Load): void {
   root
     .command('restart')
     .description('bring a saved process back')
-    .argument('<image>', 'image file; - is standard input')
+    .argument('<image>', SOURCE)
     .option('--detach', 'return when it runs, and print its pid')
     .option('--pid-file <file>', 'write its pid into this file')
     .option('--images <folder>', 'where the parents of an incremental image are; default: where it is')
@@ -165,7 +171,7 @@ function addLooking(root: Command, commands: Load): void {
   root
     .command('inspect')
     .description('show what is in an image: the process tree and what takes room, or one thing closely')
-    .argument('<image>', 'image file; - is standard input')
+    .argument('<image>', SOURCE)
     .option('--task <pid>', 'only this process: its state, its threads with registers, and where they stood')
     .option('--maps', 'the mappings')
     .option('--fds', 'the descriptors')
@@ -189,7 +195,7 @@ function addLooking(root: Command, commands: Load): void {
   root
     .command('export')
     .description('write an image in the format of another system, or as a core file for a debugger')
-    .argument('<image>', 'image file; - is standard input')
+    .argument('<image>', SOURCE)
     .requiredOption(
       '--format <format>',
       'core: an ELF core file; linux-cr-v8: the stream of kernel based checkpoint/restart, 2008',
@@ -201,7 +207,7 @@ function addLooking(root: Command, commands: Load): void {
   root
     .command('report')
     .description('make a page to look at of an image: one HTML file that needs nothing else')
-    .argument('<image>', 'image file; - is standard input')
+    .argument('<image>', SOURCE)
     .requiredOption('-o, --output <file>', 'where the page goes; - is standard output')
     .addOption(key())
     .action(async (image, options) => (await commands()).runReport(image, options));
@@ -219,7 +225,7 @@ function addLooking(root: Command, commands: Load): void {
   root
     .command('verify')
     .description('read an image and check all of it')
-    .argument('<image>', 'image file; - is standard input')
+    .argument('<image>', SOURCE)
     .option('--images <folder>', 'where the parents of an incremental image are; default: where it is')
     .addOption(key())
     .addOption(verifyKey())

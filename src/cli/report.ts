@@ -1,8 +1,8 @@
 /** `quicksave report IMAGE --output page.html` */
 import { readFileSync } from 'node:fs';
-import { outputTo, streamOutput } from '../checkpoint/output.ts';
-import { openInput } from '../image/image-source.ts';
+import { openOutput } from '../checkpoint/remote-output.ts';
 import { readAccess } from '../image/protection.ts';
+import { openInput } from '../remote/open-input.ts';
 import { pageOf } from '../report/page.ts';
 import { sizeText } from '../report/table.ts';
 import { openForLooking } from '../report/task-view.ts';
@@ -12,8 +12,6 @@ interface Options {
   readonly output: string;
   readonly key?: readonly string[];
 }
-
-const STANDARD_OUTPUT = 1;
 
 export function runReport(source: string, { output: path, key: keys }: Options): void {
   const opened = openInput(source, { access: readAccess({ keys }) });
@@ -28,7 +26,7 @@ export function runReport(source: string, { output: path, key: keys }: Options):
   } finally {
     opened.close();
   }
-  const output = path === '-' ? streamOutput(STANDARD_OUTPUT) : outputTo(path);
+  const output = openOutput(path);
   try {
     output.write(page, 0);
     output.commit();

@@ -1,6 +1,7 @@
 /** Finding an image by its id: among the files of a folder, of which only HEAD is read. */
 import { readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { isAddress } from '../support/address.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { ByteStream } from './byte-stream.ts';
 import { RECORD_HEADER_SIZE } from './frame.ts';
@@ -43,7 +44,7 @@ export const imagesIn =
 /** Where the parents of an image are looked for: in the folder that was named, else in its own. A stream has none. */
 export function imagesBeside(source: string, folder: string | undefined, access?: ImageAccess): FindImage {
   if (folder !== undefined) return imagesIn(folder, access);
-  return source === '-' ? nowhere : imagesIn(dirname(source), access);
+  return source === '-' || isAddress(source) ? nowhere : imagesIn(dirname(source), access);
 }
 
 const nowhere: FindImage = (imageId) => {

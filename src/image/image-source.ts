@@ -1,6 +1,7 @@
 /** Opening an image by name, and reading it forward. */
 import type { KeyObject } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { isAddress } from '../support/address.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { type ByteSource, ByteStream } from './byte-stream.ts';
 import { EncryptedSource, type EncryptedSourceOptions } from './encrypted-source.ts';
@@ -19,6 +20,8 @@ export interface OpenedInput {
   readonly encryption?: Encryption | undefined;
   /** Whoever must have signed it. */
   readonly signedBy?: KeyObject | undefined;
+  /** Of a stream: called at its end; throws QuicksaveError if that came too early. */
+  readonly onEnd?: (() => void) | undefined;
   close(): void;
 }
 
@@ -35,9 +38,17 @@ export interface OpenOptions {
   readonly access?: ImageAccess | undefined;
 }
 
-/** Opens an image by name; `-` is standard input. Throws QuicksaveError if the access is not enough for it. */
+/** Opens an image of this host by name; `-` is standard input. Throws QuicksaveError if the access is not enough for it. */
 export function openInput(source: string, { waits = true, access = {} }: OpenOptions = {}): OpenedInput {
-  const input = openByName(source, waits);
+  return prepareInput(source, openByName(source, waits), { waits, access });
+}
+
+/** What is opened becomes what is read, as far as the access is enough for it; else it is closed. */
+export function prepareInput(
+  source: string,
+  input: OpenedInput,
+  { waits = true, access = {} }: OpenOptions = {},
+): OpenedInput {
   const { signedBy } = access;
   try {
     if (access.ownOnly === true) refuseForeign(source, input);
@@ -64,10 +75,10 @@ function refuseForeign(source: string, { fd, sizeBytes }: OpenedInput): void {
 /** The envelope of an encrypted image is read and opened; of a stream that has none its first bytes are kept. */
 function startOf(
   source: string,
-  { fd, sizeBytes }: OpenedInput,
+  { fd, sizeBytes, onEnd }: OpenedInput,
   { keys = noKeys }: ImageAccess,
 ): Pick<OpenedInput, 'start' | 'encryption'> {
-  const stream = new ByteStream(sourceOf({ fd, sizeBytes }));
+  const stream = new ByteStream(sourceOf({ fd, sizeBytes, onEnd }));
   const start = new Uint8Array(ENVELOPE_START_SIZE);
   const length = stream.tryFill(start);
   if (!isEnvelope(start.subarray(0, length)))
@@ -87,6 +98,11 @@ function startOf(
 }
 
 function openByName(source: string, waits: boolean): OpenedInput {
+  if (isAddress(source)) {
+    throw new QuicksaveError('not-a-file', `The image ${source} is on another host, where nothing can be looked up.`, {
+      remedy: 'Copy it into a file first, and give that.',
+    });
+  }
   if (source === '-') return { fd: 0, sizeBytes: undefined, close: () => {} };
   let fd: number;
   try {
@@ -109,15 +125,13 @@ function openByName(source: string, waits: boolean): OpenedInput {
  * own stays where it is.
  */
 export function sourceOf(
-  input: Pick<OpenedInput, 'fd' | 'sizeBytes' | 'start' | 'encryption'>,
+  input: Pick<OpenedInput, 'fd' | 'sizeBytes' | 'start' | 'encryption' | 'onEnd'>,
   onPassedOver?: EncryptedSourceOptions['onPassedOver'],
 ): ByteSource {
-  const { fd, sizeBytes, start = new Uint8Array(0), encryption } = input;
+  const { fd, sizeBytes, start = new Uint8Array(0), encryption, onEnd } = input;
   const { filePosition = 0 } = encryption ?? {};
   const stored =
-    sizeBytes === undefined
-      ? behind(start, { read: (into) => readSync(fd, into) })
-      : fileSource(fd, sizeBytes, filePosition);
+    sizeBytes === undefined ? behind(start, streamSource(fd, onEnd)) : fileSource(fd, sizeBytes, filePosition);
   if (encryption === undefined) return stored;
   return new EncryptedSource(stored, { ...encryption, ...(onPassedOver === undefined ? {} : { onPassedOver }) });
 }
@@ -132,6 +146,20 @@ export function behind(start: Uint8Array, source: ByteSource): ByteSource {
       into.set(part);
       given += part.length;
       return part.length;
+    },
+  };
+}
+
+function streamSource(fd: number, onEnd: (() => void) | undefined): ByteSource {
+  let hasEnded = false;
+  return {
+    read: (into) => {
+      const length = hasEnded ? 0 : readSync(fd, into);
+      if (length === 0 && !hasEnded && into.length > 0) {
+        hasEnded = true;
+        onEnd?.();
+      }
+      return length;
     },
   };
 }

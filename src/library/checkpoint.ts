@@ -21,7 +21,8 @@ export interface CheckpointOptions extends PipelineOptions {
 }
 
 /**
- * Saves the process `pid` into a file, which appears under its name when it is complete, or into any stream.
+ * Saves the process `pid` into a file or to another host (`s3://…`, `ssh://…`), where it appears under its name when it is complete, or into
+ * any stream.
  *
  * Rejects with RefusedError, which lists every reason, when the process cannot be saved; with QuicksaveError otherwise.
  * Whatever happens, the process goes on unless it was to be ended.

@@ -1,7 +1,8 @@
 /** Looking without touching: what is in an image, what a host can do, what stands in the way of saving a process. */
+
 import { checkProcess, type ProcessCheck } from '../checkpoint/check.ts';
-import { openInput } from '../image/image-source.ts';
 import { readAccess } from '../image/protection.ts';
+import { openInput } from '../remote/open-input.ts';
 import { checkHost, type HostCheck } from '../report/check-host.ts';
 import { type Difference, diffImages } from '../report/diff.ts';
 import { type Inspection, inspectInput } from '../report/inspect.ts';

@@ -4,7 +4,7 @@
  */
 import { writeSync } from 'node:fs';
 import { checkpoint } from '../checkpoint/checkpoint.ts';
-import { outputTo, streamOutput } from '../checkpoint/output.ts';
+import { openOutput } from '../checkpoint/remote-output.ts';
 import { refuseOtherParent } from '../checkpoint/saver.ts';
 import { readAccess, readProtection } from '../image/protection.ts';
 import { noteInterrupts } from '../kernel/interrupt-flag.ts';
@@ -14,7 +14,6 @@ import { describeError } from '../support/error-data.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { FIRST_STREAM_FD, type Order, REPLY_FD, type Reply } from './messages.ts';
 
-const STANDARD_OUTPUT = 1;
 const PROGRESS_EVERY_MS = 50;
 
 const tell = (reply: Reply): void => void writeSync(REPLY_FD, `${JSON.stringify(reply)}\n`);
@@ -43,7 +42,7 @@ function save(
 ): unknown {
   if (self) refuseOtherParent(asPid(pid));
   const { protection, access } = readProtection({ encrypt, sign, keys });
-  const target = output === '-' ? streamOutput(STANDARD_OUTPUT) : outputTo(output);
+  const target = openOutput(output);
   return checkpoint({
     pid: asPid(pid),
     savesItself: self,

@@ -42,7 +42,7 @@ export interface Restarted extends RestartSummary {
 }
 
 /**
- * Brings a process back from a file or a stream, with the pid that it had, as our child.
+ * Brings a process back from a file, another host (`s3://…`, `ssh://…`) or a stream, with the pid that it had, as our child.
  *
  * Rejects with RefusedError, which lists every reason, before any process is made; with ImageError when the image is cut
  * or damaged. Nothing is left behind then.

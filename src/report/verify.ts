@@ -2,13 +2,15 @@
  * Reads a whole image and checks all that can be checked without a process: every record and its checksum, the references
  * between them, every page, every state against its schema, the registers. What depends on the host is not looked at.
  */
+
 import { imagesBeside } from '../image/image-folder.ts';
-import { openInput } from '../image/image-source.ts';
 import type { ImageModel } from '../image/model.ts';
 import type { Signature } from '../image/signature.ts';
 import type { ImageInput } from '../pages/image-input.ts';
 import { readImage } from '../pages/open-image.ts';
 import { PageCrew } from '../pages/page-crew.ts';
+import { openInput } from '../remote/open-input.ts';
+import { isAddress } from '../support/address.ts';
 import type { ImagesOptions } from './diff.ts';
 import { checkStates } from './state-check.ts';
 
@@ -27,7 +29,9 @@ export interface Verification {
   readonly relativePages: number;
 }
 
-/** `source` is a file's name, or `-` for standard input, whose parents are looked at only if `images` is given. Throws ImageError for what is wrong first. */
+const isStream = (source: string): boolean => source === '-' || isAddress(source);
+
+/** `source` is a file's name, an address, or `-` for standard input. The parents of a stream are looked at only if `images` is given. Throws ImageError for what is wrong first. */
 export function verifyImageAt(source: string, { images, access }: ImagesOptions = {}): Verification {
   const opened = openInput(source, { access });
   const crew = new PageCrew(opened.sizeBytes ?? 0, () => {
@@ -36,7 +40,7 @@ export function verifyImageAt(source: string, { images, access }: ImagesOptions 
   let input: ImageInput | undefined;
   try {
     input = readImage(opened, crew, {
-      find: source === '-' && images === undefined ? undefined : imagesBeside(source, images, access),
+      find: isStream(source) && images === undefined ? undefined : imagesBeside(source, images, access),
       unpacks: true,
     });
     const counts = input.checkPages();

@@ -1,13 +1,14 @@
 /** The script of a restart: read image -> plan -> rebuild -> resume. */
+
 import { closeSync, openSync } from 'node:fs';
 import { imagesBeside } from '../image/image-folder.ts';
-import { openInput } from '../image/image-source.ts';
 import type { ImageAccess } from '../image/protection.ts';
 import type { ImageInput } from '../pages/image-input.ts';
 import type { PlacedChunk } from '../pages/load-job.ts';
 import { readImage } from '../pages/open-image.ts';
 import { PageCrew } from '../pages/page-crew.ts';
 import { chunksOf, type StoredPiece } from '../pages/stored-pages.ts';
+import { openInput } from '../remote/open-input.ts';
 import type { ClockChoice } from '../resources/clock-choice.ts';
 import { asTid, type LocalFd, type Pid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';

@@ -3,7 +3,7 @@
  * checked against it by its type. A code stays what it is; one that is given up is never used again for something else.
  */
 import type { ErrorPages } from './error-page.ts';
-import { chooseErrors, jobErrors, useErrors } from './general.ts';
+import { chooseErrors, jobErrors, remoteErrors, useErrors } from './general.ts';
 import { imageErrors } from './images.ts';
 import { restartErrors } from './restarting.ts';
 import { memoryErrors, processErrors } from './saving.ts';
@@ -24,6 +24,7 @@ export const ERROR_SECTIONS: readonly ErrorSection[] = [
   { title: 'Sockets and terminals that cannot be saved', pages: socketErrors },
   { title: 'Images and keys', pages: imageErrors },
   { title: 'What stands in the way of a restart', pages: restartErrors },
+  { title: 'Images on other hosts', pages: remoteErrors },
   { title: 'Jobs', pages: jobErrors },
 ];
 
@@ -36,6 +37,7 @@ export const ERROR_PAGES = {
   ...socketErrors,
   ...imageErrors,
   ...restartErrors,
+  ...remoteErrors,
   ...jobErrors,
 };
 

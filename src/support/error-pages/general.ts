@@ -182,3 +182,32 @@ export const jobErrors = {
     remedy: 'Give another folder with --dir.',
   },
 } as const satisfies ErrorPages;
+
+export const remoteErrors = {
+  'bad-address': {
+    means: 'What was given begins as an address of an image on another host does, but is none.',
+    remedy: 'Give s3://BUCKET/KEY or ssh://[USER@]HOST[:PORT]/PATH; a local file of such a name is ./NAME.',
+  },
+  'connection-lost': {
+    means:
+      'The connection to another host broke off while an image went over it. There is no new image there, no process was left by a restart, and a program that was being saved goes on.',
+    remedy: 'Run the command again.',
+  },
+  'remote-denied': {
+    means: 'The store or the host does not let you in, or does not let you have that object.',
+    remedy:
+      'Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE) to a key that may read and write there; for ssh, a key that the host knows.',
+  },
+  'remote-failed': {
+    means: 'The store or the host could not do what it was asked to. The sentence has what it said.',
+    remedy: 'Try again; if it stays so, ask whoever runs that store or host.',
+  },
+  'remote-missing': {
+    means: 'There is no such bucket, object or file at the other end.',
+    remedy: 'Look at the address: the names of buckets, objects and files are taken letter by letter.',
+  },
+  'remote-unreachable': {
+    means: 'There is no connection to the store or the host.',
+    remedy: 'Look whether it runs, and whether its name, port or AWS_ENDPOINT_URL is right.',
+  },
+} as const satisfies ErrorPages;
