@@ -5,6 +5,7 @@ import type { NativeMemory } from '../kernel/native-memory.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { is32BitProgram } from '../procfs/exe.ts';
 import { readMaps } from '../procfs/smaps.ts';
+import { asPid, type Pid } from '../support/brand.ts';
 import type { CleanupStack } from '../support/cleanup-stack.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { findHole, USER_SPACE_END_32 } from '../tracee/address-space.ts';
@@ -25,19 +26,25 @@ export interface Visited {
 
 /** `mirror` may be the same for many agents: only one batch is collected at a time. */
 export function visit(frozen: FrozenProcess, mirror: NativeMemory, undo: CleanupStack): Visited {
-  const pidfd = tryOpenPidfd(frozen.pid);
+  const pidfd = tryOpenPidfd(speakerIn(frozen));
   if (pidfd === undefined) throw new QuicksaveError('no-such-process', `There is no process ${frozen.pid}.`);
   undo.push(() => pidfd.close());
   return needingRoom(frozen.pid, () => ({ frozen, pidfd, ...bringAgentIn(frozen, pidfd, mirror, undo) }));
 }
 
+/** Its leader, unless that has ended before the others. */
+const speakerIn = ({ pid, tasks: [first] }: FrozenProcess): Pid => (first === undefined ? pid : asPid(first.tid));
+
+/** The agent has the number of the thread that it is in, by which the kernel shows the memory. */
 function bringAgentIn(
-  { pid, tasks: [leader] }: FrozenProcess,
+  frozen: FrozenProcess,
   pidfd: OwnedFd,
   mirror: NativeMemory,
   undo: CleanupStack,
 ): Pick<Visited, 'agent' | 'site'> {
-  if (leader === undefined) throw new Error('a frozen process has a leader');
+  const [leader] = frozen.tasks;
+  if (leader === undefined) throw new Error('a frozen process has threads');
+  const pid = speakerIn(frozen);
   const maps = readMaps(pid);
   const vdso = maps.find((entry) => entry.special === '[vdso]');
   if (vdso === undefined) throw new QuicksaveError('no-vdso', `Process ${pid} has no vDSO.`);

@@ -8,6 +8,7 @@ import { duplicateFrom, tryDuplicateFrom, tryOpenPidfd } from '../kernel/calls/d
 import { timersMayChooseNumbers } from '../kernel/calls/timers.ts';
 import { noSuchProcess, unlessMissing } from '../procfs/proc-file.ts';
 import { readStatus } from '../procfs/status.ts';
+import { speakerOf } from '../procfs/tasks.ts';
 import { planClocks } from '../resources/clock-choice.ts';
 import { ConnectionKeeper } from '../resources/connection-keeper.ts';
 import { mayChoosePids, noPidChoice } from '../resources/pid-choice.ts';
@@ -44,7 +45,7 @@ export interface ProcessCheck {
 export function checkProcess(pid: Pid): ProcessCheck {
   const { name: comm } = readStatus(pid);
   const { living: pids } = listTree(pid, isOwn);
-  const statuses = pids.flatMap((one) => unlessMissing(() => readStatus(one)) ?? []);
+  const statuses = pids.flatMap((one) => unlessMissing(() => readStatus(speakerOf(one))) ?? []);
   const about = {
     pid,
     comm,
@@ -115,7 +116,7 @@ function lookAhead({ processes, descriptors }: TreeSurvey): Ahead {
   if (!mayChoosePids(host.status)) found.restartProblems.push(noPidChoice);
   const [root] = processes;
   if (root !== undefined) {
-    found.restartProblems.push(...planClocks(undefined, readClocks(root.process.pid), host.status).problems);
+    found.restartProblems.push(...planClocks(undefined, readClocks(root.process.speaker), host.status).problems);
   }
   for (const [index, { process: view, allMappings, keeper }] of processes.entries()) {
     if (keeper !== undefined) found.remarks.push(describeTracking(view.pid, keeper));
@@ -133,7 +134,7 @@ function lookAhead({ processes, descriptors }: TreeSurvey): Ahead {
       for (const task of view.tids.map(asPid)) {
         // A thread may have a table of its own.
         const ofTask = descriptors.filter((one) => one.view.pid === task);
-        if (task === view.pid || ofTask.length > 0) lookAtDescriptors(task, ofTask, host, found);
+        if (task === view.speaker || ofTask.length > 0) lookAtDescriptors(task, ofTask, host, found);
       }
     };
     // A descendant may have ended in the meantime; that is no answer about the tree.

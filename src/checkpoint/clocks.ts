@@ -8,29 +8,30 @@ import { CLOCK } from '../kernel/abi/itimer.ts';
 import { timeOf } from '../kernel/calls/timers.ts';
 import { readBootId } from '../procfs/boot-id.ts';
 import { readTimeOffsets } from '../procfs/time-offsets.ts';
+import type { ProcessView } from '../resources/resource.ts';
 import { asPid, type Pid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 
-/** `pids`: the root first. */
-export function clockObstacles(pids: readonly Pid[]): Problem[] {
-  const [root] = pids;
+/** The root first. */
+export function clockObstacles(processes: readonly Pick<ProcessView, 'pid' | 'speaker'>[]): Problem[] {
+  const [root] = processes;
   if (root === undefined) return [];
-  const expected = namespaceOf(root, 'time');
-  return pids.flatMap((pid) => {
-    const odd = (['time', 'time_for_children'] as const).find((kind) => namespaceOf(pid, kind) !== expected);
+  const expected = namespaceOf(root.speaker, 'time');
+  return processes.flatMap(({ pid, speaker }) => {
+    const odd = (['time', 'time_for_children'] as const).find((kind) => namespaceOf(speaker, kind) !== expected);
     if (odd === undefined) return [];
     return [
       {
         code: 'other-namespace',
         path: [`pid ${pid}`, `${odd} namespace`],
-        message: `It is in another ${odd} namespace than process ${root}, the root of the tree.`,
+        message: `It is in another ${odd} namespace than process ${root.pid}, the root of the tree.`,
         remedy: `Save the part of the tree that is in one time namespace: quicksave checkpoint ${pid}`,
       },
     ];
   });
 }
 
-/** As the program would read them now. */
+/** As the program would read them now. `root`: a thread of it that lives. */
 export function readClocks(root: Pid): ClocksRecord {
   const own = readTimeOffsets(asPid(process.pid));
   const theirs = readTimeOffsets(root);

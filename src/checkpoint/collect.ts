@@ -44,6 +44,7 @@ import type { FrozenProcess } from './freeze.ts';
 import { guardPages } from './page-plan.ts';
 import type { TreeParts } from './parts.ts';
 import type { ClassifiedDescriptor, ClassifiedMapping, ProcessSurvey } from './preflight.ts';
+import { stoppedWithoutLeader } from './process-view.ts';
 import { type OwnObjects, SharedObjects } from './shared-objects.ts';
 import { Stops } from './stops.ts';
 
@@ -122,16 +123,20 @@ export function collectTree(options: CollectOptions): CollectedTree {
   const files = new CollectedFiles(objects, problems);
   const remarks: string[] = [];
   const stops = new Stops(processes.map(({ frozen }) => frozen));
-  const root = must(processes[0]).frozen.pid;
-  const clocks = readClocks(root);
+  for (const { frozen, survey } of processes) {
+    if (frozen.isStopped && survey.process.leaderStatus !== undefined) problems.push(stoppedWithoutLeader(frozen.pid));
+  }
+  const [first] = processes;
+  const root = must(first).frozen.pid;
+  const clocks = readClocks(must(first).survey.process.speaker);
   const context: Context = { ...options, objects, files, remarks, stops, root };
   const sharing = new SharedObjects(
     options.parts,
     objects,
-    processes.map(({ frozen }) => frozen.pid),
+    processes.map(({ survey }) => asTid(survey.process.speaker)),
   );
   const collected = processes.map((one) => {
-    const own = sharing.of(one.frozen);
+    const own = sharing.of(one.frozen.tasks);
     return { pid: one.frozen.pid, own, ...collectProcess(one, own, context) };
   });
   const described = {
@@ -174,7 +179,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
 }
 
 function withPidfds<T>(processes: readonly AskedProcess[], use: (pidfds: TaskPidfds) => T): T {
-  const pidfds = new TaskPidfds(processes.map(({ frozen, pidfd }) => [frozen.pid, pidfd]));
+  const pidfds = new TaskPidfds(processes.map(({ survey, pidfd }) => [survey.process.speaker, pidfd]));
   try {
     return use(pidfds);
   } finally {
@@ -216,6 +221,7 @@ function collectProcess(asked: AskedProcess, own: OwnObjects, context: Context):
   const { frozen, survey, agent } = asked;
   const { files } = context;
   const leader = must(frozen.tasks[0]);
+  const { speaker } = survey.process;
   const batch = new CallBatch(agent);
   const source = {
     ...survey.process,
@@ -241,7 +247,7 @@ function collectProcess(asked: AskedProcess, own: OwnObjects, context: Context):
   batch.run();
   hearOfStops();
   const protectionKeys = keys();
-  const vdso = describeVdso(frozen.pid, survey, batch);
+  const vdso = describeVdso(speaker, survey, batch);
   const localDescriptors = hasLocalDescriptors() ? readLocalDescriptors(batch) : Buffer.alloc(0);
   // What is read last may ask ptrace(2), for which the leader must stand still.
   agent.pause();
@@ -252,7 +258,7 @@ function collectProcess(asked: AskedProcess, own: OwnObjects, context: Context):
     signalMask: task.signalMask,
     waitedNs: task.waitedNs,
     aspects: index === 0 ? leaderAspects() : collectOther(task, asked),
-    ...collectRegisters(task, { pid: frozen.pid, survey, localDescriptors }, context),
+    ...collectRegisters(task, { pid: speaker, survey, localDescriptors }, context),
   }));
   return {
     task: { ...describeTask(asked), ...own.references, vdso },
@@ -278,12 +284,14 @@ function describeTask({
   frozen,
   survey,
 }: AskedProcess): Omit<TaskRecord, 'vdso' | 'memory' | 'files' | 'fileSystem' | 'apart' | 'exitSignal' | 'stopped'> {
+  const { leaderStatus } = survey.process;
   return {
     pid: frozen.pid,
     comm: survey.process.stat.comm.slice(0, 64),
     threads: frozen.tasks.map((task) => task.tid),
+    ...(leaderStatus === undefined ? {} : { leaderStatus }),
     addressBits: survey.process.is32Bit ? 32 : 64,
-    layoutBits: readPersonality(frozen.pid) & LAYOUT_BITS,
+    layoutBits: readPersonality(survey.process.speaker) & LAYOUT_BITS,
   };
 }
 
@@ -307,13 +315,13 @@ function elfPart(image: Buffer): Buffer {
 }
 
 function startThread(
-  { pid, is32Bit }: ProcessView,
+  { pid, speaker, is32Bit }: ProcessView,
   task: StoppedTask,
   batch: CallBatch,
 ): () => Record<string, unknown> {
   const read = threadAspects.map((aspect) => ({
     name: aspect.name,
-    finish: aspect.collect({ pid, tid: task.tid, is32Bit, batch }),
+    finish: aspect.collect({ pid, speaker, tid: task.tid, is32Bit, batch }),
   }));
   return () => Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
 }
@@ -336,7 +344,7 @@ function describeMappings(
 ): CollectedMapping[] {
   let pagemap: OwnedFd | undefined;
   const openPagemap = (): LocalFd => {
-    pagemap ??= openFile(`/proc/${source.pid}/pagemap`, OPEN.O_RDONLY);
+    pagemap ??= openFile(`/proc/${source.speaker}/pagemap`, OPEN.O_RDONLY);
     return pagemap.number;
   };
   try {

@@ -21,10 +21,10 @@ import {
 import { sendSignal } from '../kernel/calls/task-attributes.ts';
 import { type TaskEvent, tryWaitForTask } from '../kernel/calls/wait.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
-import { readStat, readTaskStat } from '../procfs/stat.ts';
+import { readTaskStat } from '../procfs/stat.ts';
 import { readTaskStatus } from '../procfs/status.ts';
 import { listTasks } from '../procfs/tasks.ts';
-import { type Pid, remoteAddress, type Tid } from '../support/brand.ts';
+import { asPid, asTid, type Pid, remoteAddress, type Tid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { CallGuard } from '../tracee/call-guard.ts';
 import { leadHome } from '../tracee/leftover.ts';
@@ -32,19 +32,20 @@ import { readRemote } from '../tracee/remote-memory.ts';
 import { undoStopInterruption } from '../tracee/stop-interruption.ts';
 import { StoppedTask, TaskGoneError, waitForInterruptStop } from '../tracee/stopped-task.ts';
 import { listTree } from './process-tree.ts';
-import { leaderEnded } from './process-view.ts';
 import { refuseUnseenFilters } from './sandboxes.ts';
 import { vforkProblem, vforkWaitOf } from './vfork.ts';
 
 /** A task that does not stand still within this time is in an uninterruptible sleep. */
 const STOP_DEADLINE_MS = 10_000;
+/** Nobody hears of the end of a leader until all other threads have ended (ptrace(2)); this long it is waited for without a look. */
+const ENDED_LEADER_MS = 20;
 /** One that waits for a vfork child, which is not frozen before it: a part of the tree stands still meanwhile. */
 const VFORK_DEADLINE_MS = 2_000;
 const pause = new Int32Array(new SharedArrayBuffer(4));
 
 export interface FrozenProcess {
   readonly pid: Pid;
-  /** The group leader first. */
+  /** The group leader first, unless it has ended before the others, which ascend. */
   readonly tasks: readonly StoppedTask[];
   /** It was stopped by a signal already, and is again when it is let go (signal(7)). */
   readonly isStopped: boolean;
@@ -90,8 +91,6 @@ function freezeIfAlive(pid: Pid): FrozenProcess | undefined {
     return freezeProcess(pid);
   } catch (error) {
     if (!(error instanceof QuicksaveError) || error.code !== 'target-ended') throw error;
-    const stat = unlessMissing(() => readStat(pid));
-    if (stat?.state === 'Z' && stat.threadCount > 1) throw leaderEnded(stat);
     return undefined;
   }
 }
@@ -117,11 +116,10 @@ function freezeProcess(pid: Pid): FrozenProcess {
         if (!tasks.has(tid)) stopSeized(pid, tid, { seized, stopped, tasks, guards });
       }
     }
-    const leader = tasks.get(pid as number as Tid);
-    if (leader === undefined)
-      throw new QuicksaveError('target-ended', `Process ${pid} ended before it could be saved.`);
-    const others = [...tasks.values()].filter((task) => task !== leader);
-    return { pid, tasks: [leader, ...others], isStopped: stopped.size > 0 };
+    if (tasks.size === 0) throw new QuicksaveError('target-ended', `Process ${pid} ended before it could be saved.`);
+    const place = ({ tid }: StoppedTask): number => (tid === asTid(pid) ? 0 : tid);
+    const inOrder = [...tasks.values()].sort((a, b) => place(a) - place(b));
+    return { pid, tasks: inOrder, isStopped: stopped.size > 0 };
   } catch (error) {
     for (const tid of seized) detachIfAlive(tid);
     throw error;
@@ -190,12 +188,17 @@ function waitWithDeadline(pid: Pid, tid: Tid): TaskEvent {
     const event = tryWaitForTask(tid);
     if (event !== undefined) return event;
     const waited = performance.now() - start;
+    if (waited > ENDED_LEADER_MS && hasEndedBeforeOthers(pid, tid))
+      throw new TaskGoneError(tid, { kind: 'exited', status: 0 });
     if (waited > VFORK_DEADLINE_MS) refuseVfork(pid, tid);
     if (waited > STOP_DEADLINE_MS) refuseSleeper(pid, tid);
     // The first half millisecond is worth spinning for: most tasks stop within it, and the target stands still.
     if (waited > 0.5) Atomics.wait(pause, 0, 0, waited > 20 ? 5 : 0.05);
   }
 }
+
+const hasEndedBeforeOthers = (pid: Pid, tid: Tid): boolean =>
+  tid === asTid(pid) && unlessMissing(() => readTaskStat(pid, tid))?.state === 'Z';
 
 function refuseVfork(pid: Pid, tid: Tid): void {
   const wait = vforkWaitOf(pid, tid);
@@ -217,9 +220,11 @@ function readStoppedTask(pid: Pid, tid: Tid, guards: Freezing['guards']): Stoppe
   if ((getSyscallUserDispatch(tid)?.mode ?? 0) !== 0) refuseDispatch(pid, tid);
   const guard = suspendSeccomp(pid, tid, guards);
   const found = getRegisterFile(tid);
-  const home = leadHome(pid, tid, found);
+  // The memory is seen by the number of any thread that lives.
+  const memory = asPid(tid);
+  const home = leadHome(memory, tid, found);
   const mask = home?.signalMask ?? getSignalMask(tid);
-  const outside = outOfRseq(pid, tid, home?.registers ?? found);
+  const outside = outOfRseq(memory, tid, home?.registers ?? found);
   const { registers, abi: callAbi } = undoStopInterruption(pid, tid, outside, mask);
   return new StoppedTask(tid, registers, mask, { callAbi, guard });
 }

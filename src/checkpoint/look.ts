@@ -6,7 +6,7 @@ import { readRegister, registerNames } from '../arch/x86/registers.ts';
 import { is32BitProgram } from '../procfs/exe.ts';
 import { type MapsEntry, readMaps } from '../procfs/smaps.ts';
 import { readStat } from '../procfs/stat.ts';
-import { commOf } from '../procfs/tasks.ts';
+import { commOf, speakerOf } from '../procfs/tasks.ts';
 import { asPid, type Pid, remoteAddress } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { readRemote } from '../tracee/remote-memory.ts';
@@ -37,7 +37,7 @@ export interface StillProcess {
   readonly parent?: number;
   readonly comm: string;
   readonly addressBits: 32 | 64;
-  /** The leader first. */
+  /** The leader first, unless it has ended before the others. */
   readonly threads: readonly StillThread[];
   readonly mappings: readonly StillMapping[];
 }
@@ -64,7 +64,7 @@ export class StillTree {
     if (!this.processes.some((process) => process.pid === pid)) {
       throw new QuicksaveError('no-such-process', `Process ${pid} is not in the tree that stands still.`);
     }
-    return readRemote(asPid(pid), remoteAddress(address), sizeBytes);
+    return readRemote(speakerOf(asPid(pid)), remoteAddress(address), sizeBytes);
   }
 
   release(): void {
@@ -75,17 +75,18 @@ export class StillTree {
 }
 
 function describe({ pid, tasks }: FrozenProcess, parent: Pid | undefined): StillProcess {
+  const speaker = speakerOf(pid);
   return {
     pid,
     ...(parent === undefined ? {} : { parent }),
     comm: commOf(pid),
-    addressBits: is32BitProgram(pid) ? 32 : 64,
+    addressBits: is32BitProgram(speaker) ? 32 : 64,
     threads: tasks.map(({ tid, registers, signalMask }) => ({
       tid,
       registers: Object.fromEntries(registerNames.map((name) => [name, hex(readRegister(registers, name))])),
       signalMask: hex(signalMask),
     })),
-    mappings: readMaps(pid).map(describeMapping),
+    mappings: readMaps(speaker).map(describeMapping),
   };
 }
 

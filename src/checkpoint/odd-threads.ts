@@ -13,8 +13,8 @@ import { isEnding } from './parts.ts';
 import { seccompObstacles } from './sandboxes.ts';
 
 const NAMESPACES = ['cgroup', 'ipc', 'mnt', 'net', 'pid_for_children', 'time_for_children', 'user', 'uts'];
-export function oddThreads({ pid, status, tids }: ProcessView): Problem[] {
-  const leader = asTid(pid);
+export function oddThreads({ pid, speaker, status, tids }: ProcessView): Problem[] {
+  const leader = asTid(speaker);
   const expected = rightsOf(status);
   const namespaces = namespacesOf(pid, leader);
   const others = tids

@@ -7,26 +7,35 @@ import { sharedPart } from './neighbours.ts';
 import { CALLED, type Part, type TreeParts } from './parts.ts';
 import { vforkProblem, vforkWaits } from './vfork.ts';
 
-export function partObstacles(tree: readonly Pick<ProcessView, 'pid' | 'tids'>[], parts: TreeParts): Problem[] {
+export function partObstacles(
+  tree: readonly Pick<ProcessView, 'pid' | 'speaker' | 'tids'>[],
+  parts: TreeParts,
+): Problem[] {
   const processOf = new Map<Tid, Pid>(tree.flatMap(({ pid, tids }) => tids.map((tid) => [tid, pid] as const)));
-  return tree.flatMap(({ pid, tids }) => [
-    ...withOthers(pid, parts),
-    ...tids.filter((tid) => tid !== asTid(pid)).flatMap((tid) => ofThread(pid, tid, parts, processOf)),
+  return tree.flatMap(({ pid, speaker, tids }) => [
+    ...withOthers(pid, speaker, parts, processOf),
+    ...tids.filter((tid) => tid !== asTid(speaker)).flatMap((tid) => ofThread({ pid, speaker }, tid, parts, processOf)),
   ]);
 }
 
 /** Memory that two processes share. */
-function withOthers(pid: Pid, parts: TreeParts): Problem[] {
-  const owner = parts.ownerOf('memory', asTid(pid));
-  if (owner === asTid(pid)) return [];
-  const wait = vforkWaits(asPid(owner)).find(({ child }) => child === pid);
-  return [wait === undefined ? sharedPart('memory', asPid(owner), pid) : vforkProblem(wait)];
+function withOthers(pid: Pid, speaker: Pid, parts: TreeParts, processOf: ReadonlyMap<Tid, Pid>): Problem[] {
+  const owner = parts.ownerOf('memory', asTid(speaker));
+  if (owner === asTid(speaker)) return [];
+  const other = processOf.get(owner) ?? asPid(owner);
+  const wait = vforkWaits(other).find(({ child }) => child === pid);
+  return [wait === undefined ? sharedPart('memory', other, pid) : vforkProblem(wait)];
 }
 
-function ofThread(pid: Pid, tid: Tid, parts: TreeParts, processOf: ReadonlyMap<Tid, Pid>): Problem[] {
+function ofThread(
+  { pid, speaker }: Pick<ProcessView, 'pid' | 'speaker'>,
+  tid: Tid,
+  parts: TreeParts,
+  processOf: ReadonlyMap<Tid, Pid>,
+): Problem[] {
   const found = (['files', 'fileSystem'] as const).flatMap((part) => {
     const owner = parts.ownerOf(part, tid);
-    const isLeaders = owner === parts.ownerOf(part, asTid(pid));
+    const isLeaders = owner === parts.ownerOf(part, asTid(speaker));
     return isLeaders || processOf.get(owner) === pid ? [] : [withOtherProcess(part, pid, tid, processOf.get(owner))];
   });
   const hasTable = parts.ownerOf('files', tid) === tid;

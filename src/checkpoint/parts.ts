@@ -1,6 +1,7 @@
 /**
  * What clone(2) lets tasks share: memory (CLONE_VM), descriptor table (CLONE_FILES), working directory, root and umask (CLONE_FS). Found with
- * kcmp(2), which orders what tasks have: who has the same is found by halving. Processes that we may not look into share nothing.
+ * kcmp(2), which orders what tasks have: who has the same is found by halving. Processes that we may not look into share nothing. A leader that has ended has nothing
+ * any more: where leaders are spoken of here, it is the first living thread then.
  */
 import { KCMP } from '../kernel/abi/fs.ts';
 import { tryOrderTasks } from '../kernel/calls/descriptors.ts';
@@ -26,7 +27,7 @@ const TYPES: Readonly<Record<Part, number>> = {
   fileSystem: KCMP.KCMP_FS,
 };
 
-type Tasks = Pick<ProcessView, 'pid' | 'tids'>;
+type Tasks = Pick<ProcessView, 'pid' | 'speaker' | 'tids'>;
 
 /**
  * Looks that follow on each other. Sharing begins with a birth only (clone(2)), so processes that shared nothing with each other share nothing later, unless
@@ -37,7 +38,7 @@ export class PartSearch {
   #alone: ReadonlySet<string> = new Set();
 
   of(processes: readonly (Tasks & Pick<ProcessView, 'stat'>)[]): TreeParts {
-    const leaders = processes.map(({ pid, stat }) => `${pid} ${stat.startTimeTicks}`);
+    const leaders = processes.map(({ speaker, stat }) => `${speaker} ${stat.startTimeTicks}`);
     const parts = new TreeParts(
       processes,
       leaders.every((leader) => this.#alone.has(leader)),
@@ -60,7 +61,7 @@ export class TreeParts {
       files: new PartOrder(TYPES.files),
       fileSystem: new PartOrder(TYPES.fileSystem),
     };
-    const leaders = processes.map(({ pid }) => asTid(pid));
+    const leaders = processes.map(({ speaker }) => asTid(speaker));
     for (const part of PARTS) this.#orders[part].placeAll(leaders, areAlone);
     this.leadersAreAlone = PARTS.every(
       (part) => this.#orders[part].isCertain && leaders.every((leader) => this.ownerOf(part, leader) === leader),
@@ -70,8 +71,8 @@ export class TreeParts {
     }
   }
 
-  #placeThreads(part: Part, { pid, tids }: Tasks): void {
-    const leader = asTid(pid);
+  #placeThreads(part: Part, { pid, speaker, tids }: Tasks): void {
+    const leader = asTid(speaker);
     for (const tid of tids) {
       if (tid === leader) continue;
       // Threads of a process have one memory (clone(2), CLONE_THREAD).

@@ -118,7 +118,7 @@ export function surveyTree(
   problems.push(...(look(() => treeObstacles(processes)) ?? []));
   const views = processes.map(({ process }) => process);
   const parts = outsiders.parts.of(views);
-  problems.push(...partObstacles(views, parts), ...clockObstacles(views.map(({ pid }) => pid)));
+  problems.push(...partObstacles(views, parts), ...clockObstacles(views));
   const ours = descriptorsOfOurs(views, parts, oursIn);
   const isTheirs = ({ pid, descriptor }: Seen): boolean => ours.get(asTid(pid))?.has(descriptor.fd) !== true;
   // A table that several tasks share is looked at in the first of them.
@@ -138,8 +138,8 @@ function descriptorsOfOurs(
   oursIn: (pid: Pid) => OursInTarget,
 ): Map<Tid, Set<number>> {
   const ours = new Map<Tid, Set<number>>();
-  for (const { pid } of views) {
-    const owner = parts.ownerOf('files', asTid(pid));
+  for (const { pid, speaker } of views) {
+    const owner = parts.ownerOf('files', asTid(speaker));
     ours.set(owner, new Set([...(ours.get(owner) ?? []), ...oursIn(pid).descriptors]));
   }
   return ours;
@@ -164,11 +164,14 @@ function surveyProcess(
   problems: Problem[],
 ): ProcessSurvey {
   const process = viewProcess(pid);
-  const keeper = keepers?.of(pid);
+  const keeper = keepers?.of(process.speaker);
   problems.push(...processObstacles(process));
   problems.push(...processAspects.flatMap((aspect) => aspect.obstacles?.(process) ?? []));
-  for (const tid of process.tids) problems.push(...threadAspects.flatMap((one) => one.obstacles?.(pid, tid) ?? []));
-  const read = readSmaps(pid);
+  const { speaker } = process;
+  for (const tid of process.tids) {
+    problems.push(...threadAspects.flatMap((one) => one.obstacles?.({ pid, tid, speaker }) ?? []));
+  }
+  const read = readSmaps(speaker);
   const tracked = new Set(keeper === undefined ? [] : read.filter(isTracked).map(({ start }) => start));
   const all = read.map((mapping) => (tracked.has(mapping.start) ? withoutTracking(mapping) : mapping));
   const isOurs = ({ start }: Mapping): boolean => ours.has(start);
@@ -176,7 +179,7 @@ function surveyProcess(
   const allMappings = all.filter((mapping) => !isOurs(mapping));
   const mappings = allMappings
     .filter((mapping) => mapping.special !== VSYSCALL)
-    .flatMap((mapping) => classifyMapping(pid, withExactPath(pid, mapping), problems));
+    .flatMap((mapping) => classifyMapping(pid, withExactPath(speaker, mapping), problems));
   return { process, allMappings, mappings, tracked, keeper, ownFlags };
 }
 

@@ -2,9 +2,10 @@
 
 import { describeProcess } from '../procfs/cmdline.ts';
 import { is32BitProgram } from '../procfs/exe.ts';
-import { type ProcessStat, readStat } from '../procfs/stat.ts';
-import { readStatus } from '../procfs/status.ts';
-import { childrenOf, listTasks } from '../procfs/tasks.ts';
+import { unlessMissing } from '../procfs/proc-file.ts';
+import { readStat } from '../procfs/stat.ts';
+import { readStatus, readTaskStatus } from '../procfs/status.ts';
+import { childrenOf, livingTasks } from '../procfs/tasks.ts';
 import type { ProcessView } from '../resources/resource.ts';
 import { asPid, type Pid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
@@ -15,7 +16,17 @@ import { oddThreads } from './odd-threads.ts';
 const PF_KTHREAD = 0x00200000;
 
 export function viewProcess(pid: Pid): ProcessView {
-  return { pid, status: readStatus(pid), stat: readStat(pid), tids: listTasks(pid), is32Bit: is32BitProgram(pid) };
+  const { speaker, tids, endedLeader } = livingTasks(pid);
+  const stat = readStat(speaker);
+  return {
+    pid,
+    speaker,
+    status: readStatus(speaker),
+    stat: endedLeader === undefined ? stat : { ...stat, comm: endedLeader.comm },
+    tids,
+    is32Bit: is32BitProgram(speaker),
+    ...(endedLeader === undefined ? {} : { leaderStatus: endedLeader.exitCode >> 8 }),
+  };
 }
 
 /** Throws for what is no savable process whatever its state. `savesItself`: it is our parent, and runs us for that. */
@@ -35,10 +46,8 @@ export function refuseUnsavable(pid: Pid, savesItself = false): void {
       remedy: `Save the process: quicksave checkpoint ${status.tgid}`,
     });
   }
-  if (stat.state === 'Z' && status.threads > 1) {
-    throw leaderEnded(stat);
-  }
-  if (stat.state === 'Z' || stat.state === 'X') {
+  const hasEnded = stat.state === 'Z' && status.threads <= 1;
+  if (hasEnded || stat.state === 'X') {
     const waiting = describeProcess(stat.ppid);
     throw new QuicksaveError(
       'dead-process',
@@ -59,11 +68,26 @@ export function refuseUnsavable(pid: Pid, savesItself = false): void {
   }
 }
 
-export const leaderEnded = ({ pid, comm }: Pick<ProcessStat, 'pid' | 'comm'>): QuicksaveError =>
-  new QuicksaveError(
-    'leader-ended',
-    `The first thread of process ${pid} (${comm}) has ended while others go on, which cannot be saved yet.`,
-  );
+/** At a restart the leader ends by a call of its own, which a filter might refuse. */
+function endedLeaderObstacles({ pid, stat, tids, leaderStatus }: ProcessView): Problem[] {
+  if (leaderStatus === undefined) return [];
+  const hasFilters = tids.some((tid) => (unlessMissing(() => readTaskStatus(pid, tid))?.seccompMode ?? 0) !== 0);
+  return [
+    ...(stat.state === 'T' ? [stoppedWithoutLeader(pid)] : []),
+    ...(hasFilters ? [withoutLeader(pid, 'its threads have seccomp filters', 'Start it without a sandbox.')] : []),
+  ];
+}
+
+/** A leader that is to end would stop instead. Where all stand still for a save, only the freeze has seen the stop. */
+export const stoppedWithoutLeader = (pid: Pid): Problem =>
+  withoutLeader(pid, 'it is stopped by a signal', 'Save it when it has been continued.');
+
+const withoutLeader = (pid: Pid, what: string, remedy: string): Problem => ({
+  code: 'leader-ended',
+  path: [`pid ${pid}`],
+  message: `Its first thread has ended while others go on, and ${what}, which cannot be saved yet together.`,
+  remedy,
+});
 
 function isOwnAncestor(pid: Pid): boolean {
   for (let ancestor = asPid(process.ppid); ancestor > 1; ancestor = readStat(ancestor).ppid) {
@@ -76,7 +100,7 @@ function isOwnAncestor(pid: Pid): boolean {
 export function processObstacles(view: ProcessView): Problem[] {
   const { pid, status } = view;
   const path = [`pid ${pid}`];
-  const found = oddThreads(view);
+  const found = [...oddThreads(view), ...endedLeaderObstacles(view)];
   if ((status.x86ThreadFeatures ?? []).length > 0) {
     found.push({
       code: 'shadow-stack',

@@ -27,7 +27,7 @@ export const frozenSeccompObstacles = ({ pid, tasks }: { pid: Pid; tasks: readon
   tasks.flatMap(({ tid, guard }, index) => {
     const isLeader = index === 0;
     if (guard !== undefined) return guardObstacles(tid, guard, isLeader ? forbiddenToAgent : forbiddenToThread);
-    return isLeader ? seccompObstacles(tid, readStatus(pid)) : [];
+    return isLeader ? seccompObstacles(tid, readTaskStatus(pid, tid)) : [];
   });
 
 /** Throws if filters that we should see could not be read. */

@@ -6,6 +6,7 @@ import type { OwnedFd } from '../kernel/owned-fd.ts';
 import type { PageCrew } from '../pages/page-crew.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
 import { readStatus } from '../procfs/status.ts';
+import { speakerOf } from '../procfs/tasks.ts';
 import type { Waiting } from '../procfs/waiting.ts';
 import { ConnectionKeeper } from '../resources/connection-keeper.ts';
 import type { Pid } from '../support/brand.ts';
@@ -52,7 +53,7 @@ interface Saved extends WrittenPages {
 }
 
 export const residentBytes = (pid: Pid): number =>
-  (unlessMissing(() => readStatus(pid))?.memory?.residentKiB ?? 0) * 1024;
+  (unlessMissing(() => readStatus(speakerOf(pid)))?.memory?.residentKiB ?? 0) * 1024;
 
 export class Save {
   readonly #request: CheckpointRequest;
@@ -173,8 +174,8 @@ export class Save {
     survey: TreeSurvey,
     visited: readonly Visited[],
   ): Omit<Saved, 'frozen' | 'tree'> {
-    const processes = visited.map(({ frozen: { pid }, agent }, index) => ({
-      pid,
+    const processes = visited.map(({ agent }, index) => ({
+      pid: agent.pid,
       agent,
       objref: must(tree.processes[index]).task.memory,
       mappings: must(survey.processes[index]).mappings,

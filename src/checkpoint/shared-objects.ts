@@ -1,8 +1,7 @@
 /** The numbers, in the image, of what tasks may share: memory, descriptor tables, and working directory, root and umask. */
 import type { TaskRecord } from '../image/tree.ts';
-import { asTid, type Pid, type Tid } from '../support/brand.ts';
+import type { Pid, Tid } from '../support/brand.ts';
 import type { Objects } from './collect-files.ts';
-import type { FrozenProcess } from './freeze.ts';
 import type { TreeParts } from './parts.ts';
 
 export interface OwnObjects {
@@ -20,18 +19,19 @@ export class SharedObjects {
   /** Of leaders: how many have the working directory that this one had first. */
   readonly #leadersWith = new Map<Tid, number>();
 
-  constructor(parts: TreeParts, objects: Objects, pids: readonly Pid[]) {
+  /** `leaders`: of each process, or its first living thread. */
+  constructor(parts: TreeParts, objects: Objects, leaders: readonly Tid[]) {
     this.#parts = parts;
     this.#objects = objects;
-    for (const pid of pids) {
-      const owner = parts.ownerOf('fileSystem', asTid(pid));
+    for (const leader of leaders) {
+      const owner = parts.ownerOf('fileSystem', leader);
       this.#leadersWith.set(owner, (this.#leadersWith.get(owner) ?? 0) + 1);
     }
   }
 
   /** Processes are to be asked for in the order of the image. */
-  of({ pid, tasks }: Pick<FrozenProcess, 'pid'> & { readonly tasks: readonly { readonly tid: Tid }[] }): OwnObjects {
-    const leader = asTid(pid);
+  of(tasks: readonly { readonly tid: Tid }[]): OwnObjects {
+    const leader = tasks[0]?.tid as Tid;
     const tables: { objref: number; owner: Pid }[] = [];
     const memory = this.#objects.next();
     const files = this.#tableOf(leader, tables);

@@ -80,14 +80,20 @@ export class ModelBuilder {
   task(record: MetadataRecord, where: string): void {
     const task = parseState(TaskRecord, decodeRecord(record), where);
     if (record.objref !== task.pid) throw badRecord(where, 'its objref is not its pid');
-    if (task.threads[0] !== task.pid) throw badRecord(where, 'its first thread is not the group leader');
-    if (new Set(task.threads).size !== task.threads.length) throw badRecord(where, 'a thread is there twice');
-    if (task.saver !== undefined && task.threads.includes(task.saver.pid)) {
+    if (task.leaderStatus === undefined && task.threads[0] !== task.pid) {
+      throw badRecord(where, 'its first thread is not the group leader');
+    }
+    if (task.leaderStatus !== undefined && task.stopped !== undefined) {
+      throw badRecord(where, 'it is stopped, and its leader has ended');
+    }
+    const numbers = task.leaderStatus === undefined ? task.threads : [task.pid, ...task.threads];
+    if (new Set(numbers).size !== numbers.length) throw badRecord(where, 'a thread is there twice');
+    if (task.saver !== undefined && numbers.includes(task.saver.pid)) {
       throw badRecord(where, 'its saver is one of its threads');
     }
     this.#refusePlace(task, where);
     const builder = new ProcessBuilder(task);
-    for (const number of [...task.threads, ...(task.saver === undefined ? [] : [task.saver.pid])]) {
+    for (const number of [...numbers, ...(task.saver === undefined ? [] : [task.saver.pid])]) {
       this.#takeNumber(number, builder, where);
     }
     refuseOddThreadsApart(task, where);
@@ -258,7 +264,7 @@ export class ModelBuilder {
   }
 }
 
-/** Of threads of the process, but the leader, each once, and with something of its own. */
+/** Of threads of the process, but the first, each once, and with something of its own. */
 function refuseOddThreadsApart({ threads, apart = [], files, fileSystem }: TaskRecord, where: string): void {
   const others = new Set(threads.slice(1));
   for (const thread of apart) {

@@ -88,7 +88,10 @@ export const TaskRecord = v.strictObject({
   ...place,
   /** Stopped by a signal (SIGSTOP and its kin, signal(7)); `unreported`: waitpid(2) has yet to tell its parent. */
   stopped: v.optional(v.picklist(['reported', 'unreported'])),
+  /** The leader first, whose number is that of the process; without it if that has ended. */
   threads: v.pipe(boundedArray(taskId, MAX_TASK_ID), v.minLength(1, 'must have at least one entry')),
+  /** The exit status of a leader that has ended before its threads. What is said of a leader elsewhere is said of the first of {@link threads} then. */
+  leaderStatus: v.optional(integerBetween(0, 0xff)),
   /** objref of the MM, VMA and PGARR records. */
   memory: objectReference,
   /** objref of the FILES record: tasks with the same one share the table. */

@@ -175,6 +175,7 @@ class Exporter {
     if (threads.length > 1) {
       this.#refuse([], `${threads.length} threads: it has one task`, 'Save the program when it has one thread.');
     }
+    if (task.leaderStatus !== undefined) this.#refuse([], 'a first thread that has ended before the others');
     if (task.layoutBits !== 0) this.#refuse([], 'the memory layout that it was executed with (personality(2))');
     if (task.clocks?.apart)
       this.#refuse([], 'clocks of a time namespace', 'Restart it with --clock host, and save that.');

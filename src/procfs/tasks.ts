@@ -5,9 +5,30 @@
 import { asPid, asTid, type Pid, type Tid } from '../support/brand.ts';
 import { listProcNumbers, readProcText, unlessMissing } from './proc-file.ts';
 import { parseDecimals } from './proc-text.ts';
+import { type ProcessStat, readTaskStat } from './stat.ts';
 
 /** The threads of a process, ascending. */
 export const listTasks = (pid: Pid): Tid[] => listProcNumbers(pid, 'task').map(asTid);
+
+/**
+ * The living threads of a process, ascending, and the leader if that has ended before them: it is a zombie until they have all ended. /proc/PID shows then
+ * nothing of what threads share; /proc/TID of one that lives does.
+ */
+export function livingTasks(pid: Pid): {
+  readonly speaker: Pid;
+  readonly tids: Tid[];
+  readonly endedLeader?: ProcessStat;
+} {
+  const tids = listTasks(pid);
+  const endedLeader = readTaskStat(pid, asTid(pid));
+  if (endedLeader.state !== 'Z') return { speaker: pid, tids };
+  const living = tids.filter((tid) => tid !== asTid(pid));
+  const [first] = living;
+  return first === undefined ? { speaker: pid, tids } : { speaker: asPid(first), tids: living, endedLeader };
+}
+
+/** {@link livingTasks}, the one by whose number /proc shows what they share. */
+export const speakerOf = (pid: Pid): Pid => livingTasks(pid).speaker;
 
 /**
  * The children of a process, of all its threads, ascending. Complete only while the process and its children are

@@ -92,6 +92,8 @@ export interface ProcessInspection extends PlaceInspection, SharingInspection {
   readonly vdsoBytes?: number;
   /** Only of a 32-bit program. */
   readonly addressBits?: 32;
+  /** Exit status of a first thread that has ended before the others, which are {@link threads}. */
+  readonly leaderStatus?: number;
   /** Of one that saved itself: the command that it ran for that. */
   readonly saver?: { readonly pid: number; readonly leads: string };
   /** Entries of its LDT, if it has one. */
@@ -253,6 +255,7 @@ function describeProcess(
     vdsoSha256: task.vdso.sha256,
     ...(task.vdso.image === undefined ? {} : { vdsoBytes: task.vdso.image.length }),
     ...(task.addressBits === 32 ? { addressBits: 32 } : {}),
+    ...(task.leaderStatus === undefined ? {} : { leaderStatus: task.leaderStatus }),
     ...(task.saver === undefined ? {} : { saver: task.saver }),
     ...localDescriptorsIn(process),
     aspects: Object.fromEntries(Object.entries(aspects).map(([name, state]) => [name, toJson(state)])),

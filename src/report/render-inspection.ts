@@ -74,6 +74,9 @@ function detailSections(process: ProcessInspection, { files }: Inspection): stri
       ...aspectTable([
         ...(command === undefined ? [] : [['command', command.join(' ')]]),
         ...(executable === undefined ? [] : [['executable', executable]]),
+        ...(process.leaderStatus === undefined
+          ? []
+          : [['first thread', `has ended with status ${process.leaderStatus}`]]),
         ...(process.saver === undefined ? [] : [['saved itself by', `its child ${process.saver.pid}`]]),
         ...sharingRow(process),
         ...(localDescriptors === undefined ? [] : [['LDT', counted(localDescriptors, 'entry', 'entries')]]),

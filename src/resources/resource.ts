@@ -28,8 +28,16 @@ export type StateSchema<State> = GenericSchema<unknown, State>;
 /** What can be seen of a process from outside, running or stopped. */
 export interface ProcessView {
   readonly pid: Pid;
+  /**
+   * The thread by whose number /proc and the kernel show what its threads share: its leader, or another one if that has ended.
+   * {@link pid} shows none of it then.
+   */
+  readonly speaker: Pid;
+  /** The leader has ended with this exit status, and other threads go on (pthread_exit(3) in main()). */
+  readonly leaderStatus?: number | undefined;
   readonly status: ProcessStatus;
   readonly stat: ProcessStat;
+  /** Those that live, ascending. */
   readonly tids: readonly Tid[];
   /** A program of i386: its memory ends below 4 GiB. */
   readonly is32Bit: boolean;
@@ -60,8 +68,7 @@ export interface FileReferences {
   object(link: string, path: string, writable: boolean): number;
 }
 
-export interface CollectedThread {
-  readonly pid: Pid;
+export interface CollectedThread extends Pick<ProcessView, 'pid' | 'speaker'> {
   readonly tid: Tid;
   readonly is32Bit: boolean;
   readonly batch: CallBatch;
@@ -140,7 +147,7 @@ export interface ThreadAspect<State> {
   readonly name: string;
   readonly schema: StateSchema<State>;
   /** What stands in the way of saving it, seen from outside. */
-  readonly obstacles?: (pid: Pid, tid: Tid) => Problem[];
+  readonly obstacles?: (thread: Pick<CollectedThread, 'pid' | 'tid' | 'speaker'>) => Problem[];
   readonly collect: Collector<CollectedThread, NoInfer<State>>;
   /** As that of a process. */
   readonly ofCommand?: (host: HostView) => NoInfer<State>;

@@ -57,8 +57,9 @@ const mayComeLater = ({ made, state, bytes, locking, sealed }: PlannedMapping): 
   !sealed &&
   !state.flags.some((word) => AT_ONCE.has(word));
 
-/** A stopped process need not run soon, and one that has saved itself is waited for when it goes on. */
-const mayRunEarly = ({ stopped, saver }: ProcessPlan): boolean => stopped === undefined && saver === undefined;
+/** A stopped process need not run soon, what a leader does that ends is not followed, and one that has saved itself is waited for when it goes on. */
+const mayRunEarly = ({ stopped, saver, endedLeader }: ProcessPlan): boolean =>
+  stopped === undefined && saver === undefined && endedLeader === undefined;
 
 interface LazyProcess {
   readonly pid: Pid;

@@ -131,7 +131,10 @@ function withoutRepetition(problems: readonly Problem[]): Problem[] {
 
 /** Every number that a task of the restarted tree has. */
 export const numbersOf = ({ processes, exited }: ImageModel): number[] => [
-  ...processes.flatMap(({ task: { threads, saver } }) => (saver === undefined ? threads : [...threads, saver.pid])),
+  ...processes.flatMap(({ task: { pid, threads, saver } }) => [
+    ...new Set([pid, ...threads]),
+    ...(saver === undefined ? [] : [saver.pid]),
+  ]),
   ...exited.map(({ pid }) => pid),
 ];
 

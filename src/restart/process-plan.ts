@@ -63,7 +63,10 @@ export interface ProcessPlan {
   /** objref of the memory. */
   readonly memory: number;
   readonly aspects: readonly { aspect: ProcessAspect<unknown>; state: unknown }[];
+  /** The leader first, unless it has ended before them. */
   readonly threads: readonly PlannedThread[];
+  /** A leader that ends before the threads run. */
+  readonly endedLeader: EndedLeader | undefined;
   /** Undefined if it was saved from outside. */
   readonly saver: PlannedSaver | undefined;
   /** A signal has stopped it; `unreported`: its parent has not been told by waitpid(2) yet. */
@@ -81,7 +84,7 @@ export interface ProcessPlan {
   /** objref of its descriptor table, which other processes may have too. */
   readonly table: number;
   readonly entries: ProcessModel['files']['entries'];
-  /** How its threads are made, but the leader. */
+  /** How its tasks are made, but the leader: those of its threads, behind a leader that ends. */
   readonly threadBirths: readonly ThreadBirth[];
   /** Descriptor tables that threads of it have, and not the leader: each with the first thread that has it. */
   readonly tablesApart: readonly TableApart[];
@@ -89,9 +92,15 @@ export interface ProcessPlan {
   readonly remarks: readonly string[];
 }
 
+export interface EndedLeader {
+  readonly comm: string;
+  /** What it gives to exit(2). */
+  readonly status: number;
+}
+
 /** A descriptor table of threads. */
 export interface TableApart {
-  /** The index of the thread. */
+  /** The index of the task: that of the thread, or one more if there is a leader that ends. */
   readonly thread: number;
   readonly tid: Tid;
   readonly entries: ProcessModel['files']['entries'];
@@ -145,6 +154,7 @@ export function planProcess(process: ProcessModel, request: PlanRequest): Proces
     stopped: task.stopped,
     aspects,
     threads,
+    endedLeader: task.leaderStatus === undefined ? undefined : { comm: task.comm, status: task.leaderStatus },
     saver: task.saver === undefined ? undefined : { tid: asTid(task.saver.pid), leads: task.saver.leads },
     files: [...files],
     ...vdso,
@@ -155,9 +165,13 @@ export function planProcess(process: ProcessModel, request: PlanRequest): Proces
     ...planParts(process, threads),
   };
   // Only the root's parent is the restart command.
-  const hostOfIt = task.parent === undefined ? host : { ...host, keepsParent: true };
+  const hostOfIt = task.parent === undefined ? host : { ...host, keepsParent: keepsChildren(model, task.parent) };
   return { ...plan, remarks: remarksOf(plan, hostOfIt, request.leaders.has(pid)) };
 }
+
+/** Not one whose leader ends: the kernel tells its children that their parent has ended (forget_original_parent()). */
+const keepsChildren = ({ processes }: ImageModel, parent: number): boolean =>
+  processes.find(({ task }) => task.pid === parent)?.task.leaderStatus === undefined;
 
 /** Who shares which descriptor table, and working directory, root and umask. */
 function planParts(
@@ -166,18 +180,21 @@ function planParts(
 ): Pick<ProcessPlan, 'threadBirths' | 'tablesApart'> {
   const own = new Map(apart.map((one) => [one.tid, one]));
   const tables = new Map<number, TableApart>();
-  const parts = threads.map(({ tid, aspects }, thread) => {
+  const first = task.leaderStatus === undefined ? 0 : 1;
+  const parts = threads.map(({ tid, aspects }, index) => {
     const { files, fileSystem } = own.get(tid) ?? {};
     const hasOwn = aspects.some(({ aspect, state }) => aspect.name === FILE_SYSTEM && state !== undefined);
     if (hasOwn !== (fileSystem !== undefined)) {
       throw new ImageError('bad-record', `TASK record: what it says of thread ${tid} is not what THREAD_STATE says.`);
     }
     if (files !== undefined && !tables.has(files.objref)) {
-      tables.set(files.objref, { thread, tid, entries: files.entries });
+      tables.set(files.objref, { thread: first + index, tid, entries: files.entries });
     }
     return { files: files?.objref ?? task.files, fileSystem: fileSystem ?? task.fileSystem ?? 0 };
   });
-  return { threadBirths: planThreadBirths(parts), tablesApart: [...tables.values()] };
+  // A leader that ends has what the first of them has.
+  const ofTasks = [...parts.slice(0, first), ...parts];
+  return { threadBirths: planThreadBirths(ofTasks), tablesApart: [...tables.values()] };
 }
 
 /** The aspect of processes, and of threads that have their own. */

@@ -1,6 +1,7 @@
 /** Rebuild, the part of one process: it becomes what the plan says, from the program of one page that it begins as. */
 import { type StubProgram, stubProgram, stubProgram32 } from '../arch/x86/stub-elf.ts';
 import { FCNTL } from '../kernel/abi/fcntl.ts';
+import { PR } from '../kernel/abi/prctl.ts';
 import { PTRACE } from '../kernel/abi/ptrace.ts';
 import { RLIMIT } from '../kernel/abi/resource.ts';
 import { CLONE } from '../kernel/abi/sched.ts';
@@ -50,6 +51,8 @@ export interface RebuiltProcessTree {
   readonly plan: ProcessPlan;
   /** In the order of the plan's threads; all of them stand still, away. */
   readonly tasks: readonly StoppedTask[];
+  /** A leader that is none of them: it ends before they run. */
+  readonly endedLeader: StoppedTask | undefined;
   /** Stands still before its first instruction: in the place of the command that saved the process. */
   readonly standIn: StoppedTask | undefined;
   /** What is ours in the process: one stretch of address space. */
@@ -83,6 +86,8 @@ export class ProcessRebuild {
   readonly #room: RemoteAddress;
   readonly #sizeBytes: number;
   readonly #spaceEnd: number;
+  /** The place of the first thread of the plan among the tasks: 1 behind a leader that ends. */
+  readonly #firstThread: number;
   /** By its mappings, by those of the kernel, and by what is ours. */
   readonly taken: readonly Span[];
   #agent: Agent | undefined;
@@ -101,7 +106,8 @@ export class ProcessRebuild {
     this.#keepsParent = keepsParent;
     this.#sharing = sharing;
     this.bornOf = bornOf;
-    this.#layout = { maxCalls: 4096, maxDataBytes: 512 * 1024, blocks: plan.threads.length };
+    this.#firstThread = plan.endedLeader === undefined ? 0 : 1;
+    this.#layout = { maxCalls: 4096, maxDataBytes: 512 * 1024, blocks: this.#firstThread + plan.threads.length };
     this.#sizeBytes = PAGE + WAITING_ROOM + agentSize(this.#layout);
     this.#spaceEnd = plan.is32Bit ? USER_SPACE_END_32 : USER_SPACE_END;
     const own = [...plan.mappings.map(({ state }) => state), ...plan.kernelPlaces.values()];
@@ -376,7 +382,14 @@ export class ProcessRebuild {
     this.#finishThreads(tasks);
     agent.pause();
     this.#closeDoorbellsApart(tasks);
-    return { plan: this.plan, tasks, standIn, ours: { start: this.#hole, sizeBytes: this.#sizeBytes }, agent };
+    return {
+      plan: this.plan,
+      tasks: tasks.slice(this.#firstThread),
+      endedLeader: tasks.slice(0, this.#firstThread)[0],
+      standIn,
+      ours: { start: this.#hole, sizeBytes: this.#sizeBytes },
+      agent,
+    };
   }
 
   get #keysOfMappings(): number[] {
@@ -390,7 +403,7 @@ export class ProcessRebuild {
     this.#fileNumbers.clear();
   }
 
-  /** In the order of the plan, the leader first. All stand still, the others before their first instruction. */
+  /** The leader first, then the threads of the plan. All stand still, the others before their first instruction. */
   #makeThreads(): StoppedTask[] {
     const tasks: StoppedTask[] = [this.#live.task];
     const makers = new Set<StoppedTask>();
@@ -407,7 +420,7 @@ export class ProcessRebuild {
   #makeThread({ thread, maker, sharesFiles, sharesFileSystem }: ThreadBirth, task: StoppedTask): StoppedTask {
     const agent = this.#live;
     const flags = THREAD_FLAGS | (sharesFiles ? CLONE.CLONE_FILES : 0) | (sharesFileSystem ? CLONE.CLONE_FS : 0);
-    const { tid } = must(this.plan.threads[thread]);
+    const { tid } = must(this.plan.threads[thread - this.#firstThread]);
     const site = agent.siteFor(maker);
     const made = bear({ ...this.#standingMaker, task, site }, { tid, flags, exitSignal: 0, what: 'thread' });
     agent.fillBlock(thread, { registers: leaveRegisters(agent.code, made.registers), signalMask: ALL_SIGNALS });
@@ -455,7 +468,8 @@ export class ProcessRebuild {
   #restoreThreads(tasks: readonly StoppedTask[]): void {
     const agent = this.#live;
     const { pid, is32Bit } = this.plan;
-    this.plan.threads.forEach((thread, index) => {
+    this.plan.threads.forEach((thread, place) => {
+      const index = this.#firstThread + place;
       const task = must(tasks[index]);
       const batch = new CallBatch(index === 0 ? agent : new ThreadCalls(agent, task, index));
       for (const { aspect, state } of thread.aspects)
@@ -489,22 +503,35 @@ export class ProcessRebuild {
   #finishThreads(tasks: readonly StoppedTask[]): void {
     const agent = this.#live;
     agent.pause();
-    const finish = (batch: CallBatch, thread: PlannedThread): void => {
-      for (const { aspect, state } of thread.aspects) aspect.finish?.(state, { batch }, this.#statesOf(aspect));
+    const finish = (batch: CallBatch, aspects: PlannedThread['aspects']): void => {
+      for (const { aspect, state } of aspects) aspect.finish?.(state, { batch }, this.#statesOf(aspect));
       for (const { aspect, state } of this.plan.aspects) aspect.finish?.(state, { batch });
       batch.run();
     };
-    const [leader, ...others] = this.plan.threads;
-    others.forEach((thread, index) => {
-      finish(new CallBatch(new ThreadCalls(agent, must(tasks[index + 1]), index + 1)), thread);
+    const { threads, endedLeader } = this.plan;
+    threads.forEach(({ aspects }, place) => {
+      const index = this.#firstThread + place;
+      if (index > 0) finish(new CallBatch(new ThreadCalls(agent, must(tasks[index]), index)), aspects);
     });
-    finish(new CallBatch(agent), must(leader));
+    const batch = new CallBatch(agent);
+    if (endedLeader !== undefined) prepareLeader(batch, endedLeader.comm);
+    finish(batch, endedLeader === undefined ? must(threads[0]).aspects : []);
   }
 
   /** Our side of the agent; the process is killed whole. */
   forget(): void {
     this.#agent?.forget();
   }
+}
+
+const COMM_SIZE = 16;
+
+/** A leader that ends: /proc shows its name, and the kernel heeds its parent death signal, which the program that it began as has set (prctl(2)). */
+function prepareLeader(batch: CallBatch, comm: string): void {
+  const name = Buffer.alloc(COMM_SIZE);
+  name.write(comm.slice(0, COMM_SIZE - 1), 'latin1');
+  batch.call('name the leader', SYS.prctl, PR.PR_SET_NAME, batch.bytes(name).address);
+  batch.call('clear its parent death signal', SYS.prctl, PR.PR_SET_PDEATHSIG, 0);
 }
 
 /** In the table of a task. */

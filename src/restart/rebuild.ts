@@ -87,7 +87,11 @@ export class Rebuild {
       const bornOf = hasTable || sharing?.born !== undefined ? this.#byPid.get(maker) : undefined;
       this.#byPid.set(
         pid,
-        new ProcessRebuild(one, common, { keepsParent: !isRoot || options.keepsParent, sharing, bornOf }),
+        new ProcessRebuild(one, common, {
+          keepsParent: isRoot ? options.keepsParent : keepsChildren(plans.get(one.parent ?? 0)),
+          sharing,
+          bornOf,
+        }),
       );
     }
     this.#processes = plan.processes.map(({ pid }) => must(this.#byPid.get(pid)));
@@ -301,6 +305,9 @@ export class Rebuild {
   }
 }
 
+/** The end of a leader is told to its children, whose parent it was (forget_original_parent() in the kernel). */
+const keepsChildren = (parent: ProcessPlan | undefined): boolean => parent?.endedLeader === undefined;
+
 /** Who makes whom. */
 const makesIn = (steps: readonly Step[]): { pid: number; maker: number }[] =>
   steps.flatMap((step) => (step.what === 'make' || step.what === 'make-orphan' ? [step] : []));
@@ -344,8 +351,9 @@ function setSubreaper(process: ProcessRebuild, is: boolean): void {
 
 /** Every number that the tree will need. */
 const numbersIn = ({ processes, exited, hierarchy }: RestartPlan): number[] => [
-  ...processes.flatMap(({ threads, saver }) => [
-    ...threads.map(({ tid }) => tid),
+  ...processes.flatMap(({ pid, threads, saver }) => [
+    pid as number,
+    ...threads.map(({ tid }) => tid as number),
     ...(saver === undefined ? [] : [saver.tid]),
   ]),
   ...exited.map(({ pid }) => pid),

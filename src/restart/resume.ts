@@ -21,7 +21,8 @@ import {
 } from '../kernel/calls/ptrace.ts';
 import { waitForEndOrLoss } from '../kernel/calls/wait.ts';
 import { check } from '../kernel/errors.ts';
-import { readStat } from '../procfs/stat.ts';
+import { unlessMissing } from '../procfs/proc-file.ts';
+import { readStat, readTaskStat } from '../procfs/stat.ts';
 import { asTid, type RemoteAddress, remoteAddress } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { readRemote, writeRemote } from '../tracee/remote-memory.ts';
@@ -39,12 +40,29 @@ export function resumeTree(tree: readonly RebuiltProcessTree[], layout: XstateLa
   const tasks = tree.flatMap((owner) => owner.tasks.map((task) => ({ task, owner })));
   // The point of no return: they do not die with us any more.
   for (const { task, owner } of tasks) if (!lazy?.keeps(owner.plan)) setOptions(task.tid, 0);
+  for (const { endedLeader } of tree) if (endedLeader !== undefined) setOptions(endedLeader.tid, 0);
+  for (const process of tree) letLeaderEnd(process);
   // The leaders last: the others wait for nothing that they have to do for us. Once a parent runs it may end its children.
   for (const { task, owner } of tasks.reverse()) {
     const runs = lazy === undefined ? detachIfAlive(task.tid) : lazy.letRun(owner.plan, task.tid, detachIfAlive);
     if (!runs) hearOfEnd(task, owner);
   }
   for (const { standIn, plan } of tree) if (standIn !== undefined) letEnd(standIn, plan.pid, plan.threads);
+}
+
+const LEADER_ENDS_WITHIN_MS = 1000;
+const LOOK_EVERY_MS = 0.1;
+const pause = new Int32Array(new SharedArrayBuffer(4));
+
+/** Its threads do not see it run. Let go before it ends: nobody else may wait for a process whose leader ended while we traced it (ptrace(2)). */
+function letLeaderEnd(owner: RebuiltProcessTree): void {
+  const { endedLeader, plan } = owner;
+  if (endedLeader === undefined) return;
+  if (!detachIfAlive(endedLeader.tid)) hearOfEnd(endedLeader, owner);
+  const deadline = performance.now() + LEADER_ENDS_WITHIN_MS;
+  const isThere = (): boolean =>
+    !['Z', 'X', undefined].includes(unlessMissing(() => readTaskStat(plan.pid, endedLeader.tid))?.state);
+  while (isThere() && performance.now() < deadline) Atomics.wait(pause, 0, 0, LOOK_EVERY_MS);
 }
 
 /**
@@ -59,7 +77,7 @@ function hearOfEnd({ tid }: StoppedTask, { plan }: RebuiltProcessTree): void {
 
 /** Nothing of ours is left in the process, and every thread has its registers. */
 function prepare(process: RebuiltProcessTree, layout: XstateLayout): void {
-  const { plan, tasks, standIn } = process;
+  const { plan, tasks, standIn, endedLeader } = process;
   const site = vdsoSite(process);
   adaptFrames(plan);
   const begun = beginTimedCalls(process, site, (thread) => registersOf(thread, plan));
@@ -69,6 +87,11 @@ function prepare(process: RebuiltProcessTree, layout: XstateLayout): void {
     setRegisters(thread, begun.get(thread.tid) ?? resolvedAnew(registersOf(thread, plan)), layout);
   });
   if (standIn !== undefined) prepareToEnd(standIn, site, plan.is32Bit);
+  if (endedLeader !== undefined && plan.endedLeader !== undefined) {
+    const { status } = plan.endedLeader;
+    if (plan.is32Bit) endedLeader.prepareI386Call(site, SYS_I386.exit, status);
+    else endedLeader.prepareCall(site, SYS.exit, status);
+  }
 }
 
 function leaveAddressSpace({ plan, agent, ours }: RebuiltProcessTree, site: CallSite): void {

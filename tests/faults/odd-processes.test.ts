@@ -1,5 +1,5 @@
 /** Processes with something that cannot be saved, or that other processes have too: refused by name, and not harmed. */
-import { copyFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type * as Library from '../../src/index.ts';
@@ -94,6 +94,25 @@ test('a process that is nearly always in vfork is saved all the same, and brough
   for (let round = 0; round < 3; round++) await mustRun('checkpoint', String(target.pid), '-o', image);
   await saveAndEnd(target.pid, image);
   expect(await bringBack(image)).toBe(target.pid);
+  writeFileSync(join(folder, 'go'), '');
+  await said(target.output, 'ok');
+});
+
+test('a process that is stopped when its first thread has ended is refused, and stays stopped', async () => {
+  const folder = newFolder();
+  const target = start(folder, compiled('leader-ended'));
+  await said(target.output, 'ready');
+  const other = readdirSync(`/proc/${target.pid}/task`)
+    .map(Number)
+    .find((tid) => tid !== target.pid);
+  const stateOf = (): string | undefined =>
+    /\) (\w)/.exec(readIfThere(`/proc/${target.pid}/task/${other}/stat`) ?? '')?.[1];
+  process.kill(target.pid, 'SIGSTOP');
+  await waitFor('the process to stop', () => stateOf() === 'T');
+  const sentence = /Its first thread has ended while others go on, and it is stopped by a signal/;
+  for (const args of [[], ['--kill']]) await expectRefusal(target, folder, sentence, args);
+  expect(stateOf()).toBe('T');
+  process.kill(target.pid, 'SIGCONT');
   writeFileSync(join(folder, 'go'), '');
   await said(target.output, 'ok');
 });

@@ -23,8 +23,8 @@ function fileMapping(kind: string, shared: boolean, flags: number, pages: PagePo
       mapping.shared === shared && mapping.path.startsWith('/') && !isObjectMapping(mapping) && !isAttachment(mapping),
     obstacles: (mapping) => [...otherMemory(mapping), ...device(mapping)],
     pages,
-    collect: (mapping: Mapping, { pid, files }: CollectedProcess) => ({
-      file: files.reference(mapLink(pid, mapping), mapping.path, shared && mapping.vmFlags.includes('mw'), mapping),
+    collect: (mapping: Mapping, { speaker, files }: CollectedProcess) => ({
+      file: files.reference(mapLink(speaker, mapping), mapping.path, shared && mapping.vmFlags.includes('mw'), mapping),
     }),
     mapping: (state) => ({ flags, file: state.file, name: '' }),
   };

@@ -21,8 +21,8 @@ function objectMapping(kind: string, shared: boolean, flags: number, pages: Page
     schema,
     recognise: (mapping) => mapping.shared === shared && isObjectMapping(mapping),
     pages,
-    collect: (mapping: Mapping, { pid, files }: CollectedProcess) => ({
-      object: files.object(mapLink(pid, mapping), mapping.path, shared && mapping.vmFlags.includes('mw')),
+    collect: (mapping: Mapping, { speaker, files }: CollectedProcess) => ({
+      object: files.object(mapLink(speaker, mapping), mapping.path, shared && mapping.vmFlags.includes('mw')),
     }),
     mapping: (state) => ({ flags, file: state.object, nameless: true, name: '' }),
   };

@@ -23,8 +23,8 @@ export const segmentMapping: MappingKind<v.InferOutput<typeof schema>> = {
   treeObstacles,
   pages: 'none',
   isCounted: true,
-  collect: (mapping, { pid, files }) => ({
-    object: files.object(mapLink(pid, mapping), mapping.path, false),
+  collect: (mapping, { speaker, files }) => ({
+    object: files.object(mapLink(speaker, mapping), mapping.path, false),
     readOnly: !mapping.vmFlags.includes('mw'),
   }),
   mapping: ({ object, readOnly }) => ({ flags: 0, file: object, nameless: true, attach: { readOnly }, name: '' }),

@@ -14,11 +14,11 @@ export const fileSystemContext: ProcessAspect<FileSystemContext> = {
   name: 'fileSystemContext',
   schema: fileSystemSchema,
   stage: 'early',
-  obstacles: ({ pid }) => fileSystemObstacles(asTid(pid), `pid ${pid}`),
+  obstacles: ({ pid, speaker }) => fileSystemObstacles(asTid(speaker), `pid ${pid}`),
   collect:
-    ({ pid, status }) =>
+    ({ speaker, status }) =>
     () =>
-      collectFileSystem(asTid(pid), status.umask),
+      collectFileSystem(asTid(speaker), status.umask),
   ofCommand: () => ({ workingDirectory: process.cwd(), umask: process.umask() }),
   plan: (state, _host, pid) => planFileSystem(state, `pid ${pid}`),
   restore: (state, { batch }) => {

@@ -49,9 +49,9 @@ export const memoryMapFields: ProcessAspect<MemoryMapFields> = {
   schema,
   stage: 'memory',
   obstacles,
-  collect: ({ pid, stat, batch, files }) => {
-    const executable = files.reference(`/proc/${pid}/exe`, readExecutable(pid)?.path ?? '');
-    const auxv = withoutPadding(readFileSync(`/proc/${pid}/auxv`));
+  collect: ({ speaker, stat, batch, files }) => {
+    const executable = files.reference(`/proc/${speaker}/exe`, readExecutable(speaker)?.path ?? '');
+    const auxv = withoutPadding(readFileSync(`/proc/${speaker}/auxv`));
     const brk = batch.call('read the end of the heap', SYS.brk, 0);
     return () => ({ ...fromStat(stat), brk: brk.result, auxv, executable });
   },
@@ -91,8 +91,8 @@ function withoutPadding(auxv: Buffer): Buffer {
   return auxv;
 }
 
-function obstacles({ pid }: ProcessView): Problem[] {
-  const executable = readExecutable(pid);
+function obstacles({ pid, speaker }: ProcessView): Problem[] {
+  const executable = readExecutable(speaker);
   if (executable === undefined || !executable.deleted) return [];
   return [
     {

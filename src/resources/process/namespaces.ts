@@ -14,15 +14,15 @@ export const namespaces: ProcessAspect<Record<string, never>> = {
   name: 'namespaces',
   schema: schema as never,
   stage: 'early',
-  obstacles: ({ pid }: ProcessView) => kinds.flatMap((kind) => differs(pid, kind)),
+  obstacles: ({ pid, speaker }: ProcessView) => kinds.flatMap((kind) => differs(pid, speaker, kind)),
   collect: () => () => ({}),
   restore: () => {
     // The obstacles make sure that there is nothing to restore.
   },
 };
 
-function differs(pid: number, kind: string): Problem[] {
-  const theirs = link(`/proc/${pid}/ns/${kind}`);
+function differs(pid: number, speaker: number, kind: string): Problem[] {
+  const theirs = link(`/proc/${speaker}/ns/${kind}`);
   if (theirs === undefined || theirs === link(`/proc/self/ns/${kind}`)) return [];
   return [
     {

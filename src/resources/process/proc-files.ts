@@ -21,8 +21,8 @@ export const procFiles: ProcessAspect<ProcFiles> = {
   name: 'procFiles',
   schema,
   stage: 'early',
-  collect: ({ pid }) => {
-    const state = read(pid);
+  collect: ({ speaker }) => {
+    const state = read(speaker);
     return () => state;
   },
   ofCommand: ({ ownPid }) => read(ownPid),

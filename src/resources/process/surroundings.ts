@@ -31,8 +31,8 @@ export const surroundings: ProcessAspect<Surroundings> = {
   // Images from before do not have them.
   schema: v.optional(schema, UNKNOWN),
   stage: 'late',
-  collect: ({ pid, mappings }) => {
-    const state = readSurroundings(pid, mappings);
+  collect: ({ speaker, mappings }) => {
+    const state = readSurroundings(speaker, mappings);
     return () => state;
   },
   restore: () => {

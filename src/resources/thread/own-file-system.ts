@@ -1,5 +1,5 @@
 /**
- * Working directory, root directory and umask of a thread that shares them with the leader no more, or never did: unshare(2) or clone(2)
+ * Working directory, root directory and umask of a thread that shares them with the first one no more, or never did: unshare(2) or clone(2)
  * without CLONE_FS. Undefined for all others. That it has its own is made when the thread is born: TASK says who shares what.
  */
 import * as v from 'valibot';
@@ -20,15 +20,16 @@ import type { ThreadAspect } from '../resource.ts';
 export const ownFileSystem: ThreadAspect<FileSystemContext | undefined> = {
   name: 'fileSystemContext',
   schema: v.optional(fileSystemSchema),
-  obstacles: (pid, tid) => (isOwn(pid, tid) ? fileSystemObstacles(tid, `thread ${tid}`) : []),
+  obstacles: ({ tid, speaker }) => (isOwn(speaker, tid) ? fileSystemObstacles(tid, `thread ${tid}`) : []),
   collect:
-    ({ pid, tid }) =>
+    ({ pid, tid, speaker }) =>
     () =>
-      isOwn(pid, tid) ? collectFileSystem(tid, readTaskStatus(pid, tid).umask) : undefined,
+      isOwn(speaker, tid) ? collectFileSystem(tid, readTaskStatus(pid, tid).umask) : undefined,
   plan: (state, _host, tid) => (state === undefined ? [] : planFileSystem(state, `thread ${tid}`)),
   restore: (state, { batch }) => {
     if (state !== undefined) restoreFileSystem(state, batch);
   },
 };
 
-const isOwn = (pid: Pid, tid: Tid): boolean => tid !== asTid(pid) && !compareTasks(asTid(pid), tid, KCMP.KCMP_FS);
+const isOwn = (speaker: Pid, tid: Tid): boolean =>
+  tid !== asTid(speaker) && !compareTasks(asTid(speaker), tid, KCMP.KCMP_FS);

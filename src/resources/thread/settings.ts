@@ -97,7 +97,9 @@ export const threadSettings: ThreadAspect<ThreadSettings> = {
     const said: string[] = [];
     if (state.parentDeathSignal !== 0 && !host.keepsParent) {
       const { parentDeathSignal: signal } = state;
-      said.push(`thread ${tid} no longer gets signal ${signal} when its parent ends: this command is its parent`);
+      said.push(
+        `thread ${tid} no longer gets signal ${signal} when its parent ends: that, or a thread of it, ends at once`,
+      );
     }
     if (state.coreScheduled) said.push(`thread ${tid} has no core scheduling cookie but what this command has`);
     return said.length === 0 ? undefined : said.join('; ');

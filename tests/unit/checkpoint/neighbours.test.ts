@@ -24,7 +24,7 @@ async function withSleeper(stdio: (number | 'ignore')[], use: (pid: number) => v
 
 it('is nothing for a process that shares nothing and traces nobody', () =>
   withSleeper(['ignore', 'ignore', 'ignore'], (pid) => {
-    const tree = [{ pid: asPid(pid), tids: [asTid(pid)] }];
+    const tree = [{ pid: asPid(pid), speaker: asPid(pid), tids: [asTid(pid)] }];
     expect(neighbourObstacles(tree, new TreeParts(tree))).toEqual([]);
   }));
 

@@ -22,7 +22,7 @@ async function withSleepers(count: number, use: (pids: number[]) => void): Promi
 
 it('is what threads have of their leader', () => {
   const tids = listTasks(own);
-  const parts = new TreeParts([{ pid: own, tids }]);
+  const parts = new TreeParts([{ pid: own, speaker: own, tids }]);
   expect(tids.length).toBeGreaterThan(1);
   for (const part of PARTS) {
     expect(parts.owners(part)).toEqual([asTid(own)]);
@@ -51,7 +51,7 @@ it('is not known of a process that has ended', async () => {
   await withSleepers(1, ([pid]) => {
     ended = pid ?? 0;
   });
-  const tree = [own, asPid(ended)].map((pid) => ({ pid, tids: [asTid(pid)] }));
+  const tree = [own, asPid(ended)].map((pid) => ({ pid, speaker: pid, tids: [asTid(pid)] }));
   expect(new TreeParts(tree).leadersAreAlone).toBe(false);
 });
 

@@ -106,7 +106,7 @@ describe('processes', () => {
         ROOT,
         process(43, 42, { threads: [43, 44] }),
         process(45, 43, { saver: { pid: 46, leads: 'nothing' } }),
-        process(47, 42),
+        process(47, 42, { threads: [51, 50], leaderStatus: 255 }),
         exited(48, 45),
         exited(49, 42),
       ]),
@@ -126,6 +126,27 @@ describe('processes', () => {
     ['of which two are roots', [ROOT, process(43, undefined)], /it is there twice/],
     ['of which none is the root', [process(43, 42)], /the first process has a parent/],
     ['of which one is there twice', [ROOT, process(43, 42), process(43, 42)], /task 43 is there twice/],
+    [
+      'whose leader has ended and is a thread',
+      [ROOT, process(43, 42, { threads: [44, 43], leaderStatus: 0 })],
+      /a thread is there twice/,
+    ],
+    [
+      'whose leader that has ended is a thread of another',
+      [ROOT, process(44, 42, { threads: [44, 43] }), process(43, 42, { threads: [45], leaderStatus: 0 })],
+      /task 43 is there twice/,
+    ],
+    [
+      'that are stopped without a leader',
+      [ROOT, process(43, 42, { threads: [44], leaderStatus: 0, stopped: 'reported' })],
+      /it is stopped, and its leader has ended/,
+    ],
+    ['without their leader', [ROOT, process(43, 42, { threads: [44] })], /its first thread is not the group leader/],
+    [
+      'whose leader has ended with no status',
+      [ROOT, process(43, 42, { threads: [44], leaderStatus: 256 })],
+      /leaderStatus/,
+    ],
     ['with the thread of another', [ROOT, process(43, 42, { threads: [43, 42] })], /task 42 is there twice/],
     [
       'whose saver is a thread of another',

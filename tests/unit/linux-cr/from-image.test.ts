@@ -222,6 +222,11 @@ describe('an export to 2008', () => {
       says: 'has stopped',
     },
     {
+      what: 'a leader that has ended',
+      model: image({ task: { ...task, addressBits: 32, threads: [task.pid + 1], leaderStatus: 3 } }),
+      says: 'first thread that has ended',
+    },
+    {
       what: 'a saver',
       model: image({ task: { ...task, addressBits: 32, saver: { pid: 5, leads: 'group' } } }),
       says: 'saves itself',

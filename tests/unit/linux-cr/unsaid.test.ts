@@ -44,7 +44,7 @@ describe('an export', () => {
         // Of a tree, of which a stream has one process: it begins in the session of the command, and runs.
         ...['exitSignal', 'parent', 'processGroup', 'session', 'stopped', 'fileSystem'],
         // Of threads, of which a stream has one.
-        'apart',
+        ...['apart', 'leaderStatus'],
       ].sort(),
     );
     expect(Object.keys(MemoryRecord.entries).sort()).toEqual([

@@ -40,7 +40,7 @@ const CAP_SYS_RESOURCE = 1n << 24n;
 describe('the surroundings', () => {
   const here = (): never => {
     const read = collectorOf(surroundings) as unknown as (source: object) => () => never;
-    return read({ pid: own, mappings: readMaps(own) })();
+    return read({ pid: own, speaker: own, mappings: readMaps(own) })();
   };
   const remark = (changes: object): string | undefined =>
     surroundings.remark?.({ ...(here() as object), ...changes } as never, PID, host());
@@ -311,7 +311,7 @@ describe('the working directory', () => {
 });
 
 describe('oom_score_adj', () => {
-  const read = procFiles.collect({ pid: own } as never)();
+  const read = procFiles.collect({ pid: own, speaker: own } as never)();
   const plan = (difference: number, capEffective: bigint) =>
     procFiles.plan?.(
       { ...read, oomScoreAdjustment: read.oomScoreAdjustment + difference },

@@ -139,7 +139,9 @@ describe('settings', () => {
     expect(calls.find(({ args: [option] }) => option === PR.PR_SET_PDEATHSIG)?.args[1]).toBe(0);
     const state = { ...(threadStates.settings as object), parentDeathSignal: 9 } as never;
     const remark = (keepsParent: boolean) => threadSettings.remark?.(state, { keepsParent } as HostView, asTid(7));
-    expect(remark(false)).toBe('thread 7 no longer gets signal 9 when its parent ends: this command is its parent');
+    expect(remark(false)).toBe(
+      'thread 7 no longer gets signal 9 when its parent ends: that, or a thread of it, ends at once',
+    );
     expect(remark(true)).toBeUndefined();
   });
 

@@ -121,5 +121,5 @@ export function processWithFiles(asked: AskedFile[] = []): CollectedProcess {
     asked.push({ link, path, writable });
     return 7;
   };
-  return { pid: PID, files: { reference, object: reference } } as unknown as CollectedProcess;
+  return { pid: PID, speaker: PID, files: { reference, object: reference } } as unknown as CollectedProcess;
 }
