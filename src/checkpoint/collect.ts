@@ -369,7 +369,7 @@ function describeMapping(
     offset: Number(mapping.offset),
     // The key for memory that can only be executed comes with its protection.
     protectionKey: mapping.protectionKey === executeOnly ? 0 : (mapping.protectionKey ?? 0),
-    flags: wordsToKeep(mapping.vmFlags),
+    flags: wordsToKeep(mapping.vmFlags, kind.ownWords),
     kind: kind.kind,
     state: kind.collect(mapping, source),
   };

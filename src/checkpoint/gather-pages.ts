@@ -146,6 +146,9 @@ function addSnapshots(
   if (tree.some(({ agent }) => isSubreaper(agent))) {
     return 'a subreaper is in it, which would become the parent of a snapshot';
   }
+  if (large.some(({ mappings }) => mappings.some(({ kind }) => kind.isUnforkable))) {
+    return 'it has huge pages, which a snapshot might take from it';
+  }
   for (const one of large) {
     const counted = one.mappings.filter(({ kind }) => kind.isCounted).map(({ mapping }) => mapping);
     const snapshot = takeSnapshot(one.agent, counted);

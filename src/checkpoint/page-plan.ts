@@ -115,7 +115,9 @@ function joinNeighbours(mappings: readonly ClassifiedMapping[], tracked: Readonl
   for (const { mapping, kind } of mappings) {
     if (kind.pages === 'none') continue;
     const last = stretches[stretches.length - 1];
-    const { start, end, read: readable } = mapping;
+    const { start, end } = mapping;
+    // A pin takes a page of one's own from the pool as well (gup_must_unshare() in the kernel).
+    const readable = mapping.read && kind.isUnforkable !== true;
     const next = {
       policy: kind.pages,
       readable,

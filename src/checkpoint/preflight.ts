@@ -200,7 +200,8 @@ function classifyMapping(pid: Pid, mapping: Mapping, problems: Problem[]): Class
     });
     return [];
   }
-  for (const word of refusedWords(kind.pages === 'none' && mapping.path === '' ? [] : mapping.vmFlags)) {
+  const words = kind.pages === 'none' && mapping.path === '' ? [] : mapping.vmFlags;
+  for (const word of refusedWords(words, kind.ownWords)) {
     problems.push({ code: 'mapping-flag', path, message: `It has ${word}, which cannot be saved yet.` });
   }
   for (const found of kind.obstacles?.(mapping) ?? []) problems.push({ ...found, path: [...path, ...found.path] });

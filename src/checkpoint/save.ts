@@ -214,7 +214,9 @@ export class Save {
       return ['what it writes is not tracked: it is a subreaper, which would become the parent of what keeps track'];
     }
     const untracked = processes.filter(({ agent, mappings }) => {
-      const toTrack = mappings.filter(({ mapping, kind }) => !mapping.shared && kind.pages !== 'none');
+      const toTrack = mappings.filter(
+        ({ mapping, kind }) => !mapping.shared && kind.pages !== 'none' && !kind.isUnforkable,
+      );
       const toProtect = toTrack.map(({ mapping }) => mapping);
       return tracking?.begin(agent, toProtect) !== true;
     });

@@ -22,6 +22,7 @@ import { unlinkedFile } from './files/unlinked-file.ts';
 import { segment } from './ipc/segment.ts';
 import { droppable } from './memory/droppable.ts';
 import { privateFile, sharedFile } from './memory/file-mappings.ts';
+import { hugePages } from './memory/huge-pages.ts';
 import { kernelMapping } from './memory/kernel-mappings.ts';
 import { privateObject, sharedObject } from './memory/object-mappings.ts';
 import { privateAnonymous } from './memory/private-anonymous.ts';
@@ -133,6 +134,7 @@ export const mappingKinds: readonly MappingKind<unknown>[] = [
   kernelMapping,
   privateAnonymous,
   droppable,
+  hugePages,
   segmentMapping,
   privateObject,
   sharedObject,

@@ -325,6 +325,8 @@ export interface MappingPlan {
   readonly nameless?: boolean;
   /** That object is a segment: this is a part of it that is made by shmat(2), and {@link flags} have no meaning. */
   readonly attach?: { readonly readOnly: boolean };
+  /** Its pages are of this size, of hugetlbfs: it begins and ends with one, and takes all that it has room for from the pool. */
+  readonly hugePageBytes?: number;
   /** A name for PR_SET_VMA, '' for none. */
   readonly name: string;
 }
@@ -338,6 +340,10 @@ export interface MappingKind<State> {
   /** What only all mappings of this kind in the tree together show. */
   readonly treeObstacles?: (mappings: readonly MappingOfTree[], tree: ReadonlySet<number>) => Problem[];
   readonly pages: PagePolicy;
+  /** Words of VmFlags that its mappings have by themselves, and no other kind may have. */
+  readonly ownWords?: readonly string[];
+  /** A fork of the process might take its pages away: its writes are not tracked, and no snapshot is made of the process. Default: false. */
+  readonly isUnforkable?: boolean;
   /** The kernel counts its mappings and tells the program: our copy of the process is not to be counted. Default: false. */
   readonly isCounted?: boolean;
   readonly collect: (mapping: Mapping, process: CollectedProcess) => NoInfer<State>;

@@ -50,7 +50,7 @@ const SEALED = 'sl';
 const locking: ReadonlySet<string> = new Set(['lo', 'lf']);
 
 const refused: ReadonlyMap<string, string> = new Map([
-  ['ht', 'huge pages of hugetlbfs'],
+  ['ht', 'huge pages of hugetlbfs that are shared or have a name'],
   ['um', 'a live userfaultfd (missing pages)'],
   ['uw', 'a live userfaultfd (write protection)'],
   ['ui', 'a live userfaultfd (minor faults)'],
@@ -61,12 +61,14 @@ const refused: ReadonlyMap<string, string> = new Map([
   ['nl', 'a non-linear mapping'],
 ]);
 
-/** What of the words must be kept in the image: all that has to be set again. */
-export const wordsToKeep = (words: readonly string[]): string[] => words.filter((word) => !derived.has(word));
+/** What of the words must be kept in the image: all that has to be set again. `own`: the kind of the mapping has them. */
+export const wordsToKeep = (words: readonly string[], own: readonly string[] = []): string[] =>
+  words.filter((word) => !derived.has(word) && !own.includes(word));
 
-/** Why a mapping with these words cannot be saved, if it cannot. */
-export function refusedWords(words: readonly string[]): string[] {
+/** Why a mapping with these words cannot be saved, if it cannot. `own`: the kind of the mapping has them. */
+export function refusedWords(words: readonly string[], own: readonly string[] = []): string[] {
   return words.flatMap((word) => {
+    if (own.includes(word)) return [];
     if (derived.has(word) || advice.has(word) || mmapFlags.has(word) || locking.has(word)) return [];
     if (word === SEALED) return [];
     return [refused.get(word) ?? `the flag "${word}", which this version does not know`];

@@ -13,6 +13,7 @@ import { waitForEnd } from '../kernel/calls/wait.ts';
 import { xsaveLayout } from '../kernel/cpu.ts';
 import { probeDroppableMemory, probeGuardPages, probeMemoryNames, probeSealing } from '../kernel/features.ts';
 import { readCpuinfo } from '../procfs/cpuinfo.ts';
+import { availableHugePages } from '../procfs/huge-pages.ts';
 import { readMaps } from '../procfs/smaps.ts';
 import { readStatus } from '../procfs/status.ts';
 import type { ClockChoice } from '../resources/clock-choice.ts';
@@ -37,6 +38,8 @@ export interface RestartHost extends HostView {
   readonly mayNameMemory: boolean;
   /** What younger kernels have of memory. */
   readonly memoryFeatures: ReadonlySet<MemoryFeature>;
+  /** Of this size in bytes, that new mappings can have. */
+  readonly availableHugePages: (pageBytes: number) => number;
 }
 
 export type MemoryFeature = 'guard-pages' | 'sealing' | 'droppable';
@@ -68,6 +71,7 @@ export function lookAtHost(
     mayChoosePids: mayChoosePids(status),
     mayNameMemory: probeMemoryNames().available,
     memoryFeatures: memoryFeatures(),
+    availableHugePages,
   };
 }
 

@@ -9,6 +9,7 @@ import type { ProcessModel } from '../image/process-model.ts';
 import { parseState } from '../image/schema.ts';
 import { planSharedBirths, type SharedBirth } from '../image/shared-births.ts';
 import type { ExitedRecord } from '../image/tree.ts';
+import { MAP } from '../kernel/abi/mman.ts';
 import { RLIMIT } from '../kernel/abi/resource.ts';
 import { getLimit } from '../kernel/calls/task-attributes.ts';
 import type { ClockPair } from '../procfs/time-offsets.ts';
@@ -75,6 +76,7 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   const request = { model, host, problems, leaders, segments };
   const processes = model.processes.map((process) => planProcess(process, request));
   refuseOddFileSystems(processes, model);
+  problems.push(...tooFewHugePages(processes, host));
   const { pid } = model.root.task;
   const clocks = planClocks(host.clock, model.root.task.clocks, host.status);
   problems.push(...clocks.problems);
@@ -158,6 +160,27 @@ function hostProblems(model: ImageModel, host: RestartHost, { helpers }: Hierarc
     });
   }
   return problems;
+}
+
+/** A mapping reserves what it has room for, unless it was made with MAP_NORESERVE, which takes a page when it is filled. */
+function tooFewHugePages(processes: readonly ProcessPlan[], host: RestartHost): Problem[] {
+  const needed = new Map<number, number>();
+  for (const { state, made } of processes.flatMap(({ mappings }) => mappings)) {
+    const size = made?.hugePageBytes;
+    if (size === undefined || made === undefined || (made.flags & MAP.MAP_NORESERVE) !== 0) continue;
+    needed.set(size, (needed.get(size) ?? 0) + (state.end - state.start) / size);
+  }
+  return [...needed].flatMap(([size, pages]) => {
+    const available = host.availableHugePages(size);
+    if (pages <= available) return [];
+    const text = `${size / 1024} KiB`;
+    return {
+      code: 'no-huge-pages',
+      path: ['host'],
+      message: `It needs ${pages} huge pages of ${text}, and ${available} are left here.`,
+      remedy: `Have the kernel keep more: /sys/kernel/mm/hugepages/hugepages-${size / 1024}kB/nr_hugepages`,
+    };
+  });
 }
 
 /** What the restart has open itself, at most. */

@@ -294,6 +294,7 @@ function planMapping(state: MappingState, is32Bit: boolean, request: PlanRequest
   if (made !== undefined && made.file !== 0 && !hasFile(request, made)) {
     throw new ImageError('bad-record', `${where}: its file is object ${made.file}, which is not there.`);
   }
+  refuseCutHugePages(state, made, where);
   const specialName = made === undefined ? (own as { name: string }).name : '';
   if (made !== undefined && made.name !== '' && !host.mayNameMemory) {
     problems.push({
@@ -317,6 +318,12 @@ function planMapping(state: MappingState, is32Bit: boolean, request: PlanRequest
 }
 
 const PAGE = 4096;
+
+function refuseCutHugePages({ start, end, offset }: MappingState, made: MappingPlan | undefined, where: string): void {
+  const size = made?.hugePageBytes;
+  if (size === undefined || [start, end, offset].every((one) => one % size === 0)) return;
+  throw new ImageError('bad-record', `${where}: it does not begin and end with a huge page.`);
+}
 
 function segmentOf(
   state: MappingState,

@@ -54,6 +54,10 @@ export const imageErrors = {
     means: 'The program has something that the format of the export has no place for.',
     remedy: 'Keep the image as it is; only quicksave restarts it.',
   },
+  'no-huge-pages': {
+    means: 'The program has memory of huge pages (MAP_HUGETLB), and the host has not enough of that size left.',
+    remedy: 'Raise nr_hugepages of that size in /sys/kernel/mm/hugepages, which can be done while the host runs.',
+  },
   'no-such-memory': {
     means: 'The process in the image has no memory there, or memory of a kind that this kernel does not know.',
     remedy: 'See quicksave inspect --maps; for a restart use a newer kernel.',

@@ -1,9 +1,10 @@
 import { copyFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { MAP } from '../../../src/kernel/abi/mman.ts';
-import { readMaps } from '../../../src/procfs/smaps.ts';
+import { type Mapping, readMaps } from '../../../src/procfs/smaps.ts';
 import { collectMappedFile, planMappedFile } from '../../../src/resources/mapped-file.ts';
 import { privateFile, sharedFile } from '../../../src/resources/memory/file-mappings.ts';
+import { hugePages } from '../../../src/resources/memory/huge-pages.ts';
 import { kernelMapping } from '../../../src/resources/memory/kernel-mappings.ts';
 import { privateObject, sharedObject } from '../../../src/resources/memory/object-mappings.ts';
 import { privateAnonymous } from '../../../src/resources/memory/private-anonymous.ts';
@@ -117,6 +118,39 @@ describe('a mapping of a file without a name', () => {
     ['rw-p', '/memfd:pool', 'private-file'],
   ])('%s %s is known by one kind', (permissions, name, kind) => {
     expect(kindsOf(permissions, name)).toEqual([kind]);
+  });
+});
+
+describe('huge pages', () => {
+  const view = (permissions: string, kernelPageSize: number, offset = 0): Mapping => {
+    const mapping = mappingView(permissions, '/anon_hugepage (deleted)', 'rd wr mr mw me ht');
+    return { ...mapping, offset, sizesKiB: { ...mapping.sizesKiB, kernelPageSize } };
+  };
+  const kindOf = (mapping: Mapping): string | undefined => mappingKinds.find((kind) => kind.recognise(mapping))?.kind;
+
+  it('are known where they are private, and of a size that x86 has', () => {
+    expect([2048, 1048576, 64].map((size) => kindOf(view('rw-p', size)))).toEqual([
+      'huge-pages',
+      'huge-pages',
+      'private-file',
+    ]);
+    expect(kindOf(view('rw-s', 2048))).toBe('shared-file');
+  });
+
+  it('are made in their size', () => {
+    const flagsOf = (size: number): number | undefined =>
+      hugePages.mapping(hugePages.collect(view('rw-p', size), processWithFiles()))?.flags;
+    const common = MAP.MAP_PRIVATE | MAP.MAP_ANONYMOUS | MAP.MAP_HUGETLB;
+    expect([2048, 1048576].map(flagsOf)).toEqual([
+      common | (21 << MAP.MAP_HUGE_SHIFT),
+      common | (30 << MAP.MAP_HUGE_SHIFT),
+    ]);
+  });
+
+  it('are refused where a part could not be made again', () => {
+    expect(hugePages.obstacles?.(view('r--p', 2048, 2 << 20))).toMatchObject([{ code: 'mapping-flag' }]);
+    expect(hugePages.obstacles?.(view('rw-p', 2048, 2 << 20))).toEqual([]);
+    expect(hugePages.obstacles?.(view('r--p', 2048))).toEqual([]);
   });
 });
 

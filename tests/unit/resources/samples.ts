@@ -369,6 +369,7 @@ export const mappingStates = {
   'private-file': { file: 3 },
   'shared-file': { file: 4 },
   droppable: {},
+  'huge-pages': { pageKiB: 1048576 },
   'private-object': { object: 5 },
   'shared-object': { object: 6 },
   'system-v-segment': { object: 7, readOnly: true },

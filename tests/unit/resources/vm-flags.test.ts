@@ -82,10 +82,15 @@ describe('the words of one mapping', () => {
 
   it('are all refused by name, not just the first', () => {
     expect(refusedWords(['rd', 'ht', 'zz', 'ss'])).toEqual([
-      'huge pages of hugetlbfs',
+      'huge pages of hugetlbfs that are shared or have a name',
       'the flag "zz", which this version does not know',
       'a shadow stack',
     ]);
+  });
+
+  it('may be those of a kind of mapping, which are not kept', () => {
+    expect(refusedWords(['rd', 'ht', 'ss'], ['ht'])).toEqual(['a shadow stack']);
+    expect(wordsToKeep(['rd', 'ht', 'nr'], ['ht'])).toEqual(['nr']);
   });
 
   it('keep a seal, which is set last', () => {

@@ -51,6 +51,7 @@ export const goodHost: RestartHost = {
   mayChoosePids: true,
   mayNameMemory: true,
   memoryFeatures: new Set(['guard-pages', 'sealing', 'droppable']),
+  availableHugePages: () => 0,
 };
 
 const { uid, gid, groups, capInheritable, capPermitted, capEffective, capBounding, capAmbient } = status;

@@ -196,6 +196,12 @@ describe('a host', () => {
       { memoryFeatures: new Set(['guard-pages', 'sealing']) },
       { code: 'no-such-memory', message: expect.stringContaining('MAP_DROPPABLE') },
     ],
+    [
+      'with too few huge pages',
+      vma('huge-pages', { pageKiB: 2048 }, { end: 0x80_0000 }),
+      {},
+      { code: 'no-huge-pages', path: ['host'], message: 'It needs 1 huge pages of 2048 KiB, and 0 are left here.' },
+    ],
     ['without names for memory', {}, { mayNameMemory: false }, { code: 'no-memory-names', path: ['mapping 0x500000'] }],
     [
       'whose vDSO has another size',
@@ -460,6 +466,16 @@ describe('an image that no save makes is refused:', () => {
       { ...whole, thread: whole.thread.subarray(0, -1) },
     ];
     for (const cut of cuts) expect(faultOf({ threads: [cut] }).code).toBe('bad-record');
+  });
+
+  it('huge pages that are cut', () => {
+    const cuts = [{ end: 0x70_0000 }, { start: 0x61_0000, end: 0x80_0000 }, { end: 0x80_0000, offset: 4096 }];
+    for (const cut of cuts) {
+      expect(faultOf(vma('huge-pages', { pageKiB: 2048 }, cut))).toMatchObject({
+        code: 'bad-record',
+        message: expect.stringContaining('it does not begin and end with a huge page'),
+      });
+    }
   });
 
   // Each of these passes the plan and is noticed, if at all, when the process has been made.
