@@ -81,6 +81,8 @@ describe('a file mapping', () => {
     const codes = (name: string) => privateFile.obstacles?.(mappingView('r--p', name)).map(({ code }) => code);
     expect(codes('/usr/lib/libc.so')).toEqual([]);
     expect(codes('/[aio] (deleted)')).toEqual(['shared-memory']);
+    const [ring] = privateFile.obstacles?.(mappingView('rw-p', '/[aio] (deleted)')) ?? [];
+    expect(ring?.message).toContain('a ring of asynchronous I/O (io_setup)');
     expect(codes('/dev/dri/card0')).toEqual(['device-memory']);
     expect(codes('/dev/shm/pool')).toEqual([]);
   });
