@@ -26,6 +26,7 @@ import { readableRelatives, relativesIn } from './relatives.ts';
 import type { CheckpointRequest, CheckpointSummary } from './request.ts';
 import { outsideObstacles } from './running-survey.ts';
 import { frozenSeccompObstacles } from './sandboxes.ts';
+import { SaveClock } from './save-clock.ts';
 import { describeSaver, refuseOtherParent } from './saver.ts';
 import { noteWaits, type TimedWait, timedWaits } from './timed-waits.ts';
 import type { Tracking } from './tracking.ts';
@@ -63,6 +64,7 @@ export class Save {
   readonly #arena: NativeMemory | undefined;
   readonly #release = new CleanupStack();
   readonly #connections: ConnectionKeeper;
+  readonly #clock = new SaveClock();
   #frozenAt = 0;
   #pauseMs = 0;
 
@@ -82,6 +84,7 @@ export class Save {
     let saved: Saved;
     try {
       saved = this.#whileFrozen(stream);
+      stream.writer.timeline(this.#clock.timeline(started));
       stream.end();
       output.commit();
       if (kill) this.#killTree(saved.frozen);
@@ -115,7 +118,9 @@ export class Save {
     this.#request.onPages(0, 0);
     const timed = this.#prepared.pids.map((one) => tryLook(() => timedWaits(one)) ?? new Map<number, TimedWait>());
     this.#frozenAt = performance.now();
+    this.#clock.note('stoppingUs', this.#frozenAt);
     const frozen = freezeTree(pid, (one) => savesItself && one === process.pid);
+    this.#clock.note('stoppedUs');
     for (const one of frozen.processes) this.#release.push(() => letGo(one));
     this.#release.push(() => this.#connections.close());
     const waits = new Map(timed.flatMap((found) => [...found]));
@@ -144,6 +149,7 @@ export class Save {
       problems,
     });
     refuse(pid, problems);
+    this.#clock.note('collectedUs');
     const written = this.#gatherAndWrite(stream, tree, survey, visited);
     if (!kill) this.#releaseTarget();
     return { frozen, tree, ...written };
@@ -184,6 +190,7 @@ export class Save {
     }));
     const { kill } = this.#request;
     const gathered = gatherPages({ processes, contents: tree.contents, kill, arena: this.#arena });
+    this.#clock.note('securedUs');
     try {
       const remarks = this.#track(processes);
       if (gathered.mayGoOn) this.#releaseTarget();
@@ -248,6 +255,7 @@ export class Save {
     const order = { stream, crew, output, sources, compression, parents, relatives };
     const written = writePages({ ...order, isWaitedFor: !mayGoOn && !kill });
     for (const content of contents) writeContent(stream, content, written.level);
+    this.#clock.note('writtenUs');
     return written;
   }
 
@@ -262,7 +270,9 @@ export class Save {
   #releaseTarget(): void {
     if (this.#frozenAt === 0) return;
     this.#release.run();
-    this.#pauseMs = performance.now() - this.#frozenAt;
+    const now = performance.now();
+    this.#clock.note('resumedUs', now);
+    this.#pauseMs = now - this.#frozenAt;
     this.#frozenAt = 0;
   }
 }

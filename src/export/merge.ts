@@ -59,6 +59,7 @@ export function mergeImage(source: string, writer: ImageWriter, { images, access
       for (const page of input.pages(objref)) chunks.add(objref, page, relativeOf?.get(page.address));
     }
     chunks.flush();
+    if (reader.timeline !== undefined) writer.timeline(reader.timeline);
     return { pid: input.model.root.task.pid, pages: chunks.pages };
   } finally {
     input?.close();

@@ -23,6 +23,7 @@ import { isKnownRecord, RECORD, RECORD_FLAG, recordLabel, recordName } from './r
 import { parseState } from './schema.ts';
 import { decodeSignature, digestOf, requireSignature, requireSigner, type Signature } from './signature.ts';
 import { ChecksumDigest, decodeTail } from './tail.ts';
+import { decodeTimeline, type Timeline } from './timeline.ts';
 
 export const MAX_METADATA_PAYLOAD = 64 * 1024 * 1024;
 
@@ -79,6 +80,7 @@ export class ImageReader {
   /** Of all records, if a signature is to be checked; of page data that was skipped undefined, until it is given. */
   readonly #digests: (Uint8Array | undefined)[] = [];
   #signature: Signature | undefined;
+  #timeline: Timeline | undefined;
   #ended = false;
   #skippedRecords = 0;
 
@@ -107,6 +109,11 @@ export class ImageReader {
   /** Undefined where the image is not signed; what it is worth is not said by it. Known at the end. */
   get signature(): Signature | undefined {
     return this.#signature;
+  }
+
+  /** Undefined where the image has none. Known at the end. */
+  get timeline(): Timeline | undefined {
+    return this.#timeline;
   }
 
   /**
@@ -146,6 +153,7 @@ export class ImageReader {
     this.#digest.add(header.crc);
     if (header.type === RECORD.SIGNATURE) return this.#takeSignature(record);
     this.#note(() => digestOf([headerBytes, record.payload]));
+    if (header.type === RECORD.TIMELINE) return this.#takeTimeline(record);
     if (isKnownRecord(header.type)) return record;
     return this.#passOver(header, offset);
   }
@@ -197,6 +205,12 @@ export class ImageReader {
     const signature = decodeSignature(payload);
     if (signature === undefined) throw badRecord(recordLabel(type, offset), 'it is malformed', offset);
     this.#signature = signature;
+  }
+
+  #takeTimeline({ payload, type, offset }: MetadataRecord): undefined {
+    const where = recordLabel(type, offset);
+    if (this.#timeline !== undefined) throw badRecord(where, 'an image has only one TIMELINE', offset);
+    this.#timeline = decodeTimeline(payload, where);
   }
 
   #chunkHeader(header: RecordHeader, recordHeader: Uint8Array, offset: number): ChunkRecord {

@@ -18,6 +18,7 @@ export const RECORD = {
   FILES: 301,
   FD_ENT: 302,
   FD_DATA: 303,
+  TIMELINE: 4999,
   SIGNATURE: 5000,
   TAIL: 5001,
   ERROR: 9999,

@@ -19,6 +19,7 @@ import { encodeZstdChunk, planRawChunk, storedDataIn } from './page-chunk.ts';
 import { RecordLog } from './record-log.ts';
 import { RECORD, RECORD_FLAG } from './record-types.ts';
 import { digestOf, digestsOfRecord, encodeSignature } from './signature.ts';
+import { encodeTimeline, type Timeline } from './timeline.ts';
 
 export interface ByteSink {
   /** Takes all of the bytes; throws if it cannot. They belong to the caller again when it returns. */
@@ -117,6 +118,11 @@ export class ImageWriter {
 
   noteDigests(position: number, digests: readonly Uint8Array[]): void {
     this.#log.noteDigests(position, digests);
+  }
+
+  /** Behind all pages. */
+  timeline(timeline: Timeline): void {
+    this.bytes(RECORD.TIMELINE, NO_OBJECT, encodeTimeline(timeline), RECORD_FLAG.OPTIONAL);
   }
 
   /** Writes TAIL, and before it SIGNATURE where there is a signer: the image is complete. */

@@ -6,6 +6,7 @@ import { element, facts, sizeText } from './dom.ts';
 import { drawMemory } from './memory-map.ts';
 import { drawTree } from './process-tree.ts';
 import { drawThreads } from './threads.ts';
+import { drawTimeline } from './timeline.ts';
 
 const data = JSON.parse(document.getElementById('data')?.textContent ?? '') as PageData;
 
@@ -52,6 +53,7 @@ function draw(): void {
   const [memorySection, memory] = section('Memory', 'memory');
   const [threadSection, threads] = section('Threads', 'threads');
   const [graphSection, graph] = section('Descriptors', 'graph');
+  const [saveSection, save] = section('The save', 'save');
   for (const wide of [tree, graph]) wide.classList.add('scroll');
   const choose = (pid: number): void => {
     const process = data.processes.find((one) => one.pid === pid);
@@ -80,11 +82,13 @@ function draw(): void {
       memorySection,
       graphSection,
       threadSection,
+      saveSection,
       stateSection,
     ]),
   );
   drawTree(tree, data.processes, choose);
   drawGraph(graph, data);
+  drawTimeline(save, data.timeline);
   choose(data.processes[0]?.pid ?? 0);
 }
 

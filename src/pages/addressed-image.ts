@@ -2,6 +2,7 @@
 import { type OpenedInput, sourceOf } from '../image/image-source.ts';
 import { type ImageModel, ModelBuilder, relativesOf } from '../image/model.ts';
 import { type ChunkRecord, ImageReader } from '../image/reader.ts';
+import type { Timeline } from '../image/timeline.ts';
 import { newMemoryFile } from '../kernel/calls/descriptors.ts';
 import { isLinuxCr } from '../linux-cr/layout.ts';
 import { QuicksaveError } from '../support/errors.ts';
@@ -16,6 +17,7 @@ export interface AddressedImage {
   readonly chunks: readonly ChunkRecord[];
   readonly imageBytes: number;
   readonly records: number;
+  readonly timeline: Timeline | undefined;
   close(): void;
 }
 
@@ -73,6 +75,7 @@ function readAll(fd: number, reader: ImageReader): Omit<AddressedImage, 'close'>
     chunks,
     imageBytes: reader.position,
     records: reader.recordCount + 1,
+    timeline: reader.timeline,
     pages,
   };
 }

@@ -11,6 +11,7 @@ import type { OpenedInput } from '../image/image-source.ts';
 import { type ImageModel, ModelBuilder } from '../image/model.ts';
 import { type ProcessParts, processesOf } from '../image/processes.ts';
 import { ImageReader } from '../image/reader.ts';
+import type { Timeline } from '../image/timeline.ts';
 import type { ExitedRecord, MappingState, TaskRecord } from '../image/tree.ts';
 import { isLinuxCr } from '../linux-cr/layout.ts';
 import type { AddressedImage } from '../pages/addressed-image.ts';
@@ -33,6 +34,8 @@ export interface Inspection {
   /** Only of an image that is not in the format of quicksave. */
   readonly format?: string;
   readonly header: HeaderInspection;
+  /** When the steps of the save were over. Missing where the image does not tell. */
+  readonly timeline?: Timeline;
   /** The root first, every other behind its parent. */
   readonly processes: readonly ProcessInspection[];
   /** Those that have ended and were not waited for. */
@@ -154,7 +157,11 @@ export function inspectImage(source: ByteSource): Inspection {
   }
   const model = builder.finish();
   builder.finishPages();
-  return describe(model, tally, { imageBytes: reader.position, records: reader.recordCount + 1 });
+  return describe(model, tally, {
+    imageBytes: reader.position,
+    records: reader.recordCount + 1,
+    timeline: reader.timeline,
+  });
 }
 
 /** Of an image in whatever format: ours, or a stream of 2008. */
@@ -203,7 +210,7 @@ const MAX_ARGUMENTS = 128 * 1024;
 function describe(
   model: ImageModel,
   tally: PageTally,
-  whole: { readonly imageBytes: number; readonly records: number },
+  whole: { readonly imageBytes: number; readonly records: number; readonly timeline?: Timeline | undefined },
   commandOf: (process: ProcessParts) => string[] | undefined = () => undefined,
 ): Inspection {
   const sharing = sharingIn(model);
@@ -213,6 +220,7 @@ function describe(
   return {
     ...(model.origin === undefined ? {} : { format: model.origin.format }),
     header: describeHeader(model.head),
+    ...(whole.timeline === undefined ? {} : { timeline: whole.timeline }),
     processes,
     exited: model.exited.map((one) => ({ ...placeOf(one), exitCode: one.exitCode })),
     files: [...model.mappedFiles].map(([object, saved]) => {

@@ -54,9 +54,26 @@ export interface PageObject {
   readonly ends: readonly number[];
 }
 
+/** Texts are for people; microseconds since the save began. */
+export interface PageStep {
+  readonly name: string;
+  readonly startUs: number;
+  readonly endUs: number;
+  readonly text: string;
+}
+
+export interface PageTimeline {
+  /** One after the other. */
+  readonly steps: readonly PageStep[];
+  /** While the programs stood still; missing if they did not go on. */
+  readonly pause?: PageStep;
+}
+
 export interface PageData {
   readonly title: string;
   readonly facts: readonly (readonly [string, string])[];
+  /** Missing where the image does not tell. */
+  readonly timeline?: PageTimeline;
   readonly sizes: readonly { readonly label: string; readonly bytes: number }[];
   readonly processes: readonly PageProcess[];
   readonly objects: readonly PageObject[];

@@ -5,13 +5,25 @@
 import { createHash } from 'node:crypto';
 import type { PageRun } from '../image/page-chunk.ts';
 import { processesOf } from '../image/processes.ts';
+import type { Timeline } from '../image/timeline.ts';
 import type { AddressedImage } from '../pages/addressed-image.ts';
+import { preciseText } from '../support/duration.ts';
 import { aspectLines, plain, wordsOf } from './aspect-text.ts';
 import { inspectAddressed, type MappingInspection, type ProcessInspection } from './inspect.ts';
 import type { DescriptorInspection } from './inspect-descriptor.ts';
 import type { ThreadInspection } from './inspect-thread.ts';
 import { isList, isObject, numberAt } from './json.ts';
-import type { PageData, PageDescriptor, PageMapping, PageObject, PageProcess, PageThread } from './page-data.ts';
+import type {
+  PageData,
+  PageDescriptor,
+  PageMapping,
+  PageObject,
+  PageProcess,
+  PageStep,
+  PageThread,
+  PageTimeline,
+} from './page-data.ts';
+import { pauseOf, type SaveStep, saveSteps } from './save-steps.ts';
 import { describeSystemCall } from './system-call.ts';
 import { sizeText } from './table.ts';
 import { lookClosely } from './task-view.ts';
@@ -79,6 +91,7 @@ function dataOf(image: AddressedImage): PageData {
       ['image', `${sizeText(sizes.imageBytes)}, ${sizes.records} records`],
       ['pages', `${sizes.pages.dataPages} with bytes, ${sizes.pages.zeroPages} of zeros`],
     ],
+    ...(inspection.timeline === undefined ? {} : { timeline: timelineOf(inspection.timeline) }),
     sizes: [
       ...sizes.memory.map(({ kind, dataPages }) => ({ label: kind, bytes: dataPages * PAGE })),
       { label: 'content of files', bytes: sizes.content.reduce((sum, { dataPages }) => sum + dataPages * PAGE, 0) },
@@ -87,6 +100,12 @@ function dataOf(image: AddressedImage): PageData {
     processes,
     objects: objectsOf(inspection.processes),
   };
+}
+
+function timelineOf(timeline: Timeline): PageTimeline {
+  const shown = (step: SaveStep): PageStep => ({ ...step, text: preciseText(step.endUs - step.startUs) });
+  const pause = pauseOf(timeline);
+  return { steps: saveSteps(timeline).map(shown), ...(pause === undefined ? {} : { pause: shown(pause) }) };
 }
 
 function processOf(process: ProcessInspection, runs: readonly PageRun[]): PageProcess {

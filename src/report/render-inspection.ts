@@ -1,5 +1,6 @@
 /** An inspection as text for a person. */
 import { registerNames } from '../arch/x86/registers.ts';
+import { preciseText } from '../support/duration.ts';
 import { aspectLines, plain, wordsOf } from './aspect-text.ts';
 import type { HeaderInspection, Inspection, MappingInspection, ProcessInspection } from './inspect.ts';
 import type { DescriptorInspection } from './inspect-descriptor.ts';
@@ -8,6 +9,7 @@ import { isObject, type Json } from './json.ts';
 import { hex, signalsNotIn } from './names.ts';
 import type { PageCounts } from './page-tally.ts';
 import { treeLines } from './render-tree.ts';
+import { pauseOf, saveSteps } from './save-steps.ts';
 import { describeSystemCall } from './system-call.ts';
 import { columns, counted, printable, sizeText } from './table.ts';
 
@@ -31,7 +33,7 @@ export function renderInspection(inspection: Inspection, view: View = everything
   const { all, details, maps, descriptors, sockets } = view;
   const isOverview = all || !(details || maps || descriptors || sockets);
   const sections = [
-    ...(isOverview ? [headerLines(inspection), treeLines(inspection.processes)] : []),
+    ...(isOverview ? [headerLines(inspection), treeLines(inspection.processes), ...saveLines(inspection)] : []),
     ...inspection.processes.flatMap((process) => [
       ...(details ? detailSections(process, inspection) : []),
       ...(maps ? [mappingLines(process)] : []),
@@ -63,6 +65,23 @@ const foreignHeaderLines = ({ createdAt, kernel }: HeaderInspection, format: str
     ['made', createdAt],
     ['kernel', `${kernel.release} ${kernel.version} ${kernel.machine}`],
   ]);
+
+/** When the steps of its save began, and how long they took. */
+function saveLines({ timeline }: Inspection): string[][] {
+  if (timeline === undefined) return [];
+  const { resumedUs } = timeline;
+  const rows = saveSteps(timeline).map(({ name, startUs, endUs }) => [
+    name,
+    `at ${preciseText(startUs)}`,
+    preciseText(endUs - startUs),
+  ]);
+  const pause = pauseOf(timeline);
+  const resumed =
+    resumedUs === undefined || pause === undefined
+      ? ['resume', 'never: they were to end']
+      : ['resume', `at ${preciseText(resumedUs)}`, `after a pause of ${preciseText(pause.endUs - pause.startUs)}`];
+  return [['the save', ...columns([...rows, resumed], { indent: INDENT })]];
+}
 
 function detailSections(process: ProcessInspection, { files }: Inspection): string[][] {
   const { pid, comm, threads, localDescriptors, command } = process;

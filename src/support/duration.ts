@@ -27,3 +27,10 @@ export function durationText(ms: number): string {
 
 const twoParts = (large: number, largeUnit: string, small: number, smallUnit: string): string =>
   small === 0 ? `${large} ${largeUnit}` : `${large} ${largeUnit} ${small} ${smallUnit}`;
+
+/** Of microseconds, to three digits: `420 µs`, `61.3 ms`, `1.24 s`; from a minute on as {@link durationText}. */
+export function preciseText(us: number): string {
+  if (us < 1000) return `${us} µs`;
+  if (us < 1_000_000) return `${Number((us / 1000).toPrecision(3))} ms`;
+  return us < 60_000_000 ? `${Number((us / 1_000_000).toPrecision(3))} s` : durationText(us / 1000);
+}

@@ -7,6 +7,7 @@ import {
   command,
   compiled,
   gone,
+  mustRun,
   newFolder,
   openTerminal,
   quicksave,
@@ -134,10 +135,23 @@ test('a save, a verification and a restart tell what they have done as data with
   const saved = await dataOf('checkpoint', String(pid), '-o', image, '--kill');
   expect(saved).toMatchObject({ pid, processes: 1, threads: 9, killed: true, remarks: [] });
   const { imageBytes } = saved as { imageBytes: number };
+  expect(await dataOf('inspect', image)).not.toHaveProperty('timeline.resumedUs');
   expect(await dataOf('verify', image)).toMatchObject({ pid, threads: 9, imageBytes, isEncrypted: false });
   await gone(pid);
   expect(await dataOf('restart', image, '--detach')).toMatchObject({ pid, processes: 1, threads: 9 });
   remember(pid);
+});
+
+test('an image tells when the steps of its save were over', async () => {
+  const { folder, pid } = await sleeper();
+  const image = join(folder, 'image');
+  const { stdout } = await mustRun('checkpoint', String(pid), '-o', image, '--json');
+  const { pauseMs, totalMs } = JSON.parse(stdout.toString()) as { pauseMs: number; totalMs: number };
+  const { timeline } = JSON.parse((await mustRun('inspect', image, '--json')).stdout.toString());
+  expect((timeline.resumedUs - timeline.stoppingUs) / 1000).toBeCloseTo(pauseMs, 2);
+  const { stoppingUs, stoppedUs, collectedUs, securedUs, writtenUs } = timeline;
+  const moments = [0, stoppingUs, stoppedUs, collectedUs, securedUs, writtenUs, totalMs * 1000];
+  expect(moments.filter((moment, index) => moment <= (moments[index - 1] ?? -1))).toEqual([]);
 });
 
 test('an image is inspected by name and from a pipe alike', async () => {

@@ -39,7 +39,7 @@ signal.pause()
 const typeNames = new Map<number, string>(Object.entries(RECORD).map(([name, number]) => [number, name]));
 const PAGE = 4096;
 const binary = new Set<number>([RECORD.THREAD, RECORD.CPU, RECORD.MM_CONTEXT]);
-const apart = new Set<number>([RECORD.HEAD, RECORD.PGARR]);
+const apart = new Set<number>([RECORD.HEAD, RECORD.PGARR, RECORD.TIMELINE]);
 
 interface Neighbour {
   readonly start: number;

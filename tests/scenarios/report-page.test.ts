@@ -37,6 +37,37 @@ async function open(path: string, colorScheme: 'light' | 'dark', width: number):
 
 const background = (page: Page): Promise<string> => page.evaluate('getComputedStyle(document.body).backgroundColor');
 
+const golden = new URL('../images/golden/v1-tree.qs', import.meta.url).pathname;
+
+test('a report page draws the steps of the save to scale, and says so where the image does not tell', async (context) => {
+  if (!isThere) context.skip('there is no chromium or no python3');
+  const folder = newFolder();
+  const target = start(folder, '/usr/bin/python3', [program]);
+  await said(target.output, 'ready');
+  const [image, path] = [join(folder, 'image'), join(folder, 'page.html')];
+  await mustRun('checkpoint', String(target.pid), '-o', image);
+  await mustRun('report', image, '--output', path);
+  const { timeline } = JSON.parse((await mustRun('inspect', image, '--json')).stdout.toString());
+  const { page, faults } = await open(path, 'dark', 1280);
+  const names = await page.locator('#save td:first-child').allTextContents();
+  expect(names).toEqual(['look ahead', 'freeze', 'collect', 'secure pages', 'copy', 'pause']);
+  // All of the save, and the pause enlarged: as wide as they took long.
+  expect(await page.locator('#save svg').count()).toBe(2);
+  const widthOf = async (kind: string): Promise<number> =>
+    Number(await page.locator(`#save svg >> nth=0 >> rect.${kind}`).getAttribute('width'));
+  const [ahead, still] = [await widthOf('step-0'), await widthOf('step-still')];
+  expect(still / ahead).toBeCloseTo((timeline.resumedUs - timeline.stoppingUs) / timeline.stoppingUs, 1);
+  expect(faults).toEqual([]);
+
+  const ofOld = join(folder, 'old.html');
+  await mustRun('report', golden, '--output', ofOld);
+  const old = await open(ofOld, 'light', 1280);
+  expect(await old.page.locator('#save').textContent()).toBe(
+    'The image does not tell when the steps of its save were over.',
+  );
+  expect(old.faults).toEqual([]);
+});
+
 test('a report page draws tree, memory, descriptors and threads, asks nobody for anything, and is used by keys', async (context) => {
   if (!isThere) context.skip('there is no chromium or no python3');
   const folder = newFolder();

@@ -36,6 +36,10 @@ describe('an inspection', () => {
     });
   });
 
+  it('has the times of the save', () => {
+    expect(inspection.timeline).toMatchObject({ stoppingUs: 61_300, resumedUs: 71_300, writtenUs: 1_305_000 });
+  });
+
   it('has the threads with their registers by name', () => {
     expect(process?.threads.map(({ tid, name }) => [tid, name])).toEqual([
       [4242, 'worker'],

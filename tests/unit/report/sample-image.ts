@@ -133,6 +133,14 @@ export function writeProcess(writer: ImageWriter, level?: number): void {
   writer.chunk(MEMORY, [{ start: 0x50_3000, pages: 2, kind: 'data' }], pageData(2), { level });
   writer.chunk(MEMORY, [{ start: 0x50_0000, pages: 2, kind: 'zero' }], new Uint8Array(0));
   writer.chunk(UNNAMED, [{ start: 0, pages: 2, kind: 'data' }], pageData(2), { level });
+  writer.timeline({
+    stoppingUs: 61_300,
+    stoppedUs: 61_720,
+    collectedUs: 65_000,
+    securedUs: 70_000,
+    resumedUs: 71_300,
+    writtenUs: 1_305_000,
+  });
   writer.end();
 }
 

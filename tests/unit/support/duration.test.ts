@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { durationText, parseDuration } from '../../../src/support/duration.ts';
+import { durationText, parseDuration, preciseText } from '../../../src/support/duration.ts';
 
 test('a length of time is a number with a unit, several of them, or seconds', () => {
   expect(parseDuration('90s')).toBe(90_000);
@@ -18,4 +18,9 @@ test('anything else is no length of time', () => {
 test('a length of time is shown with its two largest units', () => {
   const shown = [0, 999, 12_000, 185_000, 3_600_000, 7_800_000, 273_600_000].map(durationText);
   expect(shown).toEqual(['0 ms', '999 ms', '12 s', '3 min 5 s', '1 h', '2 h 10 min', '3 d 4 h']);
+});
+
+test('a short length of time is shown with three digits', () => {
+  const shown = [0, 999, 1000, 14_540, 463_200, 999_999, 1_240_000, 59_900_000, 185_000_000].map(preciseText);
+  expect(shown).toEqual(['0 µs', '999 µs', '1 ms', '14.5 ms', '463 ms', '1000 ms', '1.24 s', '59.9 s', '3 min 5 s']);
 });
