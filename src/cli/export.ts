@@ -4,6 +4,7 @@ import type { Output } from '../checkpoint/output.ts';
 import { openOutput } from '../checkpoint/remote-output.ts';
 import { type ExportSummary, exportImage } from '../export/export.ts';
 import { exportFormats } from '../export/formats.ts';
+import { imagesBeside } from '../image/image-folder.ts';
 import { readAccess } from '../image/protection.ts';
 import { openInput } from '../remote/open-input.ts';
 import { counted, printable, sizeText } from '../report/table.ts';
@@ -15,6 +16,7 @@ interface Options {
   readonly format: string;
   readonly output: string;
   readonly task?: string;
+  readonly images?: string;
   readonly key?: readonly string[];
 }
 
@@ -32,13 +34,14 @@ export function runExport(source: string, options: Options): void {
   }
   if (options.task !== undefined && !format.takesProcess) throw new UsageError(`--task is not for ${format.name}.`);
   const process = options.task === undefined ? undefined : parsePid(options.task);
-  const opened = openInput(source, { access: readAccess({ keys: options.key }) });
+  const access = readAccess({ keys: options.key });
+  const opened = openInput(source, { access });
   try {
     const output = openOutput(options.output);
     let summary: ExportSummary;
     try {
       const sink = new Sink(output);
-      summary = exportImage(opened, format, sink, process);
+      summary = exportImage(opened, format, sink, { process, find: imagesBeside(source, options.images, access) });
       sink.end();
       output.commit();
     } catch (error) {

@@ -1,4 +1,5 @@
 /** `quicksave inspect --memory ADDR[:LEN]`, `--strings [MIN]`, `--search TEXT` */
+import type { FindImage } from '../image/image-folder.ts';
 import type { OpenedInput } from '../image/image-source.ts';
 import type { ProcessMemory } from '../report/process-memory.ts';
 import { hexdump } from '../report/render-memory.ts';
@@ -21,9 +22,14 @@ const SHORTEST_TEXT = 4;
 const AROUND = 16;
 const FLUSH_AT = 64 * 1024;
 
-export function lookIntoMemory(input: OpenedInput, options: MemoryOptions, pid: number | undefined): void {
+export function lookIntoMemory(
+  input: OpenedInput,
+  options: MemoryOptions,
+  pid: number | undefined,
+  find: FindImage,
+): void {
   const show = chosen(options);
-  const image = openForLooking(input);
+  const image = openForLooking(input, find);
   try {
     const out = new Lines();
     show(memoryOf(image, pid), out, options.json ?? false);

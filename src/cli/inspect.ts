@@ -1,4 +1,5 @@
 /** `quicksave inspect IMAGE`: the tree and what takes room; with options, one thing closely. */
+import { type FindImage, imagesBeside } from '../image/image-folder.ts';
 import type { OpenedInput } from '../image/image-source.ts';
 import { readAccess } from '../image/protection.ts';
 import { openInput } from '../remote/open-input.ts';
@@ -16,6 +17,7 @@ interface Options extends MemoryOptions {
   readonly maps?: boolean;
   readonly fds?: boolean;
   readonly sockets?: boolean;
+  readonly images?: string;
   readonly key?: readonly string[];
 }
 
@@ -23,18 +25,20 @@ export function runInspect(image: string, options: Options): void {
   const views = [options.memory, options.strings, options.search].filter((one) => one !== undefined);
   if (views.length > 1) throw new UsageError('give one of --memory, --strings and --search.');
   const pid = options.task === undefined ? undefined : parsePid(options.task);
-  const input = openInput(image, { access: readAccess({ keys: options.key }) });
+  const access = readAccess({ keys: options.key });
+  const find = imagesBeside(image, options.images, access);
+  const input = openInput(image, { access });
   try {
-    if (views.length > 0) lookIntoMemory(input, options, pid);
-    else showInspection(inspect(input, pid), options);
+    if (views.length > 0) lookIntoMemory(input, options, pid, find);
+    else showInspection(inspect(input, pid, find), options);
   } finally {
     input.close();
   }
 }
 
 /** A pipe is only kept in memory where pages have to be looked up. */
-function inspect(input: OpenedInput, pid: number | undefined): Inspection {
-  return pid === undefined && input.sizeBytes === undefined ? inspectInput(input) : inspectOpened(input, pid);
+function inspect(input: OpenedInput, pid: number | undefined, find: FindImage): Inspection {
+  return pid === undefined && input.sizeBytes === undefined ? inspectInput(input) : inspectOpened(input, pid, find);
 }
 
 function showInspection(inspection: Inspection, options: Options): void {

@@ -59,6 +59,8 @@ const key = (): Option =>
 const verifyKey = (): Option =>
   new Option('--verify-key <keyfile>', 'refuse images that are not signed by the owner of this public Ed25519 key');
 
+const parents = (): Option =>
+  new Option('--images <folder>', 'where the parents of an incremental image are; default: where it is');
 const trust = (): Option => new Option('--trust', 'take images that belong to other users too');
 
 function addSaving(root: Command, commands: Load): void {
@@ -98,7 +100,7 @@ function addSaving(root: Command, commands: Load): void {
     .argument('<image>', SOURCE)
     .option('--detach', 'return when it runs, and print its pid')
     .option('--pid-file <file>', 'write its pid into this file')
-    .option('--images <folder>', 'where the parents of an incremental image are; default: where it is')
+    .addOption(parents())
     .option('--lazy', 'let it run at once: its pages come when they are touched, and the others behind it')
     .option('--files <policy>', 'files that have changed since: refuse or accept-changed', 'refuse')
     .addOption(
@@ -180,6 +182,7 @@ function addLooking(root: Command, commands: Load): void {
     .option('--strings [length]', 'texts in memory, of at least 4 characters')
     .option('--search <text>', 'where a text stands in memory')
     .option('--all', 'everything but the bytes of memory')
+    .addOption(parents())
     .option('--json', 'print the result as data: docs/inspect-json.md')
     .addOption(key())
     .action(async (image, options) => (await commands()).runInspect(image, options));
@@ -202,6 +205,7 @@ function addLooking(root: Command, commands: Load): void {
     )
     .option('--task <pid>', 'the process that a core file is of; the root of the tree if it is not given')
     .requiredOption('-o, --output <file>', 'where it goes; - is standard output')
+    .addOption(parents())
     .addOption(key())
     .action(async (image, options) => (await commands()).runExport(image, options));
   root
@@ -209,6 +213,7 @@ function addLooking(root: Command, commands: Load): void {
     .description('make a page to look at of an image: one HTML file that needs nothing else')
     .argument('<image>', SOURCE)
     .requiredOption('-o, --output <file>', 'where the page goes; - is standard output')
+    .addOption(parents())
     .addOption(key())
     .action(async (image, options) => (await commands()).runReport(image, options));
   root
@@ -226,7 +231,7 @@ function addLooking(root: Command, commands: Load): void {
     .command('verify')
     .description('read an image and check all of it')
     .argument('<image>', SOURCE)
-    .option('--images <folder>', 'where the parents of an incremental image are; default: where it is')
+    .addOption(parents())
     .addOption(key())
     .addOption(verifyKey())
     .option('--json', 'print the result as data')

@@ -1,6 +1,7 @@
 /** `quicksave report IMAGE --output page.html` */
 import { readFileSync } from 'node:fs';
 import { openOutput } from '../checkpoint/remote-output.ts';
+import { imagesBeside } from '../image/image-folder.ts';
 import { readAccess } from '../image/protection.ts';
 import { openInput } from '../remote/open-input.ts';
 import { pageOf } from '../report/page.ts';
@@ -10,14 +11,16 @@ import { printLine } from './print-error.ts';
 
 interface Options {
   readonly output: string;
+  readonly images?: string;
   readonly key?: readonly string[];
 }
 
-export function runReport(source: string, { output: path, key: keys }: Options): void {
-  const opened = openInput(source, { access: readAccess({ keys }) });
+export function runReport(source: string, { output: path, images, key: keys }: Options): void {
+  const access = readAccess({ keys });
+  const opened = openInput(source, { access });
   let page: Buffer;
   try {
-    const image = openForLooking(opened);
+    const image = openForLooking(opened, imagesBeside(source, images, access));
     try {
       page = Buffer.from(pageOf(image, { script: asset('report-page.js'), style: asset('report-page.css') }));
     } finally {

@@ -1,4 +1,5 @@
 /** The script of an export: read image -> plan -> write. Formats are listed in formats.ts. */
+import type { FindImage } from '../image/image-folder.ts';
 import type { OpenedInput } from '../image/image-source.ts';
 import { processesOf } from '../image/processes.ts';
 import { type AddressedImage, openAddressed } from '../pages/addressed-image.ts';
@@ -30,14 +31,20 @@ export interface ExportSummary extends ExportResult {
   readonly pid: number;
 }
 
-/** `process`: which one, for a format that holds one; the root of the tree by default. */
+export interface ExportOptions {
+  /** Which one, for a format that holds one; the root of the tree by default. */
+  readonly process?: number | undefined;
+  /** Where the parents of an incremental image are. */
+  readonly find?: FindImage | undefined;
+}
+
 export function exportImage(
   opened: OpenedInput,
   format: ExportFormat,
   sink: ExportSink,
-  process?: number,
+  { process, find }: ExportOptions = {},
 ): ExportSummary {
-  const image = openAddressed(opened);
+  const image = openAddressed(opened, find);
   try {
     const [root] = processesOf(image.model);
     const pid = process ?? root.task.pid;

@@ -13,6 +13,8 @@ const HEIGHT = 26;
 const LEFT = { x: 2, width: 210 };
 const MIDDLE = { x: 420, width: 380 };
 const RIGHT = { x: 960, width: 180 };
+/** A letter is about so wide. */
+const LETTER = 6.6;
 /** What more there is would not be seen. */
 const MAX_OBJECTS = 300;
 
@@ -47,7 +49,16 @@ export function drawGraph(into: HTMLElement, { processes, objects }: PageData): 
       .append('title')
       .text(title);
   };
-  const box = (place: typeof LEFT, y: number, key: string, kind: string, text: string, title: string): void => {
+  /** `first`: what of the text is never cut off. */
+  const box = (
+    place: typeof LEFT,
+    y: number,
+    key: string,
+    kind: string,
+    text: string,
+    title: string,
+    first = '',
+  ): void => {
     const group = svg.append('g').attr('class', `node ${kind}`).attr('data-key', key).attr('role', 'button');
     group.attr('tabindex', 0).attr('aria-pressed', 'false').attr('aria-label', title);
     group.attr('transform', `translate(${place.x},${y})`);
@@ -57,7 +68,7 @@ export function drawGraph(into: HTMLElement, { processes, objects }: PageData): 
       .append('text')
       .attr('x', 10)
       .attr('y', 17)
-      .text(shortened(text, Math.floor(place.width / 7.5)));
+      .text(first + shortened(text, Math.floor(place.width / LETTER) - first.length));
     const node = group.node();
     if (node !== null) onPress(node, () => light(key));
   };
@@ -78,11 +89,11 @@ export function drawGraph(into: HTMLElement, { processes, objects }: PageData): 
     const holders = processes.flatMap(({ descriptors }) => descriptors.filter(({ object }) => object === one.object));
     const numbers = [...new Set(holders.map(({ fd }) => fd))].join(', ');
     const text = one.label === one.kind ? one.kind : `${one.kind} ${one.label}`;
-    box(MIDDLE, y, `o${one.object}`, 'object', `${numbers}: ${text}`, `${text}, descriptor ${numbers}`);
-    if (one.outside) {
-      box(RIGHT, y, `x${one.object}`, 'outside', one.label, `outside of what was saved: ${one.label}`);
+    box(MIDDLE, y, `o${one.object}`, 'object', text, `${text}, descriptor ${numbers}`, `${numbers}: `);
+    if (one.outside !== undefined) {
+      box(RIGHT, y, `x${one.object}`, 'outside', one.outside, `outside of what was saved: ${one.outside}`);
       const path = line({ source: [MIDDLE.x + MIDDLE.width, y + HEIGHT / 2], target: [RIGHT.x, y + HEIGHT / 2] });
-      connect(path, `o${one.object} x${one.object}`, '', 'leaves the tree');
+      connect(path, `o${one.object} x${one.object}`, 'out', 'leaves the tree');
     }
     for (const end of one.ends) {
       const other = objectY.get(end);
@@ -107,7 +118,7 @@ function arc(from: number, to: number): string {
 /** What connects first, what is only a file last. */
 function ordered(objects: readonly PageObject[]): PageObject[] {
   const rank = ({ outside, ends, kind }: PageObject): number =>
-    outside ? 0 : ends.length > 0 ? 1 : kind.includes('file') ? 3 : 2;
+    outside !== undefined ? 0 : ends.length > 0 ? 1 : kind.includes('file') ? 3 : 2;
   return [...objects].sort((a, b) => rank(a) - rank(b));
 }
 

@@ -71,7 +71,7 @@ function draw(): void {
         title.textContent = data.processes.length > 1 ? `${text} of ${process.pid} ${process.comm}` : text;
     }
     state.replaceChildren(facts([['command', process.command], ...process.facts]));
-    drawMemory(memory, process);
+    drawMemory(memory, process, data.isIncremental);
     drawThreads(threads, process);
   };
   document.body.append(

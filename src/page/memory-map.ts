@@ -13,7 +13,9 @@ const LARGE_GAP = 1024 * 1024;
 
 const legend = [
   ['of-data', 'in the image'],
+  ['of-changed', 'changed'],
   ['of-zero', 'zeros'],
+  ['of-elsewhere', 'as in another process'],
   ['of-file', 'as in its file'],
   ['of-shared', 'shared'],
   ['of-free', 'never touched'],
@@ -21,12 +23,16 @@ const legend = [
 
 type Scale = (bytes: number) => number;
 
-export function drawMemory(into: HTMLElement, { mappings }: PageProcess): void {
+/** In an incremental image what has bytes has changed, and the rest is in its parent. */
+export function drawMemory(into: HTMLElement, { mappings }: PageProcess, isIncremental: boolean): void {
   const scale = element('select', { 'aria-label': 'scale of the bars' }, [
     element('option', { value: 'linear' }, ['bars to scale']),
     element('option', { value: 'log' }, ['bars by magnitude']),
   ]);
-  const items = legend.map(([name, text]) => element('li', {}, [element('span', { class: name }), text]));
+  const items = legend.map(([name, text]) => {
+    const shown = name === 'of-elsewhere' && isIncremental ? 'as in the image before' : text;
+    return element('li', {}, [element('span', { class: name }), shown]);
+  });
   const strip = element('div', { class: 'scroll strip' });
   const map = element('div', { class: 'map', tabindex: 0, role: 'region', 'aria-label': 'mappings' });
   into.replaceChildren(element('ul', { class: 'legend' }, [...items, element('li', {}, [scale])]), strip, map);
@@ -38,8 +44,8 @@ export function drawMemory(into: HTMLElement, { mappings }: PageProcess): void {
     rows[index]?.scrollIntoView({ block: 'nearest' });
     strip.querySelectorAll(`[data-mapping="${index}"]`).forEach((part) => void part.classList.add('chosen'));
   };
-  drawStrip(strip, mappings, choose);
-  const redraw = (): void => drawRows(map, mappings, scaleNamed(scale.value, mappings), rows, choose);
+  drawStrip(strip, mappings, isIncremental, choose);
+  const redraw = (): void => drawRows(map, mappings, isIncremental, scaleNamed(scale.value, mappings), rows, choose);
   scale.addEventListener('change', redraw);
   redraw();
 }
@@ -52,43 +58,54 @@ function scaleNamed(name: string, mappings: readonly PageMapping[]): Scale {
   return (bytes) => Math.max(1, made(Math.max(bytes, smallest)));
 }
 
+const isShared = ({ kind }: PageMapping): boolean => kind.startsWith('shared');
+
 /** What the parts without pages of their own are. */
-function restClass({ shared, kind, dataPages, zeroPages }: PageMapping): string {
-  if (shared) return 'of-shared';
-  if (kind.includes('file') || kind === 'kernel') return 'of-file';
-  return dataPages + zeroPages > 0 || kind === 'anonymous' ? 'of-free' : 'of-file';
+function restClass(mapping: PageMapping): string {
+  const { kind } = mapping;
+  // Of memory without a file what no chunk has was never touched.
+  if (kind === 'anonymous' || kind === 'shared-object') return 'of-free';
+  return isShared(mapping) ? 'of-shared' : 'of-file';
+}
+
+/** What pages of each sort are. */
+function classesOf(mapping: PageMapping, isIncremental: boolean): readonly string[] {
+  const isChanged = isIncremental || mapping.kind === 'private-file';
+  const ofData = isShared(mapping) ? 'of-shared' : isChanged ? 'of-changed' : 'of-data';
+  return [ofData, 'of-zero', 'of-elsewhere'];
 }
 
 /** Draws the parts of one mapping into a width. */
-function drawParts(svg: SVGElement, mapping: PageMapping, x: number, width: number, height: number): void {
+function drawParts(
+  svg: SVGElement,
+  mapping: PageMapping,
+  isIncremental: boolean,
+  { x, width, height }: { readonly x: number; readonly width: number; readonly height: number },
+): void {
   const group = select(svg);
   group.append('rect').attr('class', restClass(mapping)).attr('x', x).attr('width', width).attr('height', height);
-  const count = mapping.parts.length / 2;
-  const partPages = mapping.sizeBytes / PAGE / Math.max(count, 1);
-  for (let part = 0; part < count; part++) {
-    const data = (mapping.parts[part * 2] ?? 0) / partPages;
-    const zero = (mapping.parts[part * 2 + 1] ?? 0) / partPages;
-    const place = x + (part * width) / count;
-    const own = width / count;
-    if (data > 0)
-      group
-        .append('rect')
-        .attr('class', 'of-data')
-        .attr('x', place)
-        .attr('width', own * data)
-        .attr('height', height);
-    if (zero > 0) {
-      group
-        .append('rect')
-        .attr('class', 'of-zero')
-        .attr('x', place + own * data)
-        .attr('width', own * zero)
-        .attr('height', height);
-    }
-  }
+  const classes = classesOf(mapping, isIncremental);
+  const { parts } = mapping;
+  const own = width / Math.max(parts.length, 1);
+  const partPages = mapping.sizeBytes / PAGE / Math.max(parts.length, 1);
+  parts.forEach((part, index) => {
+    let place = x + index * own;
+    part.forEach((pages, sort) => {
+      if (pages === 0) return;
+      const share = (own * pages) / partPages;
+      const bar = group.append('rect').attr('class', classes[sort] ?? '');
+      bar.attr('x', place).attr('width', share).attr('height', height);
+      place += share;
+    });
+  });
 }
 
-function drawStrip(into: HTMLElement, mappings: readonly PageMapping[], choose: (index: number) => void): void {
+function drawStrip(
+  into: HTMLElement,
+  mappings: readonly PageMapping[],
+  isIncremental: boolean,
+  choose: (index: number) => void,
+): void {
   const total = mappings.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const x = scaleLinear([0, Math.max(total, 1)], [0, STRIP_WIDTH]);
   const svg = select(into)
@@ -103,7 +120,7 @@ function drawStrip(into: HTMLElement, mappings: readonly PageMapping[], choose: 
     group.append('title').text(titleOf(mapping));
     const node = group.node();
     const width = x(mapping.sizeBytes);
-    if (node !== null) drawParts(node, mapping, x(done), width, STRIP_HEIGHT - 16);
+    if (node !== null) drawParts(node, mapping, isIncremental, { x: x(done), width, height: STRIP_HEIGHT - 16 });
     const frame = group
       .append('rect')
       .attr('data-mapping', index)
@@ -128,6 +145,7 @@ const titleOf = ({ start, end, label, sizeBytes, permissions }: PageMapping): st
 function drawRows(
   into: HTMLElement,
   mappings: readonly PageMapping[],
+  isIncremental: boolean,
   scale: Scale,
   rows: HTMLElement[],
   choose: (index: number) => void,
@@ -141,7 +159,7 @@ function drawRows(
       body.append(element('tr', { class: 'gap' }, [element('td', { colspan: 6 }, [`${sizeText(gap)} free`])]));
     }
     last = Number(mapping.end);
-    const row = rowOf(mapping, scale);
+    const row = rowOf(mapping, isIncremental, scale);
     row.tabIndex = index === 0 ? 0 : -1;
     onPress(row, () => choose(index));
     row.addEventListener('keydown', (event) => {
@@ -157,8 +175,9 @@ function drawRows(
   into.replaceChildren(element('table', {}, [element('thead', {}, [element('tr', {}, titles)]), body]));
 }
 
-function rowOf(mapping: PageMapping, scale: Scale): HTMLTableRowElement {
-  const { start, sizeBytes, permissions, kind, label, flags, dataPages, zeroPages } = mapping;
+function rowOf(mapping: PageMapping, isIncremental: boolean, scale: Scale): HTMLTableRowElement {
+  const { start, sizeBytes, permissions, kind, label, flags } = mapping;
+  const [data = 0, zero = 0, elsewhere = 0] = mapping.pages;
   const picture = element('td');
   const svg = select(picture)
     .append('svg')
@@ -166,8 +185,13 @@ function rowOf(mapping: PageMapping, scale: Scale): HTMLTableRowElement {
     .attr('height', BAR_HEIGHT)
     .attr('aria-hidden', 'true');
   const node = svg.node();
-  if (node !== null) drawParts(node, mapping, 0, scale(sizeBytes), BAR_HEIGHT);
-  const pages = [dataPages > 0 ? `${dataPages}` : '', zeroPages > 0 ? `${zeroPages} zero` : '']
+  if (node !== null) drawParts(node, mapping, isIncremental, { x: 0, width: scale(sizeBytes), height: BAR_HEIGHT });
+  const where = isIncremental ? 'before' : 'of another';
+  const pages = [
+    data > 0 ? `${data}` : '',
+    zero > 0 ? `${zero} zero` : '',
+    elsewhere > 0 ? `${elsewhere} ${where}` : '',
+  ]
     .filter(Boolean)
     .join(' + ');
   return element('tr', { title: [titleOf(mapping), ...flags].join(' · ') }, [

@@ -1,4 +1,10 @@
-/** An image whose pages can be asked for by address. What comes through a pipe, or is encrypted, is kept in memory. */
+/**
+ * An image whose pages can be asked for by address, an incremental one with those that it has from its parents. What comes through a pipe, or
+ * is encrypted, is kept in memory.
+ */
+
+import { incrementalImage } from '../image/image-errors.ts';
+import type { FindImage } from '../image/image-folder.ts';
 import { type OpenedInput, sourceOf } from '../image/image-source.ts';
 import { type ImageModel, ModelBuilder, relativesOf } from '../image/model.ts';
 import { type ChunkRecord, ImageReader } from '../image/reader.ts';
@@ -7,13 +13,15 @@ import { newMemoryFile } from '../kernel/calls/descriptors.ts';
 import { isLinuxCr } from '../linux-cr/layout.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { keepStream } from './kept-stream.ts';
+import { explained, memoryIn, noteSeen, notThere, otherImage, plainParent } from './lineage.ts';
 import { lookAhead } from './open-image.ts';
-import { PageStore } from './page-store.ts';
+import { PageStore, type ParentStore } from './page-store.ts';
 
 export interface AddressedImage {
   readonly model: ImageModel;
   /** Pages of a memory, by address; of an object with content, by offset. */
   readonly pages: (object: number) => PageStore;
+  /** Its own, not those of parents. */
   readonly chunks: readonly ChunkRecord[];
   readonly imageBytes: number;
   readonly records: number;
@@ -24,25 +32,43 @@ export interface AddressedImage {
 const FOREIGN = 'This is a stream of 2008 (linux-cr-v8), not an image of quicksave.';
 const FOREIGN_REMEDY = 'It can be restarted, verified and inspected as a whole.';
 
-/** Throws ImageError for what is no image of ours, or a damaged one. Page data is checked when it is read. */
-export function openAddressed(opened: OpenedInput): AddressedImage {
+/**
+ * Throws ImageError for what is no image of ours, or a damaged one, and `incremental-image` or `missing-parent` for one whose parents are not
+ * to be had. Page data is checked when it is read.
+ */
+export const openAddressed = (opened: OpenedInput, find?: FindImage): AddressedImage =>
+  openGeneration(opened, find, new Set());
+
+/** `seen`: the ids of the images that build on it. */
+function openGeneration(opened: OpenedInput, find: FindImage | undefined, seen: Set<string>): AddressedImage {
   const { start, source } = lookAhead(opened);
   if (isLinuxCr(start)) throw new QuicksaveError('foreign-image', FOREIGN, { remedy: FOREIGN_REMEDY });
-  // The pages of an encrypted one are not where they could be read by position.
-  if (opened.sizeBytes !== undefined && opened.encryption === undefined)
-    return { ...readAll(opened.fd, new ImageReader(source, { pageData: 'skip' })), close: () => {} };
-  const file = newMemoryFile('quicksave');
+  const closing: (() => void)[] = [];
+  const close = (): void => {
+    for (const one of closing.splice(0).reverse()) one();
+  };
   try {
-    const copied = keepStream(file, source);
-    const reader = new ImageReader(sourceOf({ fd: file.number, sizeBytes: copied }), { pageData: 'skip' });
-    return { ...readAll(file.number, reader), close: () => file.close() };
+    let { fd, sizeBytes } = opened;
+    // The pages of an encrypted one are not where they could be read by position.
+    if (sizeBytes === undefined || opened.encryption !== undefined) {
+      const file = newMemoryFile('quicksave');
+      closing.push(() => file.close());
+      fd = file.number;
+      sizeBytes = keepStream(file, source);
+    }
+    const own = readRecords(new ImageReader(sourceOf({ fd, sizeBytes }), { pageData: 'skip' }));
+    const parent = openParent(own.model, opened.encryption !== undefined, find, seen);
+    if (parent !== undefined) closing.push(parent.close);
+    return { ...own, pages: storesOf(fd, own, parent), close };
   } catch (error) {
-    file.close();
+    close();
     throw error;
   }
 }
 
-function readAll(fd: number, reader: ImageReader): Omit<AddressedImage, 'close'> {
+type Records = Omit<AddressedImage, 'pages' | 'close'>;
+
+function readRecords(reader: ImageReader): Records {
   const builder = new ModelBuilder();
   const chunks: ChunkRecord[] = [];
   for (let record = reader.next(); record !== undefined; record = reader.next()) {
@@ -53,29 +79,68 @@ function readAll(fd: number, reader: ImageReader): Omit<AddressedImage, 'close'>
     }
   }
   const model = builder.finish();
-  const { parentId } = model.head.state;
-  if (parentId !== undefined) {
-    throw new QuicksaveError('incremental-image', `The image has only what changed since image ${parentId}.`, {
-      remedy: 'Make a whole one of it first: quicksave merge.',
-    });
-  }
   builder.finishPages();
+  const { position: imageBytes, recordCount, timeline } = reader;
+  return { model, chunks, imageBytes, records: recordCount + 1, timeline };
+}
+
+interface Parent {
+  readonly path: string;
+  readonly image: AddressedImage;
+  readonly close: () => void;
+}
+
+/** Undefined for an image that is whole. */
+function openParent(
+  child: ImageModel,
+  isChildEncrypted: boolean,
+  find: FindImage | undefined,
+  seen: Set<string>,
+): Parent | undefined {
+  const { parentId, imageId } = child.head.state;
+  if (parentId === undefined) return undefined;
+  seen.add(imageId);
+  noteSeen(seen, parentId, imageId);
+  if (find === undefined) throw incrementalImage(parentId);
+  const { path, opened } = find(parentId);
+  let image: AddressedImage | undefined;
+  const close = (): void => {
+    image?.close();
+    opened.close();
+  };
+  try {
+    if (isChildEncrypted && opened.encryption === undefined) throw plainParent(path);
+    image = explained(path, () => openGeneration(opened, find, seen));
+    if (image.model.head.state.imageId !== parentId) throw otherImage(path, parentId);
+    return { path, image, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+function storesOf(fd: number, { model, chunks }: Records, parent: Parent | undefined): AddressedImage['pages'] {
   const stores = new Map<number, PageStore>();
   const pages = (object: number): PageStore => {
     const known = stores.get(object);
     if (known !== undefined) return known;
     const own = chunks.filter(({ objref }) => objref === object);
     // They come before it, so that this has an end.
-    const store = new PageStore(fd, own, relativesOf(model, object).map(pages));
+    const store = new PageStore(fd, own, relativesOf(model, object).map(pages), parentStore(parent, model, object));
     stores.set(object, store);
     return store;
   };
-  return {
-    model,
-    chunks,
-    imageBytes: reader.position,
-    records: reader.recordCount + 1,
-    timeline: reader.timeline,
-    pages,
+  return pages;
+}
+
+/** Looked for only if a page of it is wanted: memories of processes that are new have none. */
+function parentStore(parent: Parent | undefined, child: ImageModel, object: number): ParentStore | undefined {
+  if (parent === undefined) return undefined;
+  const { path, image } = parent;
+  let found: PageStore | undefined;
+  return (address) => {
+    found ??= image.pages(memoryIn({ path, model: image.model }, child, object));
+    if (!found.has(address)) throw notThere(address, path);
+    return found;
   };
 }

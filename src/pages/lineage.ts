@@ -75,7 +75,10 @@ function climb({ model, wanted: first, chunks: own, isEncrypted, find, crew, unc
       const parent = openParent(child, { find, seen, crew, isChildEncrypted });
       parents.push(parent);
       if (unchecked && parent.isEncrypted) throw notLazy(`${parent.path}, which it builds on, is encrypted`);
-      const there = wanted.map((one) => ({ ...one, objref: memoryIn(parent, child, one.objref) }));
+      const there = wanted.map((one) => ({
+        ...one,
+        objref: memoryIn({ path: parent.path, model: parent.image.model }, child, one.objref),
+      }));
       const found = takeAll(parent.image, there, (at) => {
         throw notThere(at, parent.path);
       });
@@ -127,7 +130,11 @@ function relativesWantedOf({ model, chunks }: { model: ImageModel; chunks: reado
 }
 
 /** The memory that a memory of the child builds on: of the same process, whatever its number is. */
-function memoryIn({ image: { model }, path }: Parent, child: ImageModel, objref: number): number {
+export function memoryIn(
+  { model, path }: { readonly model: ImageModel; readonly path: string },
+  child: ImageModel,
+  objref: number,
+): number {
   const there = parentMemory(child, objref);
   const pid = child.processes.find(({ task }) => task.memory === objref)?.task.pid;
   const process = model.processes.find(({ task }) => task.pid === pid);
@@ -150,8 +157,7 @@ interface Search {
 
 function openParent(child: ImageModel, { find, seen, crew, isChildEncrypted }: Search): Parent {
   const { parentId = '', imageId } = child.head.state;
-  if (seen.has(parentId)) throw new ImageError('bad-record', `The image ${imageId} builds on itself.`);
-  seen.add(parentId);
+  noteSeen(seen, parentId, imageId);
   if (find === undefined) throw incrementalImage(parentId);
   const { path, opened } = find(parentId);
   try {
@@ -161,11 +167,21 @@ function openParent(child: ImageModel, { find, seen, crew, isChildEncrypted }: S
     const image = explained(path, () => mapImage(opened, crew));
     if (image.model.head.state.imageId === parentId) return { image, path, isEncrypted };
     image.close();
-    throw new ImageError('missing-parent', `${path} is not image ${parentId} any more.`);
+    throw otherImage(path, parentId);
   } finally {
     opened.close();
   }
 }
+
+/** Throws ImageError for an image that is its own ancestor. `seen`: the ids of its descendants. */
+export function noteSeen(seen: Set<string>, parentId: string, imageId: string): void {
+  if (seen.has(parentId)) throw new ImageError('bad-record', `The image ${imageId} builds on itself.`);
+  seen.add(parentId);
+}
+
+/** Exchanged since it was found. */
+export const otherImage = (path: string, imageId: string): ImageError =>
+  new ImageError('missing-parent', `${path} is not image ${imageId} any more.`);
 
 /** Whoever can change that file would change what the encrypted image says. */
 export const plainParent = (path: string): QuicksaveError =>
@@ -259,7 +275,7 @@ function piecesByStart(chunks: readonly LoadChunk[], relatives: readonly number[
 
 const OTHER_COPIES = 'One of the two images has been changed: use other copies of them.';
 
-const notThere = (address: number, path: string): ImageError =>
+export const notThere = (address: number, path: string): ImageError =>
   new ImageError(
     'wrong-parent',
     `The image takes the page at 0x${address.toString(16)} from ${path}, which has none there.`,
@@ -269,7 +285,7 @@ const notThere = (address: number, path: string): ImageError =>
   );
 
 /** What is wrong with a parent is said of its file. */
-function explained<T>(path: string, use: () => T): T {
+export function explained<T>(path: string, use: () => T): T {
   try {
     return use();
   } catch (error) {

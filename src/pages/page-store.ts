@@ -11,7 +11,12 @@ interface Place {
   readonly at: number | undefined;
   /** It is another memory's: see there. */
   readonly relative: PageStore | undefined;
+  /** It is the parent image's: see there. */
+  readonly parent: ParentStore | undefined;
 }
+
+/** Where the parent image has the page at this address. Throws QuicksaveError if it has none. */
+export type ParentStore = (address: number) => PageStore;
 
 const MAX_KEPT = 8;
 const ZEROS = new Uint8Array(PAGE_SIZE);
@@ -21,10 +26,15 @@ export class PageStore {
   readonly #places: readonly Place[];
   readonly #kept = new Map<ChunkRecord, Uint8Array>();
 
-  /** `fd` is the image, which can be read by position; `relatives` are those that MM names. */
-  constructor(fd: number, chunks: readonly ChunkRecord[], relatives: readonly PageStore[] = []) {
+  /** `fd` is the image, which can be read by position; `relatives` are those that MM names; `parent`: of an incremental one. */
+  constructor(
+    fd: number,
+    chunks: readonly ChunkRecord[],
+    relatives: readonly PageStore[] = [],
+    parent: ParentStore | undefined = undefined,
+  ) {
     this.#fd = fd;
-    this.#places = chunks.flatMap((chunk) => placesIn(chunk, relatives)).sort((a, b) => a.start - b.start);
+    this.#places = chunks.flatMap((chunk) => placesIn(chunk, relatives, parent)).sort((a, b) => a.start - b.start);
   }
 
   /** Of the pages that are in the image from `start` to `end`, ascending. */
@@ -36,6 +46,10 @@ export class PageStore {
       const [first, last] = [Math.max(start, place.start), Math.min(end, place.start + place.pages * PAGE_SIZE)];
       if (place.relative !== undefined) {
         for (const address of place.relative.addressesIn(first, last, options)) found.push(address);
+      } else if (place.parent !== undefined) {
+        for (let address = first; address < last; address += PAGE_SIZE) {
+          if (place.parent(address).hasData(address) || options.zeroPages) found.push(address);
+        }
       } else if (place.at !== undefined || options.zeroPages) {
         for (let address = first; address < last; address += PAGE_SIZE) found.push(address);
       }
@@ -46,7 +60,8 @@ export class PageStore {
   /** Zeros where the image has no page. Throws ImageError if its chunk is damaged. */
   page(address: number): Uint8Array {
     const place = this.#placeAt(address);
-    if (place?.relative !== undefined) return place.relative.page(address);
+    const elsewhere = elsewhereOf(place, address);
+    if (elsewhere !== undefined) return elsewhere.page(address);
     if (place?.at === undefined) return ZEROS;
     const from = place.at + address - place.start;
     return this.#unpacked(place.chunk).subarray(from, from + PAGE_SIZE);
@@ -60,7 +75,7 @@ export class PageStore {
   /** The image has bytes of this page, which need not be zeros. */
   hasData(address: number): boolean {
     const place = this.#placeAt(address);
-    return place?.relative?.hasData(address) ?? place?.at !== undefined;
+    return elsewhereOf(place, address)?.hasData(address) ?? place?.at !== undefined;
   }
 
   /** Zeros where the image has no page. */
@@ -106,12 +121,17 @@ export class PageStore {
   }
 }
 
-function placesIn(chunk: ChunkRecord, relatives: readonly PageStore[]): Place[] {
+const elsewhereOf = (place: Place | undefined, address: number): PageStore | undefined =>
+  place?.relative ?? place?.parent?.(address);
+
+function placesIn(chunk: ChunkRecord, relatives: readonly PageStore[], parent: ParentStore | undefined): Place[] {
   let at = 0;
   return chunk.runs.map(({ start, pages, kind, relative }) => {
-    if (kind !== 'data') return { start, pages, chunk, at: undefined, relative: relatives[relative ?? -1] };
-    const place = { start, pages, chunk, at, relative: undefined };
+    const place = { start, pages, chunk, at: undefined, relative: undefined, parent: undefined };
+    if (kind === 'parent') return { ...place, parent };
+    if (kind !== 'data') return { ...place, relative: relatives[relative ?? -1] };
+    const own = { ...place, at };
     at += pages * PAGE_SIZE;
-    return place;
+    return own;
   });
 }

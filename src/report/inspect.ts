@@ -34,6 +34,8 @@ export interface Inspection {
   /** Only of an image that is not in the format of quicksave. */
   readonly format?: string;
   readonly header: HeaderInspection;
+  /** Only of an incremental image whose parents are not here: arguments and stacks are not told. */
+  readonly missesParent?: true;
   /** When the steps of the save were over. Missing where the image does not tell. */
   readonly timeline?: Timeline;
   /** The root first, every other behind its parent. */

@@ -10,19 +10,21 @@ export interface PageThread {
   readonly stack: readonly { readonly at: string; readonly address: string; readonly place: string }[];
 }
 
+/** In the image; zeros; in another memory of the image, or in the image that it builds on. */
+export const pageSorts = ['data', 'zero', 'elsewhere'] as const;
+
 export interface PageMapping {
   readonly start: string;
   readonly end: string;
   readonly sizeBytes: number;
   readonly permissions: string;
   readonly kind: string;
-  readonly shared: boolean;
   readonly label: string;
   readonly flags: readonly string[];
-  readonly dataPages: number;
-  readonly zeroPages: number;
-  /** Pages in the image and zero pages in each of equal parts of the mapping, by turns. */
-  readonly parts: readonly number[];
+  /** How many pages of each of {@link pageSorts}; of shared memory those of the object. */
+  readonly pages: readonly number[];
+  /** The same of each of equal parts of the mapping; none if all are without pages. */
+  readonly parts: readonly (readonly number[])[];
 }
 
 export interface PageDescriptor {
@@ -45,12 +47,12 @@ export interface PageProcess {
   readonly descriptors: readonly PageDescriptor[];
 }
 
-/** An open file description. `ends`: objects that it is the other end of or watches. */
+/** An open file description. `outside`: what it leads to outside of the tree. `ends`: objects that it is the other end of or watches. */
 export interface PageObject {
   readonly object: number;
   readonly kind: string;
   readonly label: string;
-  readonly outside: boolean;
+  readonly outside?: string;
   readonly ends: readonly number[];
 }
 
@@ -75,6 +77,7 @@ export interface PageData {
   /** Missing where the image does not tell. */
   readonly timeline?: PageTimeline;
   readonly sizes: readonly { readonly label: string; readonly bytes: number }[];
+  readonly isIncremental: boolean;
   readonly processes: readonly PageProcess[];
   readonly objects: readonly PageObject[];
 }

@@ -9,21 +9,23 @@ import type { Timeline } from '../image/timeline.ts';
 import type { AddressedImage } from '../pages/addressed-image.ts';
 import { preciseText } from '../support/duration.ts';
 import { aspectLines, plain, wordsOf } from './aspect-text.ts';
+import { objectsOf } from './descriptor-links.ts';
 import { inspectAddressed, type MappingInspection, type ProcessInspection } from './inspect.ts';
 import type { DescriptorInspection } from './inspect-descriptor.ts';
 import type { ThreadInspection } from './inspect-thread.ts';
-import { isList, isObject, numberAt } from './json.ts';
-import type {
-  PageData,
-  PageDescriptor,
-  PageMapping,
-  PageObject,
-  PageProcess,
-  PageStep,
-  PageThread,
-  PageTimeline,
+import { numberAt } from './json.ts';
+import {
+  type PageData,
+  type PageDescriptor,
+  type PageMapping,
+  type PageProcess,
+  type PageStep,
+  type PageThread,
+  type PageTimeline,
+  pageSorts,
 } from './page-data.ts';
 import { pauseOf, type SaveStep, saveSteps } from './save-steps.ts';
+import { socketWords } from './socket-text.ts';
 import { describeSystemCall } from './system-call.ts';
 import { sizeText } from './table.ts';
 import { lookClosely } from './task-view.ts';
@@ -73,14 +75,12 @@ function dataOf(image: AddressedImage): PageData {
     for (const run of chunk.runs) known.push(run);
     runs.set(chunk.objref, known);
   }
+  for (const ofObject of runs.values()) ofObject.sort((a, b) => a.start - b.start);
   const memories = new Map(processesOf(image.model).map(({ task, memoryObject }) => [task.pid, memoryObject]));
-  const processes = inspection.processes.map((process) => {
-    const ownRuns = runs.get(memories.get(process.pid) ?? -1) ?? [];
-    return processOf(
-      lookClosely(image, process),
-      [...ownRuns].sort((a, b) => a.start - b.start),
-    );
-  });
+  const runsOf = (object: number | undefined): readonly PageRun[] => runs.get(object ?? -1) ?? [];
+  const processes = inspection.processes.map((process) =>
+    processOf(lookClosely(image, process), memories.get(process.pid), runsOf),
+  );
   const [root] = inspection.processes;
   return {
     title: `${root?.comm ?? 'image'} ${root?.pid ?? ''}`,
@@ -98,6 +98,7 @@ function dataOf(image: AddressedImage): PageData {
       { label: 'metadata', bytes: sizes.otherBytes },
     ].filter(({ bytes }) => bytes > 0),
     processes,
+    isIncremental: header.parentId !== undefined,
     objects: objectsOf(inspection.processes),
   };
 }
@@ -108,7 +109,10 @@ function timelineOf(timeline: Timeline): PageTimeline {
   return { steps: saveSteps(timeline).map(shown), ...(pause === undefined ? {} : { pause: shown(pause) }) };
 }
 
-function processOf(process: ProcessInspection, runs: readonly PageRun[]): PageProcess {
+/** Of a memory or another object with pages, ascending. */
+type RunsOf = (object: number | undefined) => readonly PageRun[];
+
+function processOf(process: ProcessInspection, memory: number | undefined, runsOf: RunsOf): PageProcess {
   const { pid, parent, comm, command } = process;
   const facts = Object.entries(process.aspects).flatMap(([name, state]) =>
     aspectLines(name, state).map((line, index): readonly [string, string] => [index === 0 ? wordsOf(name) : '', line]),
@@ -120,7 +124,10 @@ function processOf(process: ProcessInspection, runs: readonly PageRun[]): PagePr
     command: command?.join(' ') ?? comm,
     facts,
     threads: process.threads.map(threadOf),
-    mappings: process.mappings.map((mapping) => mappingOf(mapping, runs, roleOf(mapping, process))),
+    mappings: process.mappings.map((mapping) => ({
+      ...mappingOf(mapping, roleOf(mapping, process)),
+      ...partsOf(mapping, memory, runsOf),
+    })),
     descriptors: process.descriptors.map(descriptorOf),
   };
 }
@@ -144,31 +151,49 @@ function roleOf({ start, end, kind }: MappingInspection, { aspects, threads }: P
   return owner === undefined ? undefined : `[stack of ${owner.tid}]`;
 }
 
-function mappingOf(mapping: MappingInspection, runs: readonly PageRun[], role: string | undefined): PageMapping {
-  const { start, end, sizeBytes, permissions, kind, flags, pages } = mapping;
+function mappingOf(mapping: MappingInspection, role: string | undefined): Omit<PageMapping, 'parts' | 'pages'> {
+  const { start, end, sizeBytes, permissions, kind, flags } = mapping;
   const label = mapping.file ?? mapping.name ?? role ?? kind;
-  const shared = kind.startsWith('shared');
-  const parts = partsOf(Number(start), Number(end), runs);
-  return { start, end, sizeBytes, permissions, kind, shared, label, flags, ...pages, parts };
+  return { start, end, sizeBytes, permissions, kind, label, flags };
 }
 
-/** How many pages of each part are in the image with bytes, and how many as zeros. */
-function partsOf(start: number, end: number, runs: readonly PageRun[]): number[] {
+/** The pages of a mapping of an object (shared memory) are those of the object. */
+function partsOf(
+  { start, sizeBytes, offset, state }: MappingInspection,
+  memory: number | undefined,
+  runsOf: RunsOf,
+): Pick<PageMapping, 'parts' | 'pages'> {
+  const object = numberAt(state, 'object');
+  const first = object === undefined ? Number(start) : offset;
+  const parts = countParts(first, first + sizeBytes, runsOf(object ?? memory));
+  const pages = parts.reduce(
+    (sum, part) => sum.map((count, index) => count + (part[index] ?? 0)),
+    pageSorts.map(() => 0),
+  );
+  const isEmpty = pages.every((count) => count === 0);
+  return { pages: pages.map(Math.round), parts: isEmpty ? [] : parts.map((part) => part.map(rounded)) };
+}
+
+const rounded = (value: number): number => Math.round(value * 100) / 100;
+
+/** Of each part, how many pages there are of each sort. */
+function countParts(start: number, end: number, runs: readonly PageRun[]): number[][] {
   const count = Math.min(MAX_PARTS, (end - start) / PAGE);
   const partBytes = (end - start) / count;
-  const parts = new Array<number>(count * 2).fill(0);
+  const parts = Array.from({ length: count }, () => pageSorts.map(() => 0));
   for (const run of runsWithin(runs, start, end)) {
+    const sort = pageSorts.indexOf(run.kind === 'relative' || run.kind === 'parent' ? 'elsewhere' : run.kind);
     const last = Math.min(end, run.start + run.pages * PAGE);
     for (let at = Math.max(start, run.start); at < last; ) {
-      const part = Math.min(count - 1, Math.floor((at - start) / partBytes));
+      const index = Math.min(count - 1, Math.floor((at - start) / partBytes));
       // Parts need not end with a page.
-      const next = Math.max(at + 1, Math.min(last, start + (part + 1) * partBytes));
-      const index = part * 2 + (run.kind === 'zero' ? 1 : 0);
-      parts[index] = (parts[index] ?? 0) + (next - at) / PAGE;
+      const next = Math.max(at + 1, Math.min(last, start + (index + 1) * partBytes));
+      const part = parts[index];
+      if (part !== undefined) part[sort] = (part[sort] ?? 0) + (next - at) / PAGE;
       at = next;
     }
   }
-  return parts.some((value) => value > 0) ? parts.map((value) => Math.round(value * 100) / 100) : [];
+  return parts;
 }
 
 function runsWithin(runs: readonly PageRun[], start: number, end: number): readonly PageRun[] {
@@ -185,45 +210,12 @@ function runsWithin(runs: readonly PageRun[], start: number, end: number): reado
 }
 
 function descriptorOf({ fd, object, kind, closeOnExec, path, state }: DescriptorInspection): PageDescriptor {
-  return { fd, object, kind, closeOnExec, label: path ?? kind, detail: plain(state).join(' ') };
+  return {
+    fd,
+    object,
+    kind,
+    closeOnExec,
+    label: path ?? socketWords(kind, state) ?? kind,
+    detail: plain(state).join(' '),
+  };
 }
-
-/** Open file descriptions, each once, and which of them belong together. */
-function objectsOf(processes: readonly ProcessInspection[]): PageObject[] {
-  const found = new Map<number, DescriptorInspection>();
-  const byNumber = new Map<string, number>();
-  for (const { pid, descriptors } of processes) {
-    for (const one of descriptors) {
-      found.set(one.object, one);
-      byNumber.set(`${pid} ${one.fd}`, one.object);
-    }
-  }
-  const endsOfPipe = (pipe: number): number[] =>
-    [...found.values()]
-      .filter(({ kind, state }) => kind === 'pipe' && numberAt(state, 'pipe') === pipe)
-      .map((one) => one.object);
-  const watched = (object: number): number[] =>
-    processes.flatMap(({ pid, descriptors }) =>
-      descriptors
-        .filter((one) => one.object === object && one.kind === 'epoll')
-        .flatMap(({ state }) => watchedNumbers(state).map((fd) => byNumber.get(`${pid} ${fd}`)))
-        .filter((one) => one !== undefined),
-    );
-  return [...found.values()].map(({ object, kind, path, state }) => {
-    const pipe = kind === 'pipe' ? numberAt(state, 'pipe') : undefined;
-    const others = pipe === undefined ? [] : endsOfPipe(pipe);
-    const ends = [...new Set([...others, ...watched(object), ...peersOf(state)])].filter((one) => one !== object);
-    return { object, kind, label: path ?? kind, outside: kind === 'external-stream', ends };
-  });
-}
-
-const watchedNumbers = (state: DescriptorInspection['state']): number[] => {
-  const entries = isObject(state) ? state['entries'] : undefined;
-  return isList(entries) ? entries.flatMap((entry) => numberAt(entry, 'watches') ?? []) : [];
-};
-
-/** Kinds that name an object at the other end do so as `peer`. */
-const peersOf = (state: DescriptorInspection['state']): number[] => {
-  const peer = numberAt(state, 'peer');
-  return peer === undefined ? [] : [peer];
-};

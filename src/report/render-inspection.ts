@@ -10,6 +10,7 @@ import { hex, signalsNotIn } from './names.ts';
 import type { PageCounts } from './page-tally.ts';
 import { treeLines } from './render-tree.ts';
 import { pauseOf, saveSteps } from './save-steps.ts';
+import { socketWords } from './socket-text.ts';
 import { describeSystemCall } from './system-call.ts';
 import { columns, counted, printable, sizeText } from './table.ts';
 
@@ -44,13 +45,15 @@ export function renderInspection(inspection: Inspection, view: View = everything
   return `${sections.map((lines) => lines.join('\n')).join('\n\n')}\n`;
 }
 
-function headerLines({ header, format }: Inspection): string[] {
+function headerLines({ header, format, missesParent }: Inspection): string[] {
   if (format !== undefined) return foreignHeaderLines(header, format);
   const { kernel, cpu } = header;
   const components = ['x87', 'SSE', ...cpu.xstateComponents.map(({ name }) => name)];
   return columns([
     ['image', `${header.imageId}, format version ${header.formatVersion}`],
-    ...(header.parentId === undefined ? [] : [['builds on', header.parentId]]),
+    ...(header.parentId === undefined
+      ? []
+      : [['builds on', `${header.parentId}${missesParent ? ', which is not here' : ''}`]]),
     ['made', `${header.createdAt} by ${header.tool}`],
     ['kernel', `${kernel.release} ${kernel.version} ${kernel.machine}`],
     ['processor', `${cpu.vendor}, ${cpu.features.length} features, xcr0 ${cpu.xcr0}`],
@@ -83,7 +86,7 @@ function saveLines({ timeline }: Inspection): string[][] {
   return [['the save', ...columns([...rows, resumed], { indent: INDENT })]];
 }
 
-function detailSections(process: ProcessInspection, { files }: Inspection): string[][] {
+function detailSections(process: ProcessInspection, { files, missesParent }: Inspection): string[][] {
   const { pid, comm, threads, localDescriptors, command } = process;
   const kind = process.addressBits === 32 ? '32-bit, ' : '';
   const executable = executableOf(process.aspects, files);
@@ -92,6 +95,7 @@ function detailSections(process: ProcessInspection, { files }: Inspection): stri
       printable(`process ${pid} (${comm}), ${kind}${counted(threads.length, 'thread')}`),
       ...aspectTable([
         ...(command === undefined ? [] : [['command', command.join(' ')]]),
+        ...(missesParent ? [['not told', 'arguments and stacks: the image that this one builds on is not here']] : []),
         ...(executable === undefined ? [] : [['executable', executable]]),
         ...(process.leaderStatus === undefined
           ? []
@@ -229,7 +233,8 @@ const ALWAYS_SET = 'O_LARGEFILE';
 const shownFields = ['path', 'file', 'was', 'position', 'flags'];
 
 function descriptorRow(descriptor: DescriptorInspection): string[] {
-  const { state } = descriptor;
+  const { kind, state } = descriptor;
+  const socket = socketWords(kind, state);
   const rest = isObject(state)
     ? Object.fromEntries(Object.entries(state).filter(([key]) => !shownFields.includes(key)))
     : state;
@@ -242,7 +247,7 @@ function descriptorRow(descriptor: DescriptorInspection): string[] {
       ...(descriptor.closeOnExec ? ['close-on-exec'] : []),
     ].join(' '),
     descriptor.position === undefined ? '' : `at ${descriptor.position}`,
-    [descriptor.path ?? '', ...plain(rest)].filter((part) => part !== '').join(' '),
+    [descriptor.path ?? '', ...(socket === undefined ? plain(rest) : [socket])].filter((part) => part !== '').join(' '),
   ];
 }
 

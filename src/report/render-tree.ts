@@ -33,7 +33,12 @@ export function treeLines(processes: readonly ProcessInspection[]): string[] {
 
 function rowOf(process: ProcessInspection, branch: string): string[] {
   const { pid, threads, mappings, descriptors, comm, command } = process;
-  const pages = mappings.reduce((sum, { pages: { dataPages } }) => sum + dataPages, 0);
+  // Wherever their bytes are: in this image once for several processes, or in its parent.
+  const pages = mappings.reduce(
+    (sum, { pages: { dataPages, relativePages = 0, parentPages = 0 } }) =>
+      sum + dataPages + relativePages + parentPages,
+    0,
+  );
   const call = threads[0]?.systemCall?.name ?? 'its own code';
   const shown = command === undefined || command.length === 0 ? `[${comm}]` : command.join(' ');
   return [

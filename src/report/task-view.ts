@@ -1,5 +1,6 @@
 /** One process looked at closely: where its threads stood, by name. */
 
+import type { FindImage } from '../image/image-folder.ts';
 import type { OpenedInput } from '../image/image-source.ts';
 import { processesOf } from '../image/processes.ts';
 import { isLinuxCr } from '../linux-cr/layout.ts';
@@ -13,30 +14,46 @@ import { Symbols } from './symbols.ts';
 
 const MAX_STACK_ENTRIES = 64;
 
-/** What comes through a pipe is kept in memory. */
-export const openForLooking = (opened: OpenedInput): AddressedImage => openAddressed(opened);
+/** What comes through a pipe is kept in memory. `find`: where the parents of an incremental image are. */
+export const openForLooking = (opened: OpenedInput, find?: FindImage): AddressedImage => openAddressed(opened, find);
 
 /** Of an image in a file, in whatever format; with `pid` of one process, closely. */
-export function inspectOpened(opened: OpenedInput, pid: number | undefined): Inspection {
+export function inspectOpened(opened: OpenedInput, pid: number | undefined, find?: FindImage): Inspection {
   if (pid === undefined && opened.sizeBytes !== undefined && isLinuxCr(lookAhead(opened).start))
     return inspectInput(opened);
-  const image = pid === undefined ? tryOpenWhole(opened) : openAddressed(opened);
-  if (image === undefined) return inspectInput(opened);
+  // A pipe cannot be read twice.
+  const image = opened.sizeBytes === undefined ? openAddressed(opened, find) : tryOpenWhole(opened, find);
+  if (image === undefined) return onlyOf({ ...inspectInput(opened), missesParent: true }, pid);
   try {
-    return pid === undefined ? inspectAddressed(image) : inspectTask(image, pid);
+    const inspection = inspectAddressed(image);
+    if (pid === undefined) return inspection;
+    const one = onlyOf(inspection, pid);
+    return { ...one, processes: one.processes.map((process) => lookClosely(image, process)) };
   } finally {
     image.close();
   }
 }
 
-/** Undefined for an incremental image: what it says itself can be told without its parents, the arguments of its programs cannot. */
-function tryOpenWhole(opened: OpenedInput): AddressedImage | undefined {
+/** Undefined without the parents of an incremental image: what it says itself can be told, what is in its memory cannot. */
+function tryOpenWhole(opened: OpenedInput, find: FindImage | undefined): AddressedImage | undefined {
   try {
-    return openAddressed(opened);
+    return openAddressed(opened, find);
   } catch (error) {
-    if (error instanceof QuicksaveError && error.code === 'incremental-image') return undefined;
+    const isAlone = error instanceof QuicksaveError && ['incremental-image', 'missing-parent'].includes(error.code);
+    if (isAlone) return undefined;
     throw error;
   }
+}
+
+/** An inspection of this process alone, if one is given. */
+function onlyOf(inspection: Inspection, pid: number | undefined): Inspection {
+  if (pid === undefined) return inspection;
+  const processes = inspection.processes.filter((process) => process.pid === pid);
+  if (processes.length > 0) return { ...inspection, processes };
+  throw noSuchProcess(
+    pid,
+    inspection.processes.map((process) => process.pid),
+  );
 }
 
 /** The memory of the process with this id, or of the root of the tree. */
@@ -44,18 +61,16 @@ export function memoryOf(image: AddressedImage, pid?: number): ProcessMemory {
   const processes = processesOf(image.model);
   const process = pid === undefined ? processes[0] : processes.find(({ task }) => task.pid === pid);
   if (process !== undefined) return new ProcessMemory(image, process);
-  throw new QuicksaveError('no-such-process', `The image has no process ${pid}.`, {
-    remedy: `It has ${processes.map(({ task }) => task.pid).join(', ')}.`,
-  });
+  throw noSuchProcess(
+    pid,
+    processes.map(({ task }) => task.pid),
+  );
 }
 
-/** An inspection of this process alone. */
-function inspectTask(image: AddressedImage, pid: number): Inspection {
-  memoryOf(image, pid);
-  const inspection = inspectAddressed(image);
-  const processes = inspection.processes.filter((process) => process.pid === pid);
-  return { ...inspection, processes: processes.map((process) => lookClosely(image, process)) };
-}
+const noSuchProcess = (pid: number | undefined, there: readonly number[]): QuicksaveError =>
+  new QuicksaveError('no-such-process', `The image has no process ${pid}.`, {
+    remedy: `It has ${there.join(', ')}.`,
+  });
 
 /** Where its threads stood, and what is on their stacks. */
 export function lookClosely(image: AddressedImage, process: ProcessInspection): ProcessInspection {

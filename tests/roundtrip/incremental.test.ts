@@ -1,4 +1,5 @@
 /** Images that have only what changed since another, whole again at a restart or by `merge`. */
+import { createHash } from 'node:crypto';
 import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -121,7 +122,22 @@ test('a merged image needs nobody, and is what a whole save would be', async () 
   const difference = JSON.parse((await mustRun('diff', third, merged, '--json')).stdout.toString());
   expect(difference.memory).toEqual([]);
   expect(difference.content).toEqual([]);
-  for (const path of [first, second, third]) rmSync(path);
+  const looksOf = async (image: string): Promise<unknown> => {
+    const core = join(folder, 'core');
+    await mustRun('export', '--format', 'core', image, '-o', core);
+    const { stdout } = await mustRun('inspect', image, '--task', String(target.pid), '--json');
+    const [{ command, threads }] = JSON.parse(stdout.toString()).processes;
+    return { command, threads, core: createHash('sha256').update(readFileSync(core)).digest('hex') };
+  };
+  const looks = await looksOf(merged);
+  expect(looks).toMatchObject({ command: [expect.any(String)], threads: [{ place: expect.stringMatching(/libc/) }] });
+  expect(await looksOf(third)).toEqual(looks);
+  for (const path of [first, second]) rmSync(path);
+  const alone = await mustRun('inspect', third, '--task', String(target.pid));
+  expect(alone.stdout.toString()).toMatch(
+    /not told +arguments and stacks: the image that this one builds on is not here/,
+  );
+  rmSync(third);
   await crash(target);
   expect(await bringBack(merged)).toBe(target.pid);
   await passes(folder, target);

@@ -1,5 +1,7 @@
 /** The report page in a real browser. */
+import { once } from 'node:events';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Browser, chromium, type Page } from 'playwright-core';
@@ -39,16 +41,30 @@ const background = (page: Page): Promise<string> => page.evaluate('getComputedSt
 
 const golden = new URL('../images/golden/v1-tree.qs', import.meta.url).pathname;
 
-test('a report page draws the steps of the save to scale, and says so where the image does not tell', async (context) => {
+test('a report page shows what leaves the tree, what has changed, and the steps of the save, if the image tells', async (context) => {
   if (!isThere) context.skip('there is no chromium or no python3');
   const folder = newFolder();
-  const target = start(folder, '/usr/bin/python3', [program]);
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const target = start(folder, '/usr/bin/python3', [program, String(port)]);
   await said(target.output, 'ready');
-  const [image, path] = [join(folder, 'image'), join(folder, 'page.html')];
+  const [image, later, path] = [join(folder, 'image'), join(folder, 'later'), join(folder, 'page.html')];
   await mustRun('checkpoint', String(target.pid), '-o', image);
   await mustRun('report', image, '--output', path);
   const { timeline } = JSON.parse((await mustRun('inspect', image, '--json')).stdout.toString());
   const { page, faults } = await open(path, 'dark', 1280);
+
+  const outside = page.locator('#graph .node.outside');
+  expect(await outside.locator('text').allTextContents()).toEqual([`127.0.0.1:${port}`]);
+  expect(await page.locator('#graph .link.out').count()).toBe(1);
+  // Two pipes, the watcher of both, and the pair of sockets.
+  expect(await page.locator('#graph .link.end').count()).toBe(5);
+  // Pages of libraries that the program has written, and the page of shared memory that it has.
+  expect(await page.locator('#memory .strip rect.of-changed').count()).toBeGreaterThan(0);
+  expect(await page.locator('#memory .strip rect.of-shared').count()).toBeGreaterThan(0);
+
   const names = await page.locator('#save td:first-child').allTextContents();
   expect(names).toEqual(['look ahead', 'freeze', 'collect', 'secure pages', 'copy', 'pause']);
   // All of the save, and the pause enlarged: as wide as they took long.
@@ -57,15 +73,22 @@ test('a report page draws the steps of the save to scale, and says so where the 
     Number(await page.locator(`#save svg >> nth=0 >> rect.${kind}`).getAttribute('width'));
   const [ahead, still] = [await widthOf('step-0'), await widthOf('step-still')];
   expect(still / ahead).toBeCloseTo((timeline.resumedUs - timeline.stoppingUs) / timeline.stoppingUs, 1);
-  expect(faults).toEqual([]);
 
-  const ofOld = join(folder, 'old.html');
-  await mustRun('report', golden, '--output', ofOld);
-  const old = await open(ofOld, 'light', 1280);
+  // Of an incremental image: what is as before, and the little that is not.
+  await mustRun('checkpoint', String(target.pid), '-o', later, '--parent', image);
+  await mustRun('report', later, '--output', path);
+  const next = await open(path, 'light', 1280);
+  expect(await next.page.locator('#memory .legend').textContent()).toContain('as in the image before');
+  expect(await next.page.locator('#memory .strip rect.of-elsewhere').count()).toBeGreaterThan(10);
+  expect(await next.page.locator('#threads').textContent()).toMatch(/time_sleep|libc/);
+
+  await mustRun('report', golden, '--output', path);
+  const old = await open(path, 'light', 1280);
   expect(await old.page.locator('#save').textContent()).toBe(
     'The image does not tell when the steps of its save were over.',
   );
-  expect(old.faults).toEqual([]);
+  expect([...faults, ...next.faults, ...old.faults]).toEqual([]);
+  server.close();
 });
 
 test('a report page draws tree, memory, descriptors and threads, asks nobody for anything, and is used by keys', async (context) => {

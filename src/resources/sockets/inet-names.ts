@@ -1,5 +1,4 @@
 /** Addresses of the internet protocols: sockaddr_in and sockaddr_in6, for people, and whether they can be had on this host. */
-import { isIPv6 } from 'node:net';
 import * as v from 'valibot';
 import { byteString } from '../../image/schema.ts';
 import { ERRNO, errnoSentence } from '../../kernel/abi/errno.ts';
@@ -7,10 +6,8 @@ import { SOCKET } from '../../kernel/abi/socket.ts';
 import { makeSocket, setSocketNumber, tryBind, type trySetSocketOption } from '../../kernel/calls/sockets.ts';
 import type { Connection } from '../../netlink/nf-tables.ts';
 import type { Problem } from '../../support/errors.ts';
+import { addressIn, endText, INET_SIZE, INET6_SIZE, portOf } from '../../support/inet-address.ts';
 import { restoreOptions, type SavedOption } from '../socket-options.ts';
-
-const INET_SIZE = 16;
-const INET6_SIZE = 28;
 
 /** A whole sockaddr of either family, or nothing. */
 export const endSchema = v.pipe(
@@ -26,23 +23,9 @@ function isEnd(bytes: Buffer): boolean {
   );
 }
 
-export const portOf = (end: Uint8Array): number => Buffer.from(end).readUInt16BE(2);
-
-export const addressIn = (end: Uint8Array): Buffer =>
-  end.length === INET_SIZE ? Buffer.from(end.subarray(4, 8)) : Buffer.from(end.subarray(8, 24));
-
 /** No address and no port. */
 export const isUnbound = (end: Uint8Array): boolean =>
   end.length === 0 || (portOf(end) === 0 && addressIn(end).every((byte) => byte === 0));
-
-export function endText(end: Uint8Array): string {
-  if (end.length === 0) return 'nowhere';
-  const address = addressIn(end);
-  if (address.length === 4) return `${address.join('.')}:${portOf(end)}`;
-  const groups = Array.from({ length: 8 }, (_, index) => address.readUInt16BE(index * 2).toString(16));
-  const short = groups.join(':').replace(/(^|:)0(:0)+(:|$)/, '::');
-  return `[${isIPv6(short) ? short : groups.join(':')}]:${portOf(end)}`;
-}
 
 const MAPPED = Buffer.from([...Array(10).fill(0), 0xff, 0xff]);
 

@@ -16,11 +16,13 @@ import { type InetSocketEntry, listInetSockets } from '../../netlink/inet-socket
 import type { Connection } from '../../netlink/nf-tables.ts';
 import type { LocalFd } from '../../support/brand.ts';
 import { type Problem, QuicksaveError } from '../../support/errors.ts';
+import { endText } from '../../support/inet-address.ts';
 import { heldOutside } from '../held-outside.ts';
 import type { DescriptorView, OpenDescriptor } from '../resource.ts';
 import { collectBuffers, collectOptions } from '../socket-options.ts';
 import { lookThrough } from './facts.ts';
-import { connectionOf, endText } from './inet-names.ts';
+import { connectionOf } from './inet-names.ts';
+
 import { inetObstacles, inetProblem } from './inet-obstacles.ts';
 import { tcpBeginningOptions, tcpOptions } from './inet-options.ts';
 import type { SavedStream, TcpSocket } from './tcp-state.ts';

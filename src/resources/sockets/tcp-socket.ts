@@ -26,11 +26,13 @@ import { check } from '../../kernel/errors.ts';
 import type { OwnedFd } from '../../kernel/owned-fd.ts';
 import { PASSING_MARK } from '../../netlink/nf-tables.ts';
 import type { Problem } from '../../support/errors.ts';
+import { endText } from '../../support/inet-address.ts';
 import type { DescriptorKind, RestoredDescriptors } from '../resource.ts';
 import { int32, restoreBuffers, restoreOptions, type SavedOption, widenBuffers } from '../socket-options.ts';
 import { STATUS_FLAGS } from '../status-flags.ts';
 import { socketFacts } from './facts.ts';
-import { allowReuse, connectionOf, endText, isUnbound, planEnd } from './inet-names.ts';
+import { allowReuse, connectionOf, isUnbound, planEnd } from './inet-names.ts';
+
 import { collectTcp, tcpObstacles } from './tcp-collect.ts';
 import { type SavedStream, type TcpSocket, tcpSchema } from './tcp-state.ts';
 

@@ -13,8 +13,9 @@ import { SOCKET } from '../../kernel/abi/socket.ts';
 import { trySendMessage } from '../../kernel/calls/socket-queues.ts';
 import { makeSocket } from '../../kernel/calls/sockets.ts';
 import type { LocalFd } from '../../support/brand.ts';
+import { addressIn, portOf } from '../../support/inet-address.ts';
 import { type SavedOption, widenBuffers } from '../socket-options.ts';
-import { addressIn, connectionOf, endSchema, portOf } from './inet-names.ts';
+import { connectionOf, endSchema } from './inet-names.ts';
 
 const MAX_DATAGRAMS = 1 << 16;
 /** With its headers a packet has 65,535 bytes at most, and no more than an interface takes at once (MTU of lo: 65,536). */

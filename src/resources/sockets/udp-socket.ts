@@ -21,6 +21,7 @@ import {
 import { readStatus } from '../../procfs/status.ts';
 import { asPid, type LocalFd } from '../../support/brand.ts';
 import type { Problem } from '../../support/errors.ts';
+import { endText } from '../../support/inet-address.ts';
 import { heldOutside } from '../held-outside.ts';
 import type { DescriptorKind } from '../resource.ts';
 import {
@@ -34,7 +35,8 @@ import {
 } from '../socket-options.ts';
 import { STATUS_FLAGS } from '../status-flags.ts';
 import { lookThrough, socketFacts } from './facts.ts';
-import { endSchema, endText, isUnbound, planEnd } from './inet-names.ts';
+import { endSchema, isUnbound, planEnd } from './inet-names.ts';
+
 import { udpOptions } from './inet-options.ts';
 import { collectGroups, groupsSchema, joinGroups, missingInterface, planGroups } from './multicast-groups.ts';
 import { collectFilter, filterSchema, hiddenFilter, restoreFilter } from './socket-filter.ts';

@@ -6,6 +6,7 @@ import { type OpenedInput, openInput, sourceOf } from '../../../src/image/image-
 import { PAGE_SIZE as PAGE, type PageRun } from '../../../src/image/page-chunk.ts';
 import { type ChunkRecord, ImageReader } from '../../../src/image/reader.ts';
 import { openAddressed } from '../../../src/pages/addressed-image.ts';
+import { notThere } from '../../../src/pages/lineage.ts';
 import { PageStore } from '../../../src/pages/page-store.ts';
 import { errorOf, writeImage } from '../image/streams.ts';
 import { bytesOf } from '../linux-cr/streams.ts';
@@ -113,6 +114,28 @@ describe('the pages of an image by address', () => {
     expect(Buffer.from(store.page(BASE + 3 * PAGE)).equals(ZEROS)).toBe(true);
     expect([3, 22, 23].map((index) => store.has(BASE + index * PAGE))).toEqual([true, true, false]);
     expect([3, 22, 31].map((index) => store.hasData(BASE + index * PAGE))).toEqual([false, false, false]);
+  });
+
+  it('are those of the parent image where the image says so, and must be there', () => {
+    const parent = new PageStore(opened.fd, chunkRecords());
+    const runs = [run(2, 2, 'parent'), run(31, 1, 'parent'), run(32, 1, 'parent')];
+    const chunk = { ...(chunkRecords()[0] as ChunkRecord), runs };
+    const lookUp = (address: number): PageStore => {
+      if (!parent.has(address)) throw notThere(address, 'parent');
+      return parent;
+    };
+    const store = new PageStore(opened.fd, [chunk], [], lookUp);
+    expect(Buffer.from(store.page(BASE + 31 * PAGE)).equals(Buffer.alloc(PAGE, contentOf(31)))).toBe(true);
+    expect([2, 3, 31].map((index) => store.hasData(BASE + index * PAGE))).toEqual([true, false, true]);
+    const end = BASE + 32 * PAGE;
+    expect(pageNumbers(store.addressesIn(BASE, end, { zeroPages: false }))).toEqual([2, 31]);
+    expect(pageNumbers(store.addressesIn(BASE, end, { zeroPages: true }))).toEqual([2, 3, 31]);
+    for (const look of [
+      () => store.page(BASE + 32 * PAGE),
+      () => store.hasData(BASE + 32 * PAGE),
+      () => store.addressesIn(BASE, end + PAGE, { zeroPages: false }),
+    ])
+      expect(errorOf(look).code).toBe('wrong-parent');
   });
 
   it('are refused when their chunk is damaged', () => {
