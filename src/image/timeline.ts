@@ -8,28 +8,35 @@ import { badRecord } from './image-errors.ts';
 import { count, parseState } from './schema.ts';
 
 /** Microseconds since the save began, by a clock that is never set (CLOCK_MONOTONIC). */
-export const Timeline = v.strictObject({
+export interface Timeline {
   /** Its first process is being stopped. */
-  stoppingUs: count,
+  readonly stoppingUs: number;
   /** Nothing in the tree moves any more. */
-  stoppedUs: count,
+  readonly stoppedUs: number;
   /** All but the pages is known. */
-  collectedUs: count,
+  readonly collectedUs: number;
   /** What the programs write from now on does not change the image. */
-  securedUs: count,
+  readonly securedUs: number;
   /** The last process of the tree goes on. Missing: they were to end. */
-  resumedUs: v.optional(count),
+  readonly resumedUs?: number | undefined;
   /** The last page is in the image. */
+  readonly writtenUs: number;
+}
+
+const schema: v.GenericSchema<unknown, Timeline> = v.strictObject({
+  stoppingUs: count,
+  stoppedUs: count,
+  collectedUs: count,
+  securedUs: count,
+  resumedUs: v.optional(count),
   writtenUs: count,
 });
-
-export type Timeline = v.InferOutput<typeof Timeline>;
 
 export const encodeTimeline = (timeline: Timeline): Uint8Array => encodeCbor(timeline);
 
 /** Throws ImageError for what is no timeline, or one that goes backwards. `where` names the record, as `recordLabel` does. */
 export function decodeTimeline(payload: Uint8Array, where: string): Timeline {
-  const timeline = parseState(Timeline, decodeCbor(payload, where), where);
+  const timeline = parseState(schema, decodeCbor(payload, where), where);
   const { stoppingUs, stoppedUs, collectedUs, securedUs, resumedUs = securedUs, writtenUs } = timeline;
   const moments = [stoppingUs, stoppedUs, collectedUs, securedUs, writtenUs];
   // Whether the programs go on before the last page is written, or wait for it, is the writer's choice.

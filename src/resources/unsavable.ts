@@ -17,7 +17,9 @@ const nameless: readonly (readonly [RegExp, Named])[] = [
     /^io_uring$/,
     {
       what: 'an io_uring, whose requests and memory belong to the kernel',
-      remedy: 'Run the program without it: UV_USE_IO_URING=0 for Node and libuv, or kernel.io_uring_disabled=2.',
+      // libuv 1.51 heeds the variable no more for the ring in which it collects its calls of epoll_ctl(2).
+      remedy:
+        'Run the program without it: kernel.io_uring_disabled=2, or for Node 20 UV_USE_IO_URING=0 (Node 22 and newer open one all the same).',
     },
   ],
   [/^userfaultfd$/, { what: 'a userfaultfd, by which it handles page faults itself' }],

@@ -12,7 +12,7 @@ export interface Problem {
   readonly path: readonly string[];
   /** One sentence: what it is and why it stands in the way. */
   readonly message: string;
-  /** One sentence: what the user can do, if that is more than its code says: {@link withRemedy}. */
+  /** One sentence: what the user can do, if that is more than its code says: `withRemedy`. */
   readonly remedy?: string;
 }
 

@@ -39,7 +39,11 @@ test.each([
   ],
   ['a path that is no text', 'f = open(b"\\xff\\xfe", "w")', /is not UTF-8/],
   ['a userfaultfd', kernelObject(323, '0o2000000'), /a userfaultfd, by which it handles page faults/],
-  ['an io_uring', kernelObject(425, '4, ctypes.create_string_buffer(120)'), /an io_uring.*\n.*UV_USE_IO_URING=0/],
+  [
+    'an io_uring',
+    kernelObject(425, '4, ctypes.create_string_buffer(120)'),
+    /an io_uring.*\n.*kernel\.io_uring_disabled=2/,
+  ],
   ['a fanotify', kernelObject(300, '0, 0'), /a fanotify, by which it watches/],
   ['a performance counter', kernelObject(298, 'attr, 0, -1, -1, 0'), /a performance counter/],
   ['a BPF map', kernelObject(321, '0, mapAttr, 72'), /a BPF map open.*\n.*Detach the BPF program/],

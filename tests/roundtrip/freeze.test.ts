@@ -110,3 +110,13 @@ test('the example returns to one save many times', (context) => {
   expect(said).toMatch(new RegExp(`^${rounds} rounds, \\d+ ms each: `));
   expect(said).toContain(`"42":${rounds / 5}`);
 });
+
+test('the example brings a server that was warmed up back in a fraction of its start time', (context) => {
+  const major = Number(process.versions.node.split('.')[0]);
+  if (major >= 22) context.skip('this Node has an io_uring, which cannot be saved');
+  const example = join(root, 'examples', 'warm-server.mjs');
+  const said = execFileSync(process.execPath, [example, full ? '10000' : '3000'], { encoding: 'utf8', cwd: root });
+  const [, cold, warm, rest = ''] = /^started in (\d+) ms, brought back in (\d+) ms: (.*)\n$/.exec(said) ?? [];
+  expect(JSON.parse(rest)).toEqual({ size: expect.any(Number), requests: 2 });
+  expect(Number(warm)).toBeLessThan(Number(cold) / 2);
+});
