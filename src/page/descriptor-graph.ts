@@ -88,7 +88,7 @@ export function drawGraph(into: HTMLElement, { processes, objects }: PageData): 
     const y = objectY.get(one.object) ?? 0;
     const holders = processes.flatMap(({ descriptors }) => descriptors.filter(({ object }) => object === one.object));
     const numbers = [...new Set(holders.map(({ fd }) => fd))].join(', ');
-    const text = one.label === one.kind ? one.kind : `${one.kind} ${one.label}`;
+    const text = one.label === one.kind ? one.kind : `${one.kind.replace(/-socket$/, '')} ${one.label}`;
     box(MIDDLE, y, `o${one.object}`, 'object', text, `${text}, descriptor ${numbers}`, `${numbers}: `);
     if (one.outside !== undefined) {
       box(RIGHT, y, `x${one.object}`, 'outside', one.outside, `outside of what was saved: ${one.outside}`);

@@ -82,7 +82,8 @@ function drawParts(
   isIncremental: boolean,
   { x, width, height }: { readonly x: number; readonly width: number; readonly height: number },
 ): void {
-  const group = select(svg);
+  // Else there are seams between parts that are next to each other.
+  const group = select(svg).attr('shape-rendering', 'crispEdges');
   group.append('rect').attr('class', restClass(mapping)).attr('x', x).attr('width', width).attr('height', height);
   const classes = classesOf(mapping, isIncremental);
   const { parts } = mapping;

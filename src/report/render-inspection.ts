@@ -81,7 +81,7 @@ function saveLines({ timeline }: Inspection): string[][] {
   const pause = pauseOf(timeline);
   const resumed =
     resumedUs === undefined || pause === undefined
-      ? ['resume', 'never: they were to end']
+      ? ['resume', 'never', 'they were to end']
       : ['resume', `at ${preciseText(resumedUs)}`, `after a pause of ${preciseText(pause.endUs - pause.startUs)}`];
   return [['the save', ...columns([...rows, resumed], { indent: INDENT })]];
 }
