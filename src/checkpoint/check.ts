@@ -11,6 +11,7 @@ import { readStatus } from '../procfs/status.ts';
 import { speakerOf } from '../procfs/tasks.ts';
 import { planClocks } from '../resources/clock-choice.ts';
 import { ConnectionKeeper } from '../resources/connection-keeper.ts';
+import { type OutsidePolicy, refusesOutside } from '../resources/outside-policy.ts';
 import { mayChoosePids, noPidChoice } from '../resources/pid-choice.ts';
 import { processAspects } from '../resources/registry.ts';
 import type { CollectedProcess, HostView, ProcessView } from '../resources/resource.ts';
@@ -41,8 +42,8 @@ export interface ProcessCheck {
   readonly remarks: readonly string[];
 }
 
-/** Throws if there is no such process. */
-export function checkProcess(pid: Pid): ProcessCheck {
+/** `outside`: what the save would do about other ends outside. Throws if there is no such process. */
+export function checkProcess(pid: Pid, outside: OutsidePolicy = refusesOutside): ProcessCheck {
   const { name: comm } = readStatus(pid);
   const { living: pids } = listTree(pid, isOwn);
   const statuses = pids.flatMap((one) => unlessMissing(() => readStatus(speakerOf(one))) ?? []);
@@ -57,7 +58,7 @@ export function checkProcess(pid: Pid): ProcessCheck {
   if (refused !== undefined && !canBeLookedAt(refused)) {
     return { ...about, problems: [refused], restartProblems: [], remarks: [] };
   }
-  const surveyed = survey(pid);
+  const surveyed = survey(pid, outside);
   if ('code' in surveyed)
     return { ...about, problems: together(refused, [surveyed]), restartProblems: [], remarks: [] };
   const { problems, ...restart } = lookAhead(surveyed);
@@ -81,11 +82,11 @@ const canBeLookedAt = ({ code }: Problem): boolean => code === 'already-traced' 
 
 const isOwn = (pid: Pid): boolean => pid === process.pid;
 
-function survey(pid: Pid): TreeSurvey | Problem {
+function survey(root: Pid, outside: OutsidePolicy): TreeSurvey | Problem {
   try {
-    return surveyRunning({ root: pid, isLeftOut: isOwn, outsiders: new OutsiderSearch(), keepers: new Keepers() });
+    return surveyRunning({ root, isLeftOut: isOwn, outsiders: new OutsiderSearch(), keepers: new Keepers(), outside });
   } catch (error) {
-    return asProblem(pid, error);
+    return asProblem(root, error);
   }
 }
 

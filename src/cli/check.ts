@@ -1,13 +1,15 @@
 /** `quicksave check [PID] [--json]` */
 import { checkProcess, type ProcessCheck } from '../checkpoint/check.ts';
+import type { OutsideChoice } from '../checkpoint/outside-choice.ts';
 import { checkHost } from '../report/check-host.ts';
 import { renderHostCheck, renderProcessCheck } from '../report/render-check.ts';
 import { asPid } from '../support/brand.ts';
 import { withRemedy } from '../support/errors.ts';
+import { parseOutside } from './outside-option.ts';
 import { asJson, printResult } from './print-result.ts';
 import { UsageError } from './usage-error.ts';
 
-interface Options {
+interface Options extends OutsideChoice {
   readonly json?: boolean;
 }
 
@@ -22,9 +24,9 @@ function checkThisHost({ json }: Options): boolean {
   return found.canCheckpoint && found.canRestart;
 }
 
-function checkOne(pidText: string, { json }: Options): boolean {
+function checkOne(pidText: string, { json, ...choice }: Options): boolean {
   if (!/^[1-9]\d{0,9}$/.test(pidText)) throw new UsageError(`"${pidText}" is not a process id.`);
-  const found = checkProcess(asPid(Number(pidText)));
+  const found = checkProcess(asPid(Number(pidText)), parseOutside(choice));
   printResult(json ? asJson(withRemedies(found)) : renderProcessCheck(found));
   return found.problems.length === 0 && found.restartProblems.length === 0;
 }

@@ -1,6 +1,5 @@
 /** `quicksave checkpoint PID|--self --output FILE|-` */
 import { fstatSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { isatty } from 'node:tty';
 import { checkpoint } from '../checkpoint/checkpoint.ts';
 import { openOutput } from '../checkpoint/remote-output.ts';
@@ -11,6 +10,7 @@ import { asPid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { parseCompression } from './compression-option.ts';
 import { interruptible } from './interruptible.ts';
+import { parseOutside } from './outside-option.ts';
 import { printLine } from './print-error.ts';
 import { asJson, printResult } from './print-result.ts';
 import { treeText } from './tree-text.ts';
@@ -116,11 +116,6 @@ function ratioText({ pageBytes, storedBytes }: CheckpointSummary): string {
 export function parsePid(text: string): ReturnType<typeof asPid> {
   if (!/^[1-9]\d{0,9}$/.test(text)) throw new UsageError(`"${text}" is not a process id.`);
   return asPid(Number(text));
-}
-
-function parseOutside({ external = [], closeExternal = false }: Options): CheckpointRequest['outside'] {
-  if (external.includes('')) throw new UsageError('--external takes the path or the @name of a socket.');
-  return { external: external.map((one) => (one.startsWith('@') ? one : resolve(one))), closes: closeExternal };
 }
 
 function parseTcp(text: string): CheckpointRequest['tcp'] {

@@ -3,6 +3,7 @@ import { Command, Option } from 'commander';
 import { VERSION } from '../support/version.ts';
 import { isLoader, runLoader } from './background.ts';
 import { examples } from './examples.ts';
+import { closeExternal, external } from './outside-option.ts';
 
 type Commands = typeof import('./commands.ts');
 
@@ -79,13 +80,8 @@ function addSaving(root: Command, commands: Load): void {
       'TCP connections: established (kept), close (they come back as reset) or refuse',
       'established',
     )
-    .addOption(
-      new Option(
-        '--external <socket>',
-        'a UNIX socket outside, by its path or @name: who is connected to it is connected again; may be given several times',
-      ).argParser(many),
-    )
-    .option('--close-external', 'other connections and pipes to processes outside come back closed by the other end')
+    .addOption(external())
+    .addOption(closeExternal())
     .option('--parent <image>', 'write only pages that differ from this earlier image of the process')
     .option('--track', 'track what it writes from now on, for a save with --parent and this image')
     .addOption(compression())
@@ -122,6 +118,8 @@ function addSaving(root: Command, commands: Load): void {
     .command('check')
     .description('say what this host can do, or what stands in the way of saving a process')
     .argument('[pid]', 'process to look at; nothing is done to it')
+    .addOption(external())
+    .addOption(closeExternal())
     .option('--json', 'print the result as data')
     .action(async (pid, options) => (await commands()).runCheck(pid, options));
 }

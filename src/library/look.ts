@@ -1,6 +1,7 @@
 /** Looking without touching: what is in an image, what a host can do, what stands in the way of saving a process. */
 
 import { checkProcess, type ProcessCheck } from '../checkpoint/check.ts';
+import { type OutsideChoice, outsidePolicyOf } from '../checkpoint/outside-choice.ts';
 import { readAccess } from '../image/protection.ts';
 import { openInput } from '../remote/open-input.ts';
 import { checkHost, type HostCheck } from '../report/check-host.ts';
@@ -67,10 +68,10 @@ export interface Intact {
   readonly relativePages: number;
 }
 
-/** Everything that stands in the way of saving this process; it is not stopped. */
-export function check(pid: number): ProcessCheck;
+/** Everything that stands in the way of saving this process, with these options of `checkpoint`; it is not stopped. */
+export function check(pid: number, options?: OutsideChoice): ProcessCheck;
 /** What this host can and cannot do. */
 export function check(): HostCheck;
-export function check(pid?: number): HostCheck | ProcessCheck {
-  return pid === undefined ? checkHost() : checkProcess(asPid(pid));
+export function check(pid?: number, options: OutsideChoice = {}): HostCheck | ProcessCheck {
+  return pid === undefined ? checkHost() : checkProcess(asPid(pid), outsidePolicyOf(options));
 }

@@ -3,6 +3,7 @@
  * JSON on a pipe. Errors travel as data and become themselves again.
  */
 import type { StillProcess } from '../checkpoint/look.ts';
+import type { CheckpointRequest } from '../checkpoint/request.ts';
 import type { RestartRequest } from '../restart/restart.ts';
 import type { ErrorData } from '../support/error-data.ts';
 
@@ -23,6 +24,8 @@ export interface CheckpointOrder {
   /** The image that it builds on. */
   readonly parent?: string | undefined;
   readonly track: boolean;
+  readonly tcp: CheckpointRequest['tcp'];
+  readonly outside?: CheckpointRequest['outside'];
   /** Key files, by their paths. */
   readonly encrypt?: readonly string[] | undefined;
   readonly sign?: string | undefined;

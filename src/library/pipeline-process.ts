@@ -37,18 +37,30 @@ function carryOut(order: Order): unknown {
 type OnPages = (doneBytes: number, totalBytes: number) => void;
 
 function save(
-  { pid, self, output, kill, compress, parent, track, encrypt, sign, keys }: Extract<Order, { kind: 'checkpoint' }>,
+  {
+    pid,
+    self,
+    output,
+    kill,
+    compress,
+    parent,
+    track,
+    tcp,
+    outside,
+    ...keyFiles
+  }: Extract<Order, { kind: 'checkpoint' }>,
   onPages: OnPages,
 ): unknown {
   if (self) refuseOtherParent(asPid(pid));
-  const { protection, access } = readProtection({ encrypt, sign, keys });
+  const { protection, access } = readProtection(keyFiles);
   const target = openOutput(output);
   return checkpoint({
     pid: asPid(pid),
     savesItself: self,
     output: target,
     kill,
-    tcp: 'established',
+    tcp,
+    outside,
     compression: compress === 0 ? undefined : compress,
     parent,
     access,

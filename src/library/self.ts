@@ -51,6 +51,7 @@ export async function checkpointSelf(file: string, options: SelfOptions = {}): P
     kill: false,
     compress: options.compress ?? 'auto',
     track: false,
+    tcp: 'established',
     encrypt: options.encrypt,
     sign: options.sign,
   };

@@ -2,6 +2,7 @@
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import type * as Library from '../../src/index.ts';
 import {
   bringBack,
   compiled,
@@ -18,11 +19,16 @@ import {
   waitFor,
 } from '../support/harness.ts';
 
+const entry = new URL('../../dist/index.js', import.meta.url).href;
+const { check, checkpoint } = (await import(entry)) as typeof Library;
+
 interface Connected {
   readonly folder: string;
   readonly image: string;
   readonly target: Target;
   readonly server: Target;
+  /** Of all that it is connected to. */
+  readonly names: readonly string[];
   /** Connects everything again. */
   readonly external: readonly string[];
 }
@@ -36,7 +42,7 @@ async function connected(flags: readonly string[] = []): Promise<Connected> {
   await said(target.output, 'ready');
   const names = [join(folder, 'served'), join(folder, 'log'), `@quicksave outside ${server.pid}`];
   const external = names.flatMap((name) => ['--external', name]);
-  return { folder, image: join(folder, 'image'), target, server, external };
+  return { folder, image: join(folder, 'image'), target, server, names, external };
 }
 
 async function verdict({ folder, target }: Connected): Promise<string> {
@@ -61,6 +67,7 @@ test('who talked to a server that has ended passes without a checkpointer', asyn
 
 test('with --external three restarts connect to the server again, which has heard nothing but an end', async () => {
   const all = await connected();
+  expect(check(all.target.pid, { external: all.names }).problems).toEqual([]);
   for (let cycle = 0; cycle < 3; cycle++) {
     if (cycle === 1) await mustRun('checkpoint', String(all.target.pid), '--output', all.image, ...all.external);
     const { stderr: saved } = await mustRun(
@@ -113,6 +120,17 @@ test('without them each is refused, with the name of the server and what to give
   expect(sentence).toMatch(new RegExp(`other end ${all.server.pid} \\(python3, fd \\d+\\) holds`));
   expect(sentence).toMatch(/--external served \(a restart connects it again\) or --close-external/);
   expect(sentence).toMatch(/It has a pipe open that .*\n.*--close-external/);
+  // The library says and does the same.
+  expect(check(all.target.pid).problems.map(({ code }) => code)).toContain('socket-to-outside');
+  expect(check(all.target.pid, { closeExternal: true }).problems).toEqual([]);
+  expect((await quicksave('check', String(all.target.pid), '--close-external')).stdout.toString()).not.toMatch(
+    /--external/,
+  );
+  await expect(checkpoint(all.target.pid, all.image, { external: [''] })).rejects.toMatchObject({
+    code: 'wrong-usage',
+  });
+  const { remarks } = await checkpoint(all.target.pid, all.image, { closeExternal: true });
+  expect(remarks.filter((one) => one.includes('a restart finds'))).not.toEqual([]);
   // A name that nothing is connected to changes nothing.
   expect(await refusedBy('--external', join(all.folder, 'slower'))).toMatch(/--external served/);
   expect((await quicksave('checkpoint', '1', '--output', 'image', '--external', '')).status).toBe(2);

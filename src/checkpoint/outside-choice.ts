@@ -1,0 +1,18 @@
+/** What a user wants of UNIX sockets and pipes to the outside, as the command and the library take it. */
+import { resolve } from 'node:path';
+import type { OutsidePolicy } from '../resources/outside-policy.ts';
+import { QuicksaveError } from '../support/errors.ts';
+
+/** As users give it: paths from the working directory, or @names. */
+export interface OutsideChoice {
+  readonly external?: readonly string[] | undefined;
+  readonly closeExternal?: boolean | undefined;
+}
+
+/** Throws QuicksaveError `wrong-usage` for an empty name. */
+export function outsidePolicyOf({ external = [], closeExternal = false }: OutsideChoice): OutsidePolicy {
+  if (external.includes('')) {
+    throw new QuicksaveError('wrong-usage', 'What is external is given by the path or the @name of a socket.');
+  }
+  return { external: external.map((one) => (one.startsWith('@') ? one : resolve(one))), closes: closeExternal };
+}
