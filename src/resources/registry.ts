@@ -45,7 +45,10 @@ import { signalActions } from './process/signal-actions.ts';
 import { surroundings } from './process/surroundings.ts';
 import { systemV } from './process/system-v.ts';
 import type { DescriptorKind, MappingKind, ProcessAspect, ThreadAspect } from './resource.ts';
+import { netlinkSocket } from './sockets/netlink-socket.ts';
 import { otherSocket } from './sockets/other-socket.ts';
+import { packetSocket } from './sockets/packet-socket.ts';
+import { rawSocket } from './sockets/raw-socket.ts';
 import { tcpSocket } from './sockets/tcp-socket.ts';
 import { udpSocket } from './sockets/udp-socket.ts';
 import { unixSocket } from './sockets/unix-socket.ts';
@@ -122,6 +125,9 @@ export const descriptorKinds: readonly DescriptorKind<unknown>[] = [
   unixSocket,
   udpSocket,
   tcpSocket,
+  netlinkSocket,
+  packetSocket,
+  rawSocket,
   otherSocket,
   fifo,
   inotify,

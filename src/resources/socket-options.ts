@@ -71,12 +71,14 @@ export const generalOptions: readonly OptionEntry[] = [
 ];
 
 const MAX_OPTIONS = 200;
+/** A filter of ICMPv6. */
+const MAX_OPTION_BYTES = 32;
 
 /** Those of `table` only, each with as many bytes as it has at most. */
 export const optionsSchema = (table: readonly OptionEntry[]) =>
   boundedArray(
     v.pipe(
-      v.strictObject({ level: u32, option: u32, value: byteString(16) }),
+      v.strictObject({ level: u32, option: u32, value: byteString(MAX_OPTION_BYTES) }),
       v.check(({ level, option, value }) => {
         const entry = table.find((one) => one.level === level && one.option === option);
         return entry !== undefined && value.length <= entry.sizeBytes;

@@ -16,6 +16,7 @@ import { membarrierAbi } from '../../src/kernel/abi/membarrier.ts';
 import { mmanAbi } from '../../src/kernel/abi/mman.ts';
 import { netlinkAbi } from '../../src/kernel/abi/netlink.ts';
 import { nfTablesAbi } from '../../src/kernel/abi/nf-tables.ts';
+import { packetAbi } from '../../src/kernel/abi/packet.ts';
 import { personalityAbi } from '../../src/kernel/abi/personality.ts';
 import { pollAbi } from '../../src/kernel/abi/poll.ts';
 import { prctlAbi } from '../../src/kernel/abi/prctl.ts';
@@ -51,6 +52,7 @@ const MODULES: Record<string, AbiModule> = {
   'mman.ts': mmanAbi,
   'netlink.ts': netlinkAbi,
   'nf-tables.ts': nfTablesAbi,
+  'packet.ts': packetAbi,
   'personality.ts': personalityAbi,
   'poll.ts': pollAbi,
   'prctl.ts': prctlAbi,

@@ -26,13 +26,47 @@ async function waiting(folder: string, lines: string): Promise<Target> {
 }
 
 const refused: [string, string, RegExp][] = [
-  ['a netlink socket', 's = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)', /netlink socket/],
-  ['a packet socket', 's = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)', /packet socket \(AF_PACKET\)/],
-  ['a raw socket', 's = socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)', /raw socket of IP protocol 1/],
+  [
+    'a netlink socket of a protocol that may keep something for it',
+    's = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)',
+    /netlink socket of protocol 12/,
+  ],
+  [
+    'a netlink socket with an answer that waits',
+    'n = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); n.send(bytes.fromhex("1400000012000103") + bytes(12))',
+    /It has messages to be received/,
+  ],
+  [
+    'a raw socket with a packet that waits',
+    'r = socket.socket(socket.AF_INET, socket.SOCK_RAW, 253); r.bind(("127.78.0.1", 0)); r.sendto(b"x", ("127.78.0.1", 0))',
+    /It has packets to be received/,
+  ],
+  [
+    'a raw socket over IPv6 with a packet that waits',
+    'r = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 253); r.bind(("::1", 0)); r.sendto(b"x", ("::1", 0))',
+    /It has packets to be received/,
+  ],
+  [
+    'a packet socket with packets that wait',
+    'p = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0); p.bind(("lo", 0x0800))\nd = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); d.sendto(b"x", ("127.78.0.1", 9))',
+    /It has packets to be received/,
+  ],
+  [
+    'a packet socket with a ring',
+    'import struct; p = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0); p.setsockopt(263, 5, struct.pack("IIII", 4096, 1, 2048, 2))',
+    /packet socket with a ring/,
+  ],
+  [
+    'a packet socket in a group',
+    'p = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0); p.bind(("lo", 0x88b5)); p.setsockopt(263, 18, os.getpid() & 0xffff)',
+    /in a group of them \(PACKET_FANOUT\)/,
+  ],
+  ['a raw socket of IGMP', 's = socket.socket(socket.AF_INET, socket.SOCK_RAW, 2)', /may route multicast packets/],
   ['a socket of Multipath TCP', 's = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)', /Multipath TCP/],
   ['a cipher of the kernel', 's = socket.socket(38, socket.SOCK_SEQPACKET, 0)', /AF_ALG/],
   ['a vsock socket', 's = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)', /vsock/],
-  ['an ICMP socket', 's = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 58)', /raw socket of IP protocol 58/],
+  ['an SCTP socket', 's = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 132)', /an SCTP socket/],
+  ['an XDP socket', 's = socket.socket(44, socket.SOCK_RAW, 0)', /an XDP socket/],
   [
     'descriptors in flight to a connection that nobody has accepted',
     'l = socket.socket(socket.AF_UNIX); l.bind("served"); l.listen()\nc = socket.socket(socket.AF_UNIX); c.connect("served"); socket.send_fds(c, [b"x"], [0])',
@@ -40,7 +74,7 @@ const refused: [string, string, RegExp][] = [
   ],
   [
     'a netlink socket in flight in a socket in flight',
-    'a, b = socket.socketpair(); c, d = socket.socketpair(); n = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)\nsocket.send_fds(c, [b"x"], [n.fileno()]); n.close(); socket.send_fds(a, [b"y"], [d.fileno()]); d.close()',
+    'a, b = socket.socketpair(); c, d = socket.socketpair(); n = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)\nsocket.send_fds(c, [b"x"], [n.fileno()]); n.close(); socket.send_fds(a, [b"y"], [d.fileno()]); d.close()',
     /in flight to fd \d+.*netlink socket/,
   ],
   [
@@ -69,7 +103,7 @@ test.for(refused)('%s is refused by its name', async ([what, lines, sentence], c
   const result = await quicksave('checkpoint', String(target.pid), '--output', join(folder, 'image'));
   expect(result.status).toBe(1);
   expect(result.stderr).toMatch(sentence);
-  expect(result.stderr).toMatch(/Save it when|End the/);
+  expect(result.stderr).toMatch(/Save it when|End the|Try again when/);
   expect(isAlive(target.pid)).toBe(true);
 });
 

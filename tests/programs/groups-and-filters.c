@@ -3,6 +3,7 @@
 #include <linux/filter.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <arpa/inet.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -134,6 +135,76 @@ static void expect_attached(int fd, unsigned offset) {
   CHECK(memcmp(found, yes_filter(offset), 4 * sizeof *found) == 0, "another filter");
 }
 
+/* Of TCP, which shows whole segments: takes all but those whose bytes begin with 'n'. */
+static struct sock_filter not_n[] = {
+    BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 12),
+    BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 2),
+    BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0x3c),
+    BPF_STMT(BPF_MISC | BPF_TAX, 0),
+    BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
+    BPF_JUMP(BPF_JMP | BPF_JGT | BPF_X, 0, 0, 2),
+    BPF_STMT(BPF_LD | BPF_B | BPF_IND, 0),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 'n', 1, 0),
+    BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+    BPF_STMT(BPF_RET | BPF_K, 0),
+};
+
+struct filtered_tcp {
+  int listening, client, server, ended;
+};
+
+static int accepted(int listening, const char *text, int *client) {
+  union address to = at(text, port_of(listening));
+  *client = socket(to.any.sa_family, SOCK_STREAM, 0);
+  CHECK(connect(*client, &to.any, sizeof to) == 0, "connect to %s: errno %d", text, errno);
+  int made = accept(listening, NULL, NULL);
+  CHECK(made >= 0, "accept: errno %d", errno);
+  return made;
+}
+
+static struct filtered_tcp filter_tcp(const char *text) {
+  union address own = at(text, 0);
+  struct filtered_tcp made = {.listening = socket(own.any.sa_family, SOCK_STREAM, 0)};
+  CHECK(bind(made.listening, &own.any, sizeof own) == 0 && listen(made.listening, 5) == 0, "listen: errno %d", errno);
+  int client;
+  made.ended = accepted(made.listening, text, &client);
+  attach(made.ended, 8), close(client);
+  struct sock_fprog program = {COUNT(not_n), not_n};
+  set(made.listening, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+  set_number(made.listening, SOL_SOCKET, SO_LOCK_FILTER, 1);
+  made.server = accepted(made.listening, text, &made.client);
+  CHECK(send(made.client, "seen", 4, 0) == 4, "send: errno %d", errno);
+  return made;
+}
+
+static int resent(int fd) {
+  struct tcp_info info;
+  socklen_t length = sizeof info;
+  CHECK(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0, "TCP_INFO: errno %d", errno);
+  return (int)info.tcpi_retransmits;
+}
+
+static void expect_tcp_filter(int fd) {
+  struct sock_filter found[COUNT(not_n)];
+  socklen_t count = COUNT(found);
+  CHECK(getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, found, &count) == 0 && count == COUNT(found), "%d instructions: errno %d", (int)count, errno);
+  CHECK(memcmp(found, not_n, sizeof found) == 0, "another filter");
+  int zero = 0;
+  CHECK(setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &zero, sizeof zero) == -1 && errno == EPERM, "the lock is gone");
+}
+
+/* What the filter does not take is sent again and again. */
+static void check_tcp(struct filtered_tcp *f, const char *text) {
+  expect_tcp_filter(f->listening), expect_tcp_filter(f->server);
+  expect(f->server, "seen"), expect_attached(f->ended, 8);
+  CHECK(send(f->client, "no", 2, 0) == 2, "send: errno %d", errno);
+  for (int i = 0; i < 5000 && resent(f->client) == 0; i++) usleep(2000);
+  CHECK(resent(f->client) > 0, "it has been taken");
+  expect_nothing(f->server);
+  int client, server = accepted(f->listening, text, &client);
+  expect_tcp_filter(server), close(server), close(client);
+}
+
 int main(void) {
   loopback = (int)if_nametoindex("lo");
   CHECK(loopback > 0, "no loopback interface");
@@ -166,6 +237,8 @@ int main(void) {
     close(lite), lite = bound("127.0.0.1", 0, IPPROTO_UDPLITE), lite_port = port_of(lite);
     set_number(lite, IPPROTO_UDPLITE, 11, 12);
   }
+
+  struct filtered_tcp tcp = filter_tcp("127.0.0.1"), tcp6 = filter_tcp("::1");
 
   /* What waits: of somebody who is gone, of somebody here, large, over both families, connected. */
   static char large[65000];
@@ -207,6 +280,8 @@ int main(void) {
   CHECK(send(local[0], "no", 2, MSG_DONTWAIT) <= 2 && send(local[0], "yes", 3, MSG_DONTWAIT) == 3, "send: errno %d", errno);
   expect(local[1], "yes"), expect_nothing(local[1]), expect_attached(local[1], 0), expect_attached(streams[1], 0);
   expect(streams[1], "no");
+
+  check_tcp(&tcp, "127.0.0.1"), check_tcp(&tcp6, "::1");
 
   for (int i = 0; i < 50; i++) {
     int from = socket(AF_INET, SOCK_DGRAM, 0);

@@ -29,12 +29,17 @@ export const IP = {
   IP_UNICAST_IF: 50,
   IP_LOCAL_PORT_RANGE: 51,
   IP_HDRINCL: 3,
+  SOL_RAW: 255,
+  ICMP_FILTER: 1,
   MCAST_MSFILTER: 48,
   IP_ADD_MEMBERSHIP: 35,
 } as const;
 
 export const IPV6 = {
   IPV6_RTHDR: 57,
+  IPV6_CHECKSUM: 7,
+  IPV6_HDRINCL: 36,
+  ICMPV6_FILTER: 1,
   IPV6_UNICAST_HOPS: 16,
   IPV6_MULTICAST_IF: 17,
   IPV6_MULTICAST_HOPS: 18,
@@ -142,6 +147,8 @@ export const inetAbi = defineAbi({
     'sys/socket.h',
     'linux/in.h',
     'linux/in6.h',
+    'linux/icmp.h',
+    'linux/icmpv6.h',
     'linux/tcp.h',
     'linux/udp.h',
     'linux/sockios.h',

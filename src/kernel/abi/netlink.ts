@@ -3,7 +3,24 @@ import { bytes } from '../struct.ts';
 import { defineAbi } from './define-abi.ts';
 
 export const NETLINK = {
+  SOL_NETLINK: 270,
+  NETLINK_ROUTE: 0,
+  NETLINK_USERSOCK: 2,
   NETLINK_SOCK_DIAG: 4,
+  NETLINK_XFRM: 6,
+  NETLINK_AUDIT: 9,
+  NETLINK_CONNECTOR: 11,
+  NETLINK_KOBJECT_UEVENT: 15,
+  NETLINK_GENERIC: 16,
+  NETLINK_ADD_MEMBERSHIP: 1,
+  NETLINK_PKTINFO: 3,
+  NETLINK_BROADCAST_ERROR: 4,
+  NETLINK_NO_ENOBUFS: 5,
+  NETLINK_LISTEN_ALL_NSID: 8,
+  NETLINK_LIST_MEMBERSHIPS: 9,
+  NETLINK_CAP_ACK: 10,
+  NETLINK_EXT_ACK: 11,
+  NETLINK_GET_STRICT_CHK: 12,
   NETLINK_NETFILTER: 12,
   NLM_F_REQUEST: 0x1,
   NLM_F_ACK: 0x4,
@@ -37,7 +54,7 @@ export const netlinkAbi = defineAbi({
   headers: ['sys/socket.h', 'linux/netlink.h', 'linux/sock_diag.h', 'linux/unix_diag.h', 'linux/inet_diag.h'],
   constants: { ...NETLINK, ...SOCK_DIAG },
   structs: {
-    sockaddr_nl: { size: 12, fields: { nl_family: [0, 'u16'], nl_pid: [4, 'u32'] } },
+    sockaddr_nl: { size: 12, fields: { nl_family: [0, 'u16'], nl_pid: [4, 'u32'], nl_groups: [8, 'u32'] } },
     nlmsghdr: {
       size: 16,
       fields: {

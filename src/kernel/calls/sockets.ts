@@ -140,6 +140,14 @@ export function attachFilter(socket: LocalFd, instructions: Uint8Array): void {
   check('setsockopt', result, { doing: 'attach the filter of a socket' });
 }
 
+/** Takes out whatever waits in it. */
+export function discardQueue(socket: LocalFd): void {
+  newCall();
+  const byte = scratch(8);
+  const flags = SOCKET.MSG_DONTWAIT | SOCKET.MSG_TRUNC;
+  while (!isFailure(rawSyscall(SYS.recvfrom, socket, byte.address, 1, flags, 0, 0)));
+}
+
 /** An option that is one int. */
 export function socketNumber(socket: LocalFd, level: number, option: number, what: string): number {
   newCall();

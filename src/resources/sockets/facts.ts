@@ -1,10 +1,12 @@
 /** What kind of socket a descriptor stands for, seen from outside: asked through a short-lived duplicate (pidfd_getfd(2)). */
 import { SOCKET } from '../../kernel/abi/socket.ts';
 import { duplicateFrom, tryOpenPidfd } from '../../kernel/calls/descriptors.ts';
-import { filterOf, socketNumber } from '../../kernel/calls/sockets.ts';
+import { makeSocket, socketNumber, trySocketOption } from '../../kernel/calls/sockets.ts';
 import { KernelError } from '../../kernel/errors.ts';
 import type { LocalFd } from '../../support/brand.ts';
+import type { Problem } from '../../support/errors.ts';
 import type { DescriptorHolder, DescriptorView } from '../resource.ts';
+import { inetProblem } from './inet-obstacles.ts';
 
 export interface SocketFacts {
   /** AF_UNIX, AF_INET, … */
@@ -12,8 +14,6 @@ export interface SocketFacts {
   readonly type: number;
   readonly protocol: number;
   readonly listens: boolean;
-  /** It has a filter (SO_ATTACH_FILTER, SO_ATTACH_BPF). */
-  readonly filtered: boolean;
 }
 
 const known = new WeakMap<DescriptorView, SocketFacts | 'none'>();
@@ -48,6 +48,22 @@ export function lookThrough<T>({ pid, fd }: DescriptorHolder, look: (own: LocalF
   }
 }
 
+/** Of which network namespace a socket is (SO_NETNS_COOKIE, Linux 5.14). */
+const networkOf = (own: LocalFd): bigint | undefined =>
+  trySocketOption(own, SOCKET.SOL_SOCKET, SOCKET.SO_NETNS_COOKIE, 8)?.readBigUInt64LE(0);
+
+/** What is of another network namespace than ours would be made again in ours. */
+export function elsewhere(view: DescriptorView): Problem[] {
+  const network = lookThrough(view, networkOf);
+  const ours = makeSocket(SOCKET.AF_UNIX, SOCKET.SOCK_DGRAM, 0);
+  try {
+    if (network === undefined || network === networkOf(ours.number)) return [];
+  } finally {
+    ours.close();
+  }
+  return [inetProblem(view, 'socket-elsewhere', 'It is a socket of another network namespace')];
+}
+
 function factsOf(own: LocalFd): SocketFacts {
   const ask = (option: number, what: string): number => socketNumber(own, SOCKET.SOL_SOCKET, option, what);
   return {
@@ -55,6 +71,5 @@ function factsOf(own: LocalFd): SocketFacts {
     type: ask(SOCKET.SO_TYPE, 'the type'),
     protocol: ask(SOCKET.SO_PROTOCOL, 'the protocol'),
     listens: ask(SOCKET.SO_ACCEPTCONN, 'the state') !== 0,
-    filtered: filterOf(own) !== 'none',
   };
 }

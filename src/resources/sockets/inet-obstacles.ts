@@ -2,7 +2,6 @@
 import type { ErrorCode } from '../../support/error-pages/catalogue.ts';
 import type { Problem } from '../../support/errors.ts';
 import type { DescriptorView } from '../resource.ts';
-import { socketFacts } from './facts.ts';
 
 export const inetProblem = (view: DescriptorView, code: ErrorCode, what: string, remedy?: string): Problem => ({
   code,
@@ -10,6 +9,3 @@ export const inetProblem = (view: DescriptorView, code: ErrorCode, what: string,
   message: `${what}, which cannot be saved.`,
   remedy: remedy ?? 'Save it when the program has closed it.',
 });
-
-export const inetObstacles = (view: DescriptorView): Problem[] =>
-  socketFacts(view)?.filtered ? [inetProblem(view, 'socket-filter', 'It has a filter (SO_ATTACH_FILTER)')] : [];

@@ -97,11 +97,10 @@ export const tcpBeginningOptions: readonly OptionEntry[] = [
   ...numbers(SOCKET.IPPROTO_TCP, [TCP.TCP_MAXSEG]),
 ];
 
+const datagramOptions: readonly OptionEntry[] = [...generalOptions, ...ipOptions, ...ipv6Options, ...multicastOptions];
+
 export const udpOptions: readonly OptionEntry[] = [
-  ...generalOptions,
-  ...ipOptions,
-  ...ipv6Options,
-  ...multicastOptions,
+  ...datagramOptions,
   ...numbers(SOCKET.IPPROTO_UDP, [
     UDP.UDP_CORK,
     UDP.UDP_ENCAP,
@@ -111,4 +110,13 @@ export const udpOptions: readonly OptionEntry[] = [
     UDP.UDP_GRO,
   ]),
   ...numbers(SOCKET.IPPROTO_UDPLITE, [UDPLITE.SEND_CSCOV, UDPLITE.RECV_CSCOV]),
+];
+
+/** Of raw sockets and those of ICMP: raw(7), icmp(7). */
+export const rawOptions: readonly OptionEntry[] = [
+  ...datagramOptions,
+  ...numbers(SOCKET.IPPROTO_IP, [IP.IP_HDRINCL, IP.IP_NODEFRAG]),
+  ...numbers(IP.SOL_RAW, [IP.ICMP_FILTER]),
+  ...numbers(SOCKET.IPPROTO_IPV6, [IPV6.IPV6_CHECKSUM, IPV6.IPV6_HDRINCL]),
+  { level: SOCKET.IPPROTO_ICMPV6, option: IPV6.ICMPV6_FILTER, sizeBytes: 32 },
 ];

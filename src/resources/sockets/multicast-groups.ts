@@ -3,16 +3,16 @@
  * socket is in one of them, and whose packets it takes (RFC 3678), it tells who asks for that group (MCAST_MSFILTER). Lost: by which address
  * of the interface an IPv4 group was joined: it is the first.
  */
-import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import * as v from 'valibot';
-import { boundedArray, boundedString, byteString } from '../../image/schema.ts';
+import { boundedArray, byteString } from '../../image/schema.ts';
 import { IP, IPV6 } from '../../kernel/abi/inet.ts';
 import { SOCKET } from '../../kernel/abi/socket.ts';
 import { setSocketOption, tryAskSocket } from '../../kernel/calls/sockets.ts';
 import { type Group, readMulticastGroups } from '../../procfs/multicast.ts';
 import type { LocalFd, Pid } from '../../support/brand.ts';
 import { type Problem, QuicksaveError } from '../../support/errors.ts';
+import { indexOfInterface, interfaceSchema, missingInterfaces } from './interfaces.ts';
 
 const MAX_GROUPS = 4096;
 /** igmp_max_msf and mld_max_msf of ip-sysctl are below. */
@@ -25,18 +25,13 @@ const address = v.pipe(
 
 const groupSchema = v.pipe(
   v.strictObject({
-    /** By name: numbers are of one boot. */
-    interface: boundedString(15),
+    interface: interfaceSchema,
     group: address,
     /** Of all but these; else of these only. */
     excludes: v.boolean(),
     sources: boundedArray(address, MAX_SOURCES),
   }),
-  v.check(
-    ({ interface: name, group, sources }) =>
-      /^[^/\s]+$/.test(name) && name !== '.' && name !== '..' && sources.every(({ length }) => length === group.length),
-    'must be of an interface, and of one family',
-  ),
+  v.check(({ group, sources }) => sources.every(({ length }) => length === group.length), 'must be of one family'),
 );
 export const groupsSchema = boundedArray(groupSchema, MAX_GROUPS);
 export type MulticastGroup = v.InferOutput<typeof groupSchema>;
@@ -98,33 +93,15 @@ function membership(own: LocalFd, group: Group): MulticastGroup | undefined {
   };
 }
 
-/** Undefined where there is no such interface. */
-function indexOf(name: string): number | undefined {
-  try {
-    return Number(readFileSync(`/sys/class/net/${name}/ifindex`, 'latin1'));
-  } catch {
-    return undefined;
-  }
-}
-
-export const missingInterface = (name: string, path: readonly string[]): Problem[] =>
-  indexOf(name) !== undefined
-    ? []
-    : [
-        {
-          code: 'missing-interface',
-          path,
-          message: `It uses the network interface ${name}, which this host does not have.`,
-          remedy: 'Make an interface of that name first (ip link add).',
-        },
-      ];
-
 export const planGroups = (groups: readonly MulticastGroup[], path: readonly string[]): Problem[] =>
-  [...new Set(groups.map((one) => one.interface))].flatMap((name) => missingInterface(name, path));
+  missingInterfaces(
+    groups.map((one) => one.interface),
+    path,
+  );
 
 export function joinGroups(made: LocalFd, groups: readonly MulticastGroup[]): void {
   for (const one of groups) {
-    const index = indexOf(one.interface) ?? 0;
+    const index = indexOfInterface(one.interface) ?? 0;
     join(made, one, index);
     if (one.excludes && one.sources.length === 0) continue;
     const filter = groupFilter(index, one.group, one.sources.length);

@@ -41,8 +41,7 @@ const CLOSE_IT = 'Save it when the program has closed it.';
 const WITHOUT = (how: string): string => `Save it when the program has closed it, or run the program ${how}.`;
 
 const FAMILIES: ReadonlyMap<number, Family> = new Map([
-  [SOCKET.AF_NETLINK, { name: 'a netlink socket', remedy: CLOSE_IT }],
-  [SOCKET.AF_PACKET, { name: 'a packet socket (AF_PACKET)', remedy: 'End the capture first.' }],
+  [SOCKET.AF_PACKET, { name: 'a packet socket of the old kind (SOCK_PACKET)', remedy: 'End the capture first.' }],
   [SOCKET.AF_ALG, { name: 'a socket of the ciphers of the kernel (AF_ALG)', remedy: WITHOUT('with its own ciphers') }],
   [SOCKET.AF_VSOCK, { name: 'a vsock socket, to the host of this virtual machine or to a guest', remedy: CLOSE_IT }],
   [SOCKET.AF_XDP, { name: 'an XDP socket', remedy: WITHOUT('without XDP') }],
@@ -61,16 +60,13 @@ const PROTOCOLS: ReadonlyMap<number, Family> = new Map([
   ],
   [SOCKET.IPPROTO_SCTP, { name: 'an SCTP socket', remedy: CLOSE_IT }],
   [SOCKET.IPPROTO_DCCP, { name: 'a DCCP socket', remedy: CLOSE_IT }],
-  [SOCKET.IPPROTO_ICMP, { name: 'an ICMP socket', remedy: 'End the ping first.' }],
-  [SOCKET.IPPROTO_ICMPV6, { name: 'an ICMPv6 socket', remedy: 'End the ping first.' }],
 ]);
 
-function nameOf({ domain, type, protocol }: Pick<SocketFacts, 'domain' | 'type' | 'protocol'>): Family {
+function nameOf({ domain, protocol }: Pick<SocketFacts, 'domain' | 'protocol'>): Family {
   const family = FAMILIES.get(domain);
   if (family !== undefined) return family;
   if (domain !== SOCKET.AF_INET && domain !== SOCKET.AF_INET6) {
     return { name: `a socket of address family ${domain}`, remedy: CLOSE_IT };
   }
-  if (type === SOCKET.SOCK_RAW) return { name: `a raw socket of IP protocol ${protocol}`, remedy: CLOSE_IT };
   return PROTOCOLS.get(protocol) ?? { name: `a socket of IP protocol ${protocol}`, remedy: CLOSE_IT };
 }

@@ -2,7 +2,7 @@
 import * as v from 'valibot';
 import { byteString } from '../../image/schema.ts';
 import { SOCKET } from '../../kernel/abi/socket.ts';
-import { attachFilter, filterOf, setSocketNumber, trySocketOption } from '../../kernel/calls/sockets.ts';
+import { attachFilter, discardQueue, filterOf, setSocketNumber, trySocketOption } from '../../kernel/calls/sockets.ts';
 import type { LocalFd } from '../../support/brand.ts';
 import type { Problem } from '../../support/errors.ts';
 import type { DescriptorView } from '../resource.ts';
@@ -35,9 +35,23 @@ export function collectFilter(own: LocalFd): { filter?: SocketFilter } {
   return { filter: { instructions, locked } };
 }
 
-/** Last, when all that waits in it has been put back. */
+/** When all that waits in it has been put back: whatever comes in from then on passes it. */
 export function restoreFilter(made: LocalFd, filter: SocketFilter | undefined): void {
   if (filter === undefined) return;
   attachFilter(made, filter.instructions);
   if (filter.locked) setSocketNumber(made, SOCKET.SOL_SOCKET, SOCKET.SO_LOCK_FILTER, 1);
+}
+
+/** BPF_RET | BPF_K: of no packet anything. */
+const NOTHING = Buffer.from([6, 0, 0, 0, 0, 0, 0, 0]);
+
+/** Nothing comes in, and nothing is in it, until {@link letIn}: of what passes while a restart makes other sockets, none is for it. */
+export function keepOut(made: LocalFd): void {
+  attachFilter(made, NOTHING);
+  discardQueue(made);
+}
+
+export function letIn(made: LocalFd, filter: SocketFilter | undefined): void {
+  if (filter === undefined) setSocketNumber(made, SOCKET.SOL_SOCKET, SOCKET.SO_DETACH_FILTER, 0);
+  else restoreFilter(made, filter);
 }

@@ -20,11 +20,11 @@ import { endText } from '../../support/inet-address.ts';
 import { heldOutside } from '../held-outside.ts';
 import type { DescriptorView, OpenDescriptor } from '../resource.ts';
 import { collectBuffers, collectOptions } from '../socket-options.ts';
-import { lookThrough } from './facts.ts';
+import { elsewhere, lookThrough } from './facts.ts';
 import { connectionOf } from './inet-names.ts';
-
-import { inetObstacles, inetProblem } from './inet-obstacles.ts';
+import { inetProblem } from './inet-obstacles.ts';
 import { tcpBeginningOptions, tcpOptions } from './inet-options.ts';
+import { collectFilter, hiddenFilter } from './socket-filter.ts';
 import type { SavedStream, TcpSocket } from './tcp-state.ts';
 
 /** To the end of tcpi_bytes_sent (Linux 4.19). */
@@ -82,7 +82,7 @@ export function tcpObstacles(view: DescriptorView): Problem[] {
     layer: trySocketOption(own, SOCKET.IPPROTO_TCP, TCP.TCP_ULP, 16)?.toString('latin1').replaceAll('\0', '') ?? '',
   }));
   if (seen === undefined) return [];
-  const found = [...heldOutside(view, 'a socket'), ...inetObstacles(view)];
+  const found = [...heldOutside(view, 'a socket'), ...elsewhere(view), ...hiddenFilter(view)];
   const { info, urgent, layer } = seen;
   const saysAlready = info.state === TCP_STATE.SYN_SENT && info.sentBytes > 0n;
   if (!isSavable(info.state) || saysAlready) found.push(inBetween(view, info.state));
@@ -124,6 +124,7 @@ export function collectTcp(open: OpenDescriptor): TcpSocket {
     waiting: isListening ? info.waiting : 0,
     buffers: collectBuffers(own),
     options,
+    ...collectFilter(own),
     stream: isConnected && !isCut ? [streamOf(open, info, { local, remote })] : [],
   };
 }

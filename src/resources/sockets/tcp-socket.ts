@@ -32,7 +32,8 @@ import { int32, restoreBuffers, restoreOptions, type SavedOption, widenBuffers }
 import { STATUS_FLAGS } from '../status-flags.ts';
 import { socketFacts } from './facts.ts';
 import { allowReuse, connectionOf, isUnbound, planEnd } from './inet-names.ts';
-
+import { missingDevice } from './interfaces.ts';
+import { restoreFilter } from './socket-filter.ts';
 import { collectTcp, tcpObstacles } from './tcp-collect.ts';
 import { type SavedStream, type TcpSocket, tcpSchema } from './tcp-state.ts';
 
@@ -55,6 +56,8 @@ export const tcpSocket: DescriptorKind<TcpSocket> = {
       message: 'It is a TCP connection, which only who administers the network may bring back.',
       remedy: 'Restart it as root, or give quicksave CAP_NET_ADMIN.',
     };
+    const missing = missingDevice(state.options, path);
+    if (missing.length > 0) return missing;
     const isEnded = state.role === 'finished' || state.role === 'cut';
     return [
       ...(isEnded ? [] : planEnd({ ...state, type: SOCKET.SOCK_STREAM, protocol: SOCKET.IPPROTO_TCP }, path)),
@@ -103,6 +106,7 @@ function makeUnconnected(state: TcpSocket): OwnedFd {
   allowReuse(made.number);
   if (!isUnbound(state.local)) bindSocket(made.number, state.local, `bind a socket to ${endText(state.local)}`);
   setSocketOption(made.number, REUSE.level, REUSE.option, int32(reuseOf(state)));
+  restoreFilter(made.number, state.filter);
   if (state.role === 'listening') listenOn(made.number, state.backlog);
   return made;
 }
@@ -132,6 +136,8 @@ function makeConnection(state: TcpSocket, world: RestoredDescriptors): OwnedFd {
   if (stream.otherEnd) tellEnd(made, state, stream);
   restoreOptions(made.number, state.options.filter(isCork));
   restoreBuffers(made.number, state.buffers);
+  // Behind the end that was told: a filter sees that segment too, and has let it pass before.
+  restoreFilter(made.number, state.filter);
   const unsent = stream.sendQueue.subarray(stream.sendQueue.length - stream.unsentBytes);
   const { sendBytes, locked } = state.buffers;
   const shutdowns = [...(stream.deaf ? [SOCKET.SHUT_RD] : []), ...(stream.ownEnd === 'open' ? [] : [SOCKET.SHUT_WR])];
@@ -182,6 +188,7 @@ function makeEnded(state: TcpSocket): OwnedFd {
   awaitTcpState(made.number, TCP_STATE.CLOSE);
   restoreOptions(made.number, state.options.filter(isGeneral), [REUSE]);
   restoreBuffers(made.number, state.buffers);
+  restoreFilter(made.number, state.filter);
   return made;
 }
 

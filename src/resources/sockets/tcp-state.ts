@@ -6,6 +6,7 @@ import { isTableName } from '../connection-keeper.ts';
 import { buffersSchema, optionsSchema } from '../socket-options.ts';
 import { endSchema } from './inet-names.ts';
 import { tcpBeginningOptions } from './inet-options.ts';
+import { filterSchema } from './socket-filter.ts';
 
 const MAX_QUEUE_BYTES = 1 << 30;
 /** RFC 7323. */
@@ -57,6 +58,7 @@ export const tcpSchema = v.pipe(
     waiting: u32,
     buffers: buffersSchema,
     options: optionsSchema(tcpBeginningOptions),
+    filter: v.optional(filterSchema),
     stream: boundedArray(streamSchema, 1),
   }),
   v.check(

@@ -20,7 +20,6 @@ import {
 } from '../../kernel/calls/sockets.ts';
 import { readStatus } from '../../procfs/status.ts';
 import { asPid, type LocalFd } from '../../support/brand.ts';
-import type { Problem } from '../../support/errors.ts';
 import { endText } from '../../support/inet-address.ts';
 import { heldOutside } from '../held-outside.ts';
 import type { DescriptorKind } from '../resource.ts';
@@ -31,14 +30,13 @@ import {
   optionsSchema,
   restoreBuffers,
   restoreOptions,
-  type SavedOption,
 } from '../socket-options.ts';
 import { STATUS_FLAGS } from '../status-flags.ts';
-import { lookThrough, socketFacts } from './facts.ts';
+import { elsewhere, lookThrough, socketFacts } from './facts.ts';
 import { endSchema, isUnbound, planEnd } from './inet-names.ts';
-
 import { udpOptions } from './inet-options.ts';
-import { collectGroups, groupsSchema, joinGroups, missingInterface, planGroups } from './multicast-groups.ts';
+import { missingDevice } from './interfaces.ts';
+import { collectGroups, groupsSchema, joinGroups, planGroups } from './multicast-groups.ts';
 import { collectFilter, filterSchema, hiddenFilter, restoreFilter } from './socket-filter.ts';
 import { datagramsSchema, isOfThisHost, mayBePutBack, putDatagramsBack } from './udp-queue.ts';
 
@@ -78,6 +76,7 @@ export const udpSocket: DescriptorKind<UdpSocket> = {
   needsRest: true,
   obstacles: (view) => [
     ...heldOutside(view, 'a socket'),
+    ...elsewhere(view),
     ...hiddenFilter(view),
     ...(lookThrough(view, isCorked)
       ? [
@@ -152,15 +151,6 @@ const isUdp = (protocol: number): boolean => protocol === SOCKET.IPPROTO_UDP || 
 function protocolOf(own: LocalFd): { protocol?: typeof SOCKET.IPPROTO_UDPLITE } {
   const protocol = socketNumber(own, SOCKET.SOL_SOCKET, SOCKET.SO_PROTOCOL, 'the protocol');
   return protocol === SOCKET.IPPROTO_UDPLITE ? { protocol } : {};
-}
-
-/** SO_BINDTODEVICE gives the name with a NUL. */
-function missingDevice(options: readonly SavedOption[], path: readonly string[]): Problem[] {
-  const bound = options.find(({ level, option }) => level === SOCKET.SOL_SOCKET && option === SOCKET.SO_BINDTODEVICE);
-  const [name = ''] = Buffer.from(bound?.value ?? [])
-    .toString('latin1')
-    .split('\0');
-  return name === '' || name.includes('/') ? [] : missingInterface(name, path);
 }
 
 const isInet = (domain: number): boolean => domain === SOCKET.AF_INET || domain === SOCKET.AF_INET6;

@@ -87,6 +87,10 @@ export const socketErrors = {
     means: 'A socket takes packets to a multicast group by more than 1,024 sources.',
     remedy: 'Save it when the program has left the group.',
   },
+  'netlink-socket': {
+    means: 'A netlink socket may have something in the kernel that goes by its number, such as queues or tables.',
+    remedy: 'Save it when the program has closed it.',
+  },
   'odd-connection': {
     means: 'A datagram socket is connected to one that has no name and is connected elsewhere.',
     remedy: 'Save it when the program has closed it.',
@@ -94,6 +98,11 @@ export const socketErrors = {
   'odd-queue': {
     means: 'A message waits in a socket that could not be sent to it as it is connected now.',
     remedy: 'Save it when the program has received the message.',
+  },
+  'packet-socket': {
+    means:
+      'A packet socket has what cannot be brought back: a ring (PACKET_RX_RING), a fanout group, an interface that is gone.',
+    remedy: 'End the capture first.',
   },
   'pending-connection': {
     means: 'Connections wait in a listening socket to be accepted, and would be lost.',
@@ -116,7 +125,7 @@ export const socketErrors = {
     remedy: 'Save it when the program has closed it.',
   },
   'socket-filter': {
-    means: 'The socket has a filter of eBPF, or is a TCP socket with a filter (SO_ATTACH_FILTER).',
+    means: 'The socket has a filter of eBPF (SO_ATTACH_BPF).',
     remedy: 'Save it when the program has closed it.',
   },
   'socket-queue': {
@@ -163,6 +172,10 @@ export const socketErrors = {
   'terminal-session': {
     means: 'A terminal is that of a session outside of what is saved.',
     remedy: 'Save the process above it, or have the program close the terminal.',
+  },
+  'waiting-packets': {
+    means: 'Something waits in a raw, ICMP, packet or netlink socket, where nothing can be put back.',
+    remedy: 'Try again when the program has received it.',
   },
   'urgent-byte': {
     means: 'A socket has an out-of-band byte that has not been read.',

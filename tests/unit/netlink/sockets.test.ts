@@ -7,10 +7,14 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
+import { PACKET } from '../../../src/kernel/abi/packet.ts';
 import { SOCKET } from '../../../src/kernel/abi/socket.ts';
 import { newDoorbell } from '../../../src/kernel/calls/descriptors.ts';
+import { makeSocket, setSocketOption } from '../../../src/kernel/calls/sockets.ts';
 import { listInetSockets } from '../../../src/netlink/inet-sockets.ts';
+import { decodePacketSocket, listPacketSockets } from '../../../src/netlink/packet-sockets.ts';
 import { listUnixSockets, type UnixSocketEntry } from '../../../src/netlink/unix-sockets.ts';
+import { indexOfInterface } from '../../../src/resources/sockets/interfaces.ts';
 
 const undo: (() => void)[] = [];
 afterEach(() => {
@@ -106,4 +110,25 @@ it('UDP: the port that a socket is bound to', async () => {
   const { port } = socket.address();
   const found = listInetSockets(SOCKET.AF_INET, UDP).find(({ local }) => local.port === port);
   expect(found?.local.address).toEqual(Buffer.from([127, 0, 0, 1]));
+});
+
+it('a packet socket has what it has asked of an interface, and nothing else', () => {
+  const packet = makeSocket(SOCKET.AF_PACKET, SOCKET.SOCK_RAW, 0);
+  undo.push(() => packet.close());
+  const index = indexOfInterface('lo') ?? 0;
+  const asked = Buffer.alloc(16);
+  asked.writeInt32LE(index, 0);
+  asked.writeUInt16LE(6, 6);
+  asked.set([1, 0, 94, 9, 9, 9], 8);
+  for (let time = 0; time < 2; time++)
+    setSocketOption(packet.number, PACKET.SOL_PACKET, PACKET.PACKET_ADD_MEMBERSHIP, asked);
+  const memberships = [{ interfaceIndex: index, kind: 0, address: asked.subarray(8, 14), times: 2 }];
+  const inode = inodeOf(packet.number);
+  expect(listPacketSockets().find((entry) => entry.inode === inode)).toEqual({
+    inode,
+    memberships,
+    hasRing: false,
+    hasFanout: false,
+  });
+  expect(() => decodePacketSocket(Buffer.alloc(3))).toThrow(/not as expected/);
 });
