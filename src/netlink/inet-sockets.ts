@@ -2,7 +2,7 @@
 import { NETLINK, netlinkAbi, SOCK_DIAG } from '../kernel/abi/netlink.ts';
 import { structOf } from '../kernel/struct.ts';
 import { dump } from './dump.ts';
-import { ofAtLeast, viewOf } from './messages.ts';
+import { decodeAttributes, ofAtLeast, viewOf } from './messages.ts';
 
 const request = structOf(netlinkAbi.structs.inet_diag_req_v2);
 const entry = structOf(netlinkAbi.structs.inet_diag_msg);
@@ -22,6 +22,8 @@ export interface InetSocketEntry {
   readonly local: InetEnd;
   readonly remote: InetEnd;
   readonly interface: number;
+  /** Its segments are signed with keys (TCP_MD5SIG), if the caller has asked for that and may know it (CAP_NET_ADMIN). */
+  readonly isSigned: boolean;
   /** Of a listener: how many connections wait, and its backlog. */
   readonly receiveQueue: number;
   readonly sendQueue: number;
@@ -29,8 +31,16 @@ export interface InetSocketEntry {
 
 const ALL_STATES = 0xffff_ffff;
 
-export function listInetSockets(family: number, protocol: number): InetSocketEntry[] {
-  const payload = request.encode({ sdiag_family: family, sdiag_protocol: protocol, idiag_states: ALL_STATES });
+/** A bit for each attribute. The kernel tells keys only to who asks for struct tcp_info too (inet_sk_diag_fill of net/ipv4/inet_diag.c). */
+const WITH_KEYS = 1 << (SOCK_DIAG.INET_DIAG_INFO - 1);
+
+export function listInetSockets(family: number, protocol: number, { keys = false } = {}): InetSocketEntry[] {
+  const payload = request.encode({
+    sdiag_family: family,
+    sdiag_protocol: protocol,
+    idiag_ext: keys ? WITH_KEYS : 0,
+    idiag_states: ALL_STATES,
+  });
   const asked = { type: SOCK_DIAG.SOCK_DIAG_BY_FAMILY, payload };
   return dump(NETLINK.NETLINK_SOCK_DIAG, asked, 'list the sockets of the internet protocols').map((message) =>
     decodeInetSocket(message.payload),
@@ -55,6 +65,7 @@ export function decodeInetSocket(payload: Buffer): InetSocketEntry {
     local: end(read['id.idiag_src'], read['id.idiag_sport']),
     remote: end(read['id.idiag_dst'], read['id.idiag_dport']),
     interface: read['id.idiag_if'],
+    isSigned: decodeAttributes(payload.subarray(entry.size)).has(SOCK_DIAG.INET_DIAG_MD5SIG),
     receiveQueue: read.idiag_rqueue,
     sendQueue: read.idiag_wqueue,
   };

@@ -5,10 +5,13 @@
 import * as v from 'valibot';
 import { boundedArray, byteString, u32 } from '../image/schema.ts';
 import { ERRNO } from '../kernel/abi/errno.ts';
+import { IP, IPV6 } from '../kernel/abi/inet.ts';
 import { SOCKET } from '../kernel/abi/socket.ts';
 import { setSocketOption, trySetSocketOption, trySocketOption } from '../kernel/calls/sockets.ts';
 import { check } from '../kernel/errors.ts';
 import type { LocalFd } from '../support/brand.ts';
+import type { Problem } from '../support/errors.ts';
+import { indexOfInterface, missingInterfaces, nameOfInterface } from './interfaces.ts';
 
 export interface OptionEntry {
   readonly level: number;
@@ -65,14 +68,18 @@ export const generalOptions: readonly OptionEntry[] = [
   struct(SOCKET.SO_RCVTIMEO, 16),
   struct(SOCKET.SO_SNDTIMEO, 16),
   struct(SOCKET.SO_TIMESTAMPING, 8),
+  struct(SOCKET.SO_TIMESTAMPING_NEW, 8),
   struct(SOCKET.SO_MAX_PACING_RATE, 8),
   struct(SOCKET.SO_TXTIME, 8),
   struct(SOCKET.SO_BINDTODEVICE, 16),
 ];
 
+/** Of TCP those that count bytes (SOF_TIMESTAMPING_OPT_ID) are only for a connection (sock_set_timestamping of net/core/sock.c). */
+export const stampOptions = numbers(SOCKET.SOL_SOCKET, [SOCKET.SO_TIMESTAMPING, SOCKET.SO_TIMESTAMPING_NEW]);
+
 const MAX_OPTIONS = 200;
-/** A filter of ICMPv6. */
-const MAX_OPTION_BYTES = 32;
+/** An extension header of IPv6 (RFC 8200). */
+export const MAX_OPTION_BYTES = 2048;
 
 /** Those of `table` only, each with as many bytes as it has at most. */
 export const optionsSchema = (table: readonly OptionEntry[]) =>
@@ -96,8 +103,61 @@ export interface SavedOption {
 export const collectOptions = (own: LocalFd, table: readonly OptionEntry[]): SavedOption[] =>
   table.flatMap(({ level, option, sizeBytes }) => {
     const value = trySocketOption(own, level, option, sizeBytes);
-    return value === undefined ? [] : [{ level, option, value }];
+    // Nothing at all: so it begins.
+    if (value === undefined || value.length === 0) return [];
+    return [{ level, option, value: withName({ level, option, value }) }];
   });
+
+/** Options that are the number of an interface, which is of one boot: in the image they are its name. */
+const INTERFACES = [
+  { level: SOCKET.IPPROTO_IP, option: IP.IP_UNICAST_IF, isOfNetwork: true },
+  { level: SOCKET.IPPROTO_IPV6, option: IPV6.IPV6_UNICAST_IF, isOfNetwork: true },
+  { level: SOCKET.IPPROTO_IPV6, option: IPV6.IPV6_MULTICAST_IF, isOfNetwork: false },
+];
+const NUMBER_SIZE = 4;
+/** IFNAMSIZ, with a NUL. */
+export const INTERFACE_NAME_SIZE = 16;
+
+const interfaceOption = (of: SavedOption) =>
+  INTERFACES.find(({ level, option }) => level === of.level && option === of.option);
+
+/** One that is gone stays a number. */
+function withName(saved: SavedOption): Buffer {
+  const value = Buffer.from(saved.value);
+  const entry = interfaceOption(saved);
+  if (entry === undefined) return value;
+  const name = nameOfInterface(entry.isOfNetwork ? value.readUInt32BE(0) : value.readUInt32LE(0));
+  if (name === undefined) return value;
+  const named = Buffer.alloc(INTERFACE_NAME_SIZE);
+  named.write(name);
+  return named;
+}
+
+/** SO_BINDTODEVICE, and those options that are in the image as a name, have a NUL. */
+const nameIn = (value: Uint8Array): string => Buffer.from(value).toString('latin1').split('\0')[0] ?? '';
+
+function withNumber(saved: SavedOption): Buffer {
+  const value = Buffer.from(saved.value);
+  const entry = interfaceOption(saved);
+  if (entry === undefined || value.length === NUMBER_SIZE) return value;
+  const number = Buffer.alloc(NUMBER_SIZE);
+  const index = indexOfInterface(nameIn(value)) ?? 0;
+  if (entry.isOfNetwork) number.writeUInt32BE(index, 0);
+  else number.writeUInt32LE(index, 0);
+  return number;
+}
+
+/** The interfaces that a socket is bound to or sends by, where this host does not have them. */
+export const planInterfaces = (saved: readonly SavedOption[], path: readonly string[]): Problem[] =>
+  missingInterfaces(
+    saved.flatMap((one) => {
+      const isNamed = interfaceOption(one) !== undefined && one.value.length > NUMBER_SIZE;
+      const isBound = one.level === SOCKET.SOL_SOCKET && one.option === SOCKET.SO_BINDTODEVICE;
+      const name = isNamed || isBound ? nameIn(one.value) : '';
+      return name === '' || name.includes('/') ? [] : [name];
+    }),
+    path,
+  );
 
 /** Those that differ; `but` are left for later. */
 export function restoreOptions(
@@ -105,8 +165,10 @@ export function restoreOptions(
   saved: readonly SavedOption[],
   but: readonly Pick<OptionEntry, 'level' | 'option'>[] = [],
 ): void {
-  for (const { level, option, value } of saved) {
-    if (but.some((one) => one.level === level && one.option === option)) continue;
+  for (const one of saved) {
+    const { level, option } = one;
+    if (but.some((other) => other.level === level && other.option === option)) continue;
+    const value = withNumber(one);
     const now = trySocketOption(made, level, option, value.length);
     if (now?.equals(value)) continue;
     setSocketOption(made, level, option, value);

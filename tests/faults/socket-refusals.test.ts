@@ -61,6 +61,11 @@ const refused: [string, string, RegExp][] = [
     'p = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0); p.bind(("lo", 0x88b5)); p.setsockopt(263, 18, os.getpid() & 0xffff)',
     /in a group of them \(PACKET_FANOUT\)/,
   ],
+  [
+    'a TCP socket with a key',
+    'import struct; s = socket.socket(socket.AF_INET, socket.SOCK_STREAM); s.setsockopt(6, 14, struct.pack("<HH4s", 2, 0, bytes([127, 78, 0, 1])).ljust(128, bytes(1)) + struct.pack("<BBHI80s", 0, 0, 3, 0, b"key"))\ns.bind(("127.0.0.1", 0)); s.listen()',
+    /keys that its segments are signed with \(TCP_MD5SIG\)/,
+  ],
   ['a raw socket of IGMP', 's = socket.socket(socket.AF_INET, socket.SOCK_RAW, 2)', /may route multicast packets/],
   ['a socket of Multipath TCP', 's = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)', /Multipath TCP/],
   ['a cipher of the kernel', 's = socket.socket(38, socket.SOCK_SEQPACKET, 0)', /AF_ALG/],

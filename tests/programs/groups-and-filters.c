@@ -1,6 +1,7 @@
 /* Multicast groups, filters, bound devices and groups of sockets with one port: ip(7), ipv6(7), socket(7), udplite(7). All on the loopback interface. */
 #include "self-check.h"
 #include <linux/filter.h>
+#include <linux/net_tstamp.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -135,6 +136,42 @@ static void expect_attached(int fd, unsigned offset) {
   CHECK(memcmp(found, yes_filter(offset), 4 * sizeof *found) == 0, "another filter");
 }
 
+static void expect_option(int fd, int level, int option, const void *wanted, size_t size) {
+  char got[64];
+  socklen_t length = sizeof got;
+  CHECK(getsockopt(fd, level, option, got, &length) == 0, "getsockopt %d of level %d: errno %d", option, level, errno);
+  CHECK(length == size && memcmp(got, wanted, size) == 0, "option %d of level %d is another: %d bytes", option, level, (int)length);
+}
+
+/* Options that are no plain number: headers, interfaces, time stamps, also of a connection. */
+static const unsigned char no_operation[4] = {1, 1, 1, 0}, padding[8] = {0, 0, 1, 4, 0, 0, 0, 0};
+static const int stamps[2] = {SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_TX_ACK | SOF_TIMESTAMPING_OPT_ID, 0};
+/* IPV6_FLOWINFO of linux/in6.h, which netinet/in.h does not have. */
+#define FLOW_INFORMATION 11
+static int with_options, with_options6, stamped;
+
+static void set_options(void) {
+  int network = (int)htonl((unsigned)loopback);
+  with_options = socket(AF_INET, SOCK_DGRAM, 0), with_options6 = socket(AF_INET6, SOCK_DGRAM, 0);
+  set(with_options, IPPROTO_IP, IP_OPTIONS, no_operation, sizeof no_operation);
+  set_number(with_options, IPPROTO_IP, IP_UNICAST_IF, network), set_number(with_options, IPPROTO_IP, IP_PASSSEC, 1);
+  set(with_options, SOL_SOCKET, SO_TIMESTAMPING_NEW, stamps, sizeof stamps);
+  set(with_options6, IPPROTO_IPV6, IPV6_DSTOPTS, padding, sizeof padding), set(with_options6, IPPROTO_IPV6, IPV6_HOPOPTS, padding, sizeof padding);
+  set_number(with_options6, IPPROTO_IPV6, IPV6_MULTICAST_IF, loopback), set_number(with_options6, IPPROTO_IPV6, IPV6_UNICAST_IF, network);
+  set_number(with_options6, IPPROTO_IPV6, IPV6_2292PKTINFO, 1), set_number(with_options6, IPPROTO_IPV6, FLOW_INFORMATION, 1);
+}
+
+static void check_options(void) {
+  int network = (int)htonl((unsigned)loopback), one = 1;
+  expect_option(with_options, IPPROTO_IP, IP_OPTIONS, no_operation, sizeof no_operation);
+  expect_option(with_options, IPPROTO_IP, IP_UNICAST_IF, &network, 4), expect_option(with_options, IPPROTO_IP, IP_PASSSEC, &one, 4);
+  expect_option(with_options, SOL_SOCKET, SO_TIMESTAMPING_NEW, stamps, sizeof stamps);
+  expect_option(with_options6, IPPROTO_IPV6, IPV6_DSTOPTS, padding, sizeof padding), expect_option(with_options6, IPPROTO_IPV6, IPV6_HOPOPTS, padding, sizeof padding);
+  expect_option(with_options6, IPPROTO_IPV6, IPV6_MULTICAST_IF, &loopback, 4), expect_option(with_options6, IPPROTO_IPV6, IPV6_UNICAST_IF, &network, 4);
+  expect_option(with_options6, IPPROTO_IPV6, IPV6_2292PKTINFO, &one, 4), expect_option(with_options6, IPPROTO_IPV6, FLOW_INFORMATION, &one, 4);
+  expect_option(stamped, SOL_SOCKET, SO_TIMESTAMPING, stamps, sizeof stamps);
+}
+
 /* Of TCP, which shows whole segments: takes all but those whose bytes begin with 'n'. */
 static struct sock_filter not_n[] = {
     BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 12),
@@ -238,7 +275,9 @@ int main(void) {
     set_number(lite, IPPROTO_UDPLITE, 11, 12);
   }
 
+  set_options();
   struct filtered_tcp tcp = filter_tcp("127.0.0.1"), tcp6 = filter_tcp("::1");
+  stamped = tcp.client, set(stamped, SOL_SOCKET, SO_TIMESTAMPING, stamps, sizeof stamps);
 
   /* What waits: of somebody who is gone, of somebody here, large, over both families, connected. */
   static char large[65000];
@@ -281,7 +320,7 @@ int main(void) {
   expect(local[1], "yes"), expect_nothing(local[1]), expect_attached(local[1], 0), expect_attached(streams[1], 0);
   expect(streams[1], "no");
 
-  check_tcp(&tcp, "127.0.0.1"), check_tcp(&tcp6, "::1");
+  check_options(), check_tcp(&tcp, "127.0.0.1"), check_tcp(&tcp6, "::1");
 
   for (int i = 0; i < 50; i++) {
     int from = socket(AF_INET, SOCK_DGRAM, 0);

@@ -2,6 +2,9 @@
 import { bytes } from '../struct.ts';
 import { defineAbi } from './define-abi.ts';
 
+/** Linux 6.15, linux/tcp.h */
+const NEWER_TCP = { TCP_RTO_MAX_MS: 44, TCP_RTO_MIN_US: 45, TCP_DELACK_MAX_US: 46 } as const;
+
 export const IP = {
   IP_OPTIONS: 4,
   IP_TOS: 1,
@@ -17,6 +20,7 @@ export const IP = {
   IP_TRANSPARENT: 19,
   IP_RECVORIGDSTADDR: 20,
   IP_MINTTL: 21,
+  IP_PASSSEC: 18,
   IP_NODEFRAG: 22,
   IP_CHECKSUM: 23,
   IP_BIND_ADDRESS_NO_PORT: 24,
@@ -36,7 +40,17 @@ export const IP = {
 } as const;
 
 export const IPV6 = {
+  IPV6_2292PKTINFO: 2,
+  IPV6_2292HOPOPTS: 3,
+  IPV6_2292DSTOPTS: 4,
+  IPV6_2292RTHDR: 5,
+  IPV6_2292HOPLIMIT: 8,
+  IPV6_FLOWINFO: 11,
+  IPV6_ROUTER_ALERT_ISOLATE: 30,
+  IPV6_HOPOPTS: 54,
+  IPV6_RTHDRDSTOPTS: 55,
   IPV6_RTHDR: 57,
+  IPV6_DSTOPTS: 59,
   IPV6_CHECKSUM: 7,
   IPV6_HDRINCL: 36,
   ICMPV6_FILTER: 1,
@@ -109,6 +123,7 @@ export const TCP = {
   TCPI_OPT_SACK: 2,
   TCPI_OPT_WSCALE: 4,
   SIOCOUTQNSD: 35147,
+  ...NEWER_TCP,
 } as const;
 
 export const UDP = {
@@ -154,6 +169,7 @@ export const inetAbi = defineAbi({
     'linux/sockios.h',
   ],
   constants: { ...IP, ...IPV6, ...TCP, ...UDP },
+  unlisted: { ...NEWER_TCP },
   structs: {
     sockaddr_in: { size: 16, fields: { sin_family: [0, 'u16'], sin_port: [2, bytes(2)], sin_addr: [4, bytes(4)] } },
     sockaddr_in6: {

@@ -7,7 +7,7 @@ import { makeSocket, setSocketNumber, tryBind, type trySetSocketOption } from '.
 import type { Connection } from '../../netlink/nf-tables.ts';
 import type { Problem } from '../../support/errors.ts';
 import { addressIn, endText, INET_SIZE, INET6_SIZE, portOf } from '../../support/inet-address.ts';
-import { restoreOptions, type SavedOption } from '../socket-options.ts';
+import { restoreOptions, type SavedOption, stampOptions } from '../socket-options.ts';
 
 /** A whole sockaddr of either family, or nothing. */
 export const endSchema = v.pipe(
@@ -56,7 +56,7 @@ export function planEnd({ domain, type, protocol, local, options }: BoundSocket,
   if (isUnbound(local)) return [];
   const probe = makeSocket(domain, type, protocol);
   try {
-    restoreOptions(probe.number, options.filter(isBefore));
+    restoreOptions(probe.number, options.filter(isBefore), stampOptions);
     if (type === SOCKET.SOCK_STREAM) setSocketNumber(probe.number, SOCKET.SOL_SOCKET, SOCKET.SO_REUSEADDR, 1);
     const result = tryBind(probe.number, local);
     return result === 0 ? [] : [refusal(-result, local, path)];

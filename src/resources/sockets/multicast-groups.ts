@@ -12,7 +12,7 @@ import { setSocketOption, tryAskSocket } from '../../kernel/calls/sockets.ts';
 import { type Group, readMulticastGroups } from '../../procfs/multicast.ts';
 import type { LocalFd, Pid } from '../../support/brand.ts';
 import { type Problem, QuicksaveError } from '../../support/errors.ts';
-import { indexOfInterface, interfaceSchema, missingInterfaces } from './interfaces.ts';
+import { indexOfInterface, interfaceSchema, missingInterfaces } from '../interfaces.ts';
 
 const MAX_GROUPS = 4096;
 /** igmp_max_msf and mld_max_msf of ip-sysctl are below. */

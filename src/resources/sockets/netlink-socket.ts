@@ -32,13 +32,13 @@ import {
   int32,
   numbers,
   optionsSchema,
+  planInterfaces,
   restoreBuffers,
   restoreOptions,
 } from '../socket-options.ts';
 import { STATUS_FLAGS } from '../status-flags.ts';
 import { socketFacts } from './facts.ts';
 import { inetProblem } from './inet-obstacles.ts';
-import { missingDevice } from './interfaces.ts';
 import { madeWith, packetObstacles, planMaking } from './probe.ts';
 import { collectFilter, filterSchema, restoreFilter } from './socket-filter.ts';
 
@@ -108,7 +108,7 @@ export const netlinkSocket: DescriptorKind<NetlinkSocket> = {
     };
   },
   plan: (state, _host, path) => {
-    const missing = missingDevice(state.options, path);
+    const missing = planInterfaces(state.options, path);
     return missing.length > 0 ? missing : planMaking(nameOf(state), 'CAP_NET_ADMIN', () => make(state), path);
   },
   restore: (state) => make(state),

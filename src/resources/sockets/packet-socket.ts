@@ -16,6 +16,7 @@ import { viewOf } from '../../netlink/messages.ts';
 import { listPacketSockets, type PacketSocketEntry } from '../../netlink/packet-sockets.ts';
 import type { LocalFd } from '../../support/brand.ts';
 import { type Problem, QuicksaveError } from '../../support/errors.ts';
+import { indexOfInterface, interfaceSchema, missingInterfaces, nameOfInterface } from '../interfaces.ts';
 import type { DescriptorKind, DescriptorView } from '../resource.ts';
 import {
   buffersSchema,
@@ -24,13 +25,13 @@ import {
   generalOptions,
   numbers,
   optionsSchema,
+  planInterfaces,
   restoreBuffers,
   restoreOptions,
 } from '../socket-options.ts';
 import { STATUS_FLAGS } from '../status-flags.ts';
 import { socketFacts } from './facts.ts';
 import { inetProblem } from './inet-obstacles.ts';
-import { indexOfInterface, interfaceSchema, missingDevice, missingInterfaces, nameOfInterface } from './interfaces.ts';
 import { madeWith, packetObstacles, planMaking } from './probe.ts';
 import { collectFilter, filterSchema, keepOut, letIn } from './socket-filter.ts';
 
@@ -110,7 +111,7 @@ export const packetSocket: DescriptorKind<PacketSocket> = {
     };
   },
   plan: ({ type, interfaces, memberships, options: saved }, _host, path) => [
-    ...missingDevice(saved, path),
+    ...planInterfaces(saved, path),
     ...missingInterfaces([...interfaces, ...memberships.map((one) => one.interface)], path),
     ...planMaking('a packet socket', 'CAP_NET_RAW', () => makeSocket(SOCKET.AF_PACKET, type, 0), path),
   ],

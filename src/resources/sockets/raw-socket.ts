@@ -20,6 +20,7 @@ import {
   collectBuffers,
   collectOptions,
   optionsSchema,
+  planInterfaces,
   restoreBuffers,
   restoreOptions,
 } from '../socket-options.ts';
@@ -28,7 +29,6 @@ import { socketFacts } from './facts.ts';
 import { addressIn, endSchema, endText, isUnbound } from './inet-names.ts';
 import { inetProblem } from './inet-obstacles.ts';
 import { rawOptions } from './inet-options.ts';
-import { missingDevice } from './interfaces.ts';
 import { collectGroups, groupsSchema, joinGroups, planGroups } from './multicast-groups.ts';
 import { madeWith, packetObstacles, planMaking } from './probe.ts';
 import { collectFilter, filterSchema, keepOut, letIn } from './socket-filter.ts';
@@ -91,7 +91,7 @@ export const rawSocket: DescriptorKind<RawSocket> = {
     };
   },
   plan: (state, _host, path) => {
-    const missing = [...missingDevice(state.options, path), ...planGroups(state.groups ?? [], path)];
+    const missing = [...planInterfaces(state.options, path), ...planGroups(state.groups ?? [], path)];
     if (missing.length > 0) return missing;
     const rights = state.type === SOCKET.SOCK_RAW ? 'CAP_NET_RAW' : 'a group of net.ipv4.ping_group_range';
     return planMaking(nameOf(state), rights, () => make(state), path);

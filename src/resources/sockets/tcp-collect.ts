@@ -87,9 +87,24 @@ export function tcpObstacles(view: DescriptorView): Problem[] {
   const saysAlready = info.state === TCP_STATE.SYN_SENT && info.sentBytes > 0n;
   if (!isSavable(info.state) || saysAlready) found.push(inBetween(view, info.state));
   if (urgent) found.push(inetProblem(view, 'urgent-byte', 'It has an out-of-band byte to be read'));
+  if (isSigned(view))
+    found.push(inetProblem(view, 'tcp-layer', 'It has keys that its segments are signed with (TCP_MD5SIG)'));
   if (layer !== '')
     found.push(inetProblem(view, 'tcp-layer', `Its connection has the kernel's ${layer} on it (TCP_ULP)`));
   return found;
+}
+
+const signed = new WeakMap<readonly DescriptorView[], ReadonlySet<number>>();
+
+/** Asked once for all descriptors that are looked at together. */
+function isSigned({ siblings, stat }: DescriptorView): boolean {
+  let inodes = signed.get(siblings);
+  if (inodes === undefined) {
+    const entries = inetEntries({ keys: true }).filter((entry) => entry.isSigned);
+    inodes = new Set(entries.map(({ inode }) => inode));
+    signed.set(siblings, inodes);
+  }
+  return inodes.has(Number(stat.inode));
 }
 
 const inBetween = (view: DescriptorView, state: number): Problem =>
@@ -191,8 +206,8 @@ function goalOf({ stat, pid, fd }: DescriptorView): Buffer {
   return asEnd(entry.remote);
 }
 
-const inetEntries = (): InetSocketEntry[] =>
-  [SOCKET.AF_INET, SOCKET.AF_INET6].flatMap((family) => listInetSockets(family, SOCKET.IPPROTO_TCP));
+const inetEntries = (options = {}): InetSocketEntry[] =>
+  [SOCKET.AF_INET, SOCKET.AF_INET6].flatMap((family) => listInetSockets(family, SOCKET.IPPROTO_TCP, options));
 
 /** All connections that are saved together. */
 function connectionsOf({ siblings }: DescriptorView): Connection[] {

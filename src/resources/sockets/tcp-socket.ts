@@ -28,11 +28,18 @@ import { PASSING_MARK } from '../../netlink/nf-tables.ts';
 import type { Problem } from '../../support/errors.ts';
 import { endText } from '../../support/inet-address.ts';
 import type { DescriptorKind, RestoredDescriptors } from '../resource.ts';
-import { int32, restoreBuffers, restoreOptions, type SavedOption, widenBuffers } from '../socket-options.ts';
+import {
+  int32,
+  planInterfaces,
+  restoreBuffers,
+  restoreOptions,
+  type SavedOption,
+  stampOptions,
+  widenBuffers,
+} from '../socket-options.ts';
 import { STATUS_FLAGS } from '../status-flags.ts';
 import { socketFacts } from './facts.ts';
 import { allowReuse, connectionOf, isUnbound, planEnd } from './inet-names.ts';
-import { missingDevice } from './interfaces.ts';
 import { restoreFilter } from './socket-filter.ts';
 import { collectTcp, tcpObstacles } from './tcp-collect.ts';
 import { type SavedStream, type TcpSocket, tcpSchema } from './tcp-state.ts';
@@ -56,7 +63,7 @@ export const tcpSocket: DescriptorKind<TcpSocket> = {
       message: 'It is a TCP connection, which only who administers the network may bring back.',
       remedy: 'Restart it as root, or give quicksave CAP_NET_ADMIN.',
     };
-    const missing = missingDevice(state.options, path);
+    const missing = planInterfaces(state.options, path);
     if (missing.length > 0) return missing;
     const isEnded = state.role === 'finished' || state.role === 'cut';
     return [
@@ -129,12 +136,12 @@ function makeConnection(state: TcpSocket, world: RestoredDescriptors): OwnedFd {
   if (stream === undefined) throw new Error('the schema has let a connection without a stream through');
   world.connections.hold(connectionOf(state.local, state.remote), stream.table);
   const made = makeForRepair(state.domain);
-  restoreOptions(made.number, state.options, [REUSE, CORK]);
+  restoreOptions(made.number, state.options, [REUSE, ...LATE]);
   restoreBuffers(made.number, state.buffers);
   const room = 4 * (stream.sendQueue.length + stream.receiveQueue.length) + ROOM;
   connectRepaired(made.number, state, stream, stream, () => widenBuffers(made.number, room));
   if (stream.otherEnd) tellEnd(made, state, stream);
-  restoreOptions(made.number, state.options.filter(isCork));
+  restoreOptions(made.number, state.options.filter(isLate));
   restoreBuffers(made.number, state.buffers);
   // Behind the end that was told: a filter sees that segment too, and has let it pass before.
   restoreFilter(made.number, state.filter);
@@ -158,8 +165,10 @@ function tellEnd(made: OwnedFd, state: TcpSocket, stream: SavedStream): void {
   });
 }
 
-const CORK = { level: SOCKET.IPPROTO_TCP, option: TCP.TCP_CORK };
-const isCork = ({ level, option }: SavedOption): boolean => level === CORK.level && option === CORK.option;
+/** When the connection stands. */
+const LATE = [{ level: SOCKET.IPPROTO_TCP, option: TCP.TCP_CORK }, ...stampOptions];
+const isLate = (one: SavedOption): boolean =>
+  LATE.some(({ level, option }) => one.level === level && one.option === option);
 const ROOM = 1 << 20;
 
 /**
@@ -186,7 +195,7 @@ function makeEnded(state: TcpSocket): OwnedFd {
     listener.close();
   }
   awaitTcpState(made.number, TCP_STATE.CLOSE);
-  restoreOptions(made.number, state.options.filter(isGeneral), [REUSE]);
+  restoreOptions(made.number, state.options.filter(isGeneral), [REUSE, ...stampOptions]);
   restoreBuffers(made.number, state.buffers);
   restoreFilter(made.number, state.filter);
   return made;

@@ -28,6 +28,7 @@ import {
   collectBuffers,
   collectOptions,
   optionsSchema,
+  planInterfaces,
   restoreBuffers,
   restoreOptions,
 } from '../socket-options.ts';
@@ -35,7 +36,6 @@ import { STATUS_FLAGS } from '../status-flags.ts';
 import { elsewhere, lookThrough, socketFacts } from './facts.ts';
 import { endSchema, isUnbound, planEnd } from './inet-names.ts';
 import { udpOptions } from './inet-options.ts';
-import { missingDevice } from './interfaces.ts';
 import { collectGroups, groupsSchema, joinGroups, planGroups } from './multicast-groups.ts';
 import { collectFilter, filterSchema, hiddenFilter, restoreFilter } from './socket-filter.ts';
 import { datagramsSchema, isOfThisHost, mayBePutBack, putDatagramsBack } from './udp-queue.ts';
@@ -109,7 +109,7 @@ export const udpSocket: DescriptorKind<UdpSocket> = {
     return { ...socket, waiting: found.length + unseen - queue.length, ...(queue.length === 0 ? {} : { queue }) };
   },
   plan: ({ domain, protocol = SOCKET.IPPROTO_UDP, local, options, groups = [] }, _host, path) => {
-    const missing = [...missingDevice(options, path), ...planGroups(groups, path)];
+    const missing = [...planInterfaces(options, path), ...planGroups(groups, path)];
     if (missing.length > 0) return missing;
     return planEnd({ domain, type: SOCKET.SOCK_DGRAM, protocol, local, options }, path);
   },

@@ -150,7 +150,8 @@ export const socketErrors = {
     remedy: 'Save it when the program has closed it.',
   },
   'tcp-layer': {
-    means: 'A TCP connection has a layer of the kernel on it (TCP_ULP), such as TLS.',
+    means:
+      'A TCP connection has a layer of the kernel on it (TCP_ULP), such as TLS, or keys that sign its segments (TCP_MD5SIG).',
     remedy: 'Close the connection first, or switch that layer off in the program.',
   },
   'tcp-queue': {

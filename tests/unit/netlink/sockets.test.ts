@@ -14,7 +14,7 @@ import { makeSocket, setSocketOption } from '../../../src/kernel/calls/sockets.t
 import { listInetSockets } from '../../../src/netlink/inet-sockets.ts';
 import { decodePacketSocket, listPacketSockets } from '../../../src/netlink/packet-sockets.ts';
 import { listUnixSockets, type UnixSocketEntry } from '../../../src/netlink/unix-sockets.ts';
-import { indexOfInterface } from '../../../src/resources/sockets/interfaces.ts';
+import { indexOfInterface } from '../../../src/resources/interfaces.ts';
 
 const undo: (() => void)[] = [];
 afterEach(() => {

@@ -1,10 +1,8 @@
 /** Network interfaces, which the image has by their names: numbers are of one boot. */
 import { readdirSync, readFileSync } from 'node:fs';
 import * as v from 'valibot';
-import { boundedString } from '../../image/schema.ts';
-import { SOCKET } from '../../kernel/abi/socket.ts';
-import type { Problem } from '../../support/errors.ts';
-import type { SavedOption } from '../socket-options.ts';
+import { boundedString } from '../image/schema.ts';
+import type { Problem } from '../support/errors.ts';
 
 const isName = (name: string): boolean => /^[^/\s]+$/.test(name) && name !== '.' && name !== '..';
 
@@ -38,12 +36,3 @@ export const missingInterface = (name: string, path: readonly string[]): Problem
 
 export const missingInterfaces = (names: readonly string[], path: readonly string[]): Problem[] =>
   [...new Set(names)].flatMap((name) => missingInterface(name, path));
-
-/** That which a socket is bound to. SO_BINDTODEVICE gives the name with a NUL. */
-export function missingDevice(options: readonly SavedOption[], path: readonly string[]): Problem[] {
-  const bound = options.find(({ level, option }) => level === SOCKET.SOL_SOCKET && option === SOCKET.SO_BINDTODEVICE);
-  const [name = ''] = Buffer.from(bound?.value ?? [])
-    .toString('latin1')
-    .split('\0');
-  return name === '' || name.includes('/') ? [] : missingInterface(name, path);
-}
