@@ -100,6 +100,13 @@ export const startTarget = ({ bytes, mappings = 1, threads = 1, idle = false, no
 /** A program of our own that writes to all its memory all the time: see programs/rewriter.c. */
 export const startRewriter = (bytes) => startProgram('rewriter', bytes);
 
+/** A server and a client of it: see programs/requests.c. */
+export async function startServer() {
+  const server = await startProgram('requests', 'serve');
+  return { ...server, port: /ready (\d+)/.exec(readFileSync(server.output, 'utf8'))[1] };
+}
+export const startClient = (port) => startProgram('requests', 'ask', port);
+
 async function startProgram(name, ...args) {
   const output = inMemory(`output.${numberOfTargets++}`);
   const program = [compiled(name), ...args].map(String);
@@ -150,9 +157,21 @@ export async function save(target) {
   const { ms, stderr } = quicksave('checkpoint', String(target.pid), '--output', image);
   const seen = await longestGap(target);
   rmSync(image);
-  const pause = /pause ([\d.]+) ms/.exec(stderr)?.[1];
-  if (pause === undefined) throw new Error(`no pause in the summary: ${stderr}`);
-  return { checkpoint: ms, pause: Number(pause), seen };
+  return { checkpoint: ms, pause: pauseIn(stderr), seen };
+}
+
+/** Saves a server, which goes on: ms of the pause reported. */
+export function saveServer({ pid }) {
+  const image = inMemory('image');
+  const { stderr } = quicksave('checkpoint', String(pid), '--output', image);
+  rmSync(image);
+  return pauseIn(stderr);
+}
+
+function pauseIn(summary) {
+  const pause = /pause ([\d.]+) ms/.exec(summary)?.[1];
+  if (pause === undefined) throw new Error(`no pause in the summary: ${summary}`);
+  return Number(pause);
 }
 
 /** Saves a target, lets it change a page in a hundred, and saves it again with the first image as the parent. */
