@@ -66,6 +66,11 @@ const refused: [string, string, RegExp][] = [
     'import struct; s = socket.socket(socket.AF_INET, socket.SOCK_STREAM); s.setsockopt(6, 14, struct.pack("<HH4s", 2, 0, bytes([127, 78, 0, 1])).ljust(128, bytes(1)) + struct.pack("<BBHI80s", 0, 0, 3, 0, b"key"))\ns.bind(("127.0.0.1", 0)); s.listen()',
     /keys that its segments are signed with \(TCP_MD5SIG\)/,
   ],
+  [
+    'a socket of another network namespace',
+    'import ctypes; l = ctypes.CDLL(None); o = os.open("/proc/self/ns/net", 0)\nif l.unshare(0x40000000): raise OSError("unshare")\ns = socket.socket(socket.AF_INET, socket.SOCK_STREAM); l.setns(o, 0); os.close(o)',
+    /It is a socket of another network namespace/,
+  ],
   ['a raw socket of IGMP', 's = socket.socket(socket.AF_INET, socket.SOCK_RAW, 2)', /may route multicast packets/],
   ['a socket of Multipath TCP', 's = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)', /Multipath TCP/],
   ['a cipher of the kernel', 's = socket.socket(38, socket.SOCK_SEQPACKET, 0)', /AF_ALG/],

@@ -116,11 +116,34 @@ static void set(int fd, int name, int value) {
   CHECK(setsockopt(fd, SOL_SOCKET, name, &value, sizeof value) == 0, "setsockopt %d: errno %d", name, errno);
 }
 
+/* SO_PEERPIDFD of Linux 6.5, which older headers do not have. */
+#define PEER_PIDFD 77
+
+static void expect_peer_pidfd(int fd) {
+  int pidfd;
+  socklen_t length = sizeof pidfd;
+  if (getsockopt(fd, SOL_SOCKET, PEER_PIDFD, &pidfd, &length) == -1 && errno == ENOPROTOOPT) return;
+  char path[64], line[100];
+  snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+  FILE *info = fopen(path, "r");
+  int pid = 0;
+  CHECK(info != NULL, "no pidfd of the other end of %d: errno %d", fd, errno);
+  while (fgets(line, sizeof line, info) != NULL) sscanf(line, "Pid: %d", &pid);
+  fclose(info), close(pidfd);
+  CHECK(pid == getpid(), "the pidfd of the other end of %d is of %d", fd, pid);
+}
+
+static void expect_peeked(int fd, const char *text, size_t length) {
+  char got[64];
+  CHECK(recv(fd, got, length, MSG_PEEK | MSG_DONTWAIT) == (ssize_t)length && memcmp(got, text, length) == 0, "%s is not the next to be seen", text);
+}
+
 static void expect_made_by_us(int fd) {
   struct ucred made_by;
   socklen_t length = sizeof made_by;
   CHECK(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &made_by, &length) == 0, "SO_PEERCRED: errno %d", errno);
   CHECK(made_by.pid == getpid() && made_by.uid == getuid(), "SO_PEERCRED of %d: %d, not %d", fd, made_by.pid, getpid());
+  expect_peer_pidfd(fd);
 }
 
 /* A message with the sender's name and credentials. */
@@ -202,8 +225,16 @@ int main(void) {
   CHECK(setsockopt(quiet.a, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) == 0, "SO_LINGER");
   int quiet_sndbuf = option(quiet.a, SO_SNDBUF), talk_sndbuf = option(talk.a, SO_SNDBUF), grams_rcvbuf = option(grams.b, SO_RCVBUF);
 
+  struct pair peeked = new_pair(SOCK_STREAM);
+  put(peeked.a, "seen and not seen", 17), set(peeked.b, SO_PEEK_OFF, 0);
+  expect_peeked(peeked.b, "seen and ", 9);
+
   say("ready\n");
   wait_for_go();
+
+  CHECK(option(peeked.b, SO_PEEK_OFF) == 9, "peek offset %d", option(peeked.b, SO_PEEK_OFF));
+  expect_peeked(peeked.b, "not seen", 8), expect(peeked.b, "seen and not seen", 17);
+  CHECK(option(peeked.b, SO_PEEK_OFF) == 0, "peek offset %d of an empty stream", option(peeked.b, SO_PEEK_OFF));
 
   CHECK(fcntl(quiet.a, F_GETFL) & O_NONBLOCK && !(fcntl(talk.a, F_GETFL) & O_NONBLOCK), "O_NONBLOCK");
   CHECK(option(quiet.a, SO_SNDBUF) == quiet_sndbuf && option(talk.a, SO_SNDBUF) == talk_sndbuf, "SO_SNDBUF");

@@ -52,15 +52,24 @@ export function lookThrough<T>({ pid, fd }: DescriptorHolder, look: (own: LocalF
 const networkOf = (own: LocalFd): bigint | undefined =>
   trySocketOption(own, SOCKET.SOL_SOCKET, SOCKET.SO_NETNS_COOKIE, 8)?.readBigUInt64LE(0);
 
+let ours: bigint | undefined;
+
+/** We stay in the namespace that we are in. */
+function ourNetwork(): bigint | undefined {
+  if (ours !== undefined) return ours;
+  const socket = makeSocket(SOCKET.AF_UNIX, SOCKET.SOCK_DGRAM, 0);
+  try {
+    ours = networkOf(socket.number);
+    return ours;
+  } finally {
+    socket.close();
+  }
+}
+
 /** What is of another network namespace than ours would be made again in ours. */
 export function elsewhere(view: DescriptorView): Problem[] {
   const network = lookThrough(view, networkOf);
-  const ours = makeSocket(SOCKET.AF_UNIX, SOCKET.SOCK_DGRAM, 0);
-  try {
-    if (network === undefined || network === networkOf(ours.number)) return [];
-  } finally {
-    ours.close();
-  }
+  if (network === undefined || network === ourNetwork()) return [];
   return [inetProblem(view, 'socket-elsewhere', 'It is a socket of another network namespace')];
 }
 

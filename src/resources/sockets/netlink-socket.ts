@@ -113,9 +113,11 @@ export const netlinkSocket: DescriptorKind<NetlinkSocket> = {
   },
   restore: (state) => make(state),
   remark: ({ protocol, groups, port }, fd) => {
+    const isGeneric = protocol === NETLINK.NETLINK_GENERIC;
     const lost = [
       ...(groups.length > 0 ? ['what its groups hear until a restart is lost'] : []),
-      ...(protocol === NETLINK.NETLINK_GENERIC && port !== 0
+      ...(groups.length > 0 && isGeneric ? ['its groups have their numbers until the next boot'] : []),
+      ...(isGeneric && port !== 0
         ? ['what families have noted for its number, if they have, is not in the image']
         : []),
     ];
