@@ -61,7 +61,7 @@ test('a thread id is refused with the process named', async () => {
 test('all reasons are given at once', async () => {
   const folder = newFolder();
   const script =
-    'import ctypes,socket,time\na=socket.socket(socket.AF_NETLINK,socket.SOCK_RAW,0)\nassert ctypes.CDLL(None).fanotify_init(0,0)>=0\n';
+    'import ctypes,socket,time\na=socket.socket(socket.AF_NETLINK,socket.SOCK_RAW,12)\nassert ctypes.CDLL(None).fanotify_init(0,0)>=0\n';
   writeFileSync(join(folder, 'program.py'), `${script}print("ready",flush=True)\ntime.sleep(600)\n`);
   const target = start(folder, 'python3', ['program.py']);
   await said(target.output, 'ready');
@@ -156,7 +156,7 @@ test('a full disk leaves no image and the target goes on', async (context) => {
 test('the reason for a refusal reaches whoever reads the stream', async () => {
   const folder = newFolder();
   const script =
-    'import socket,time\na=socket.socket(socket.AF_NETLINK,socket.SOCK_RAW,0)\nprint("ready",flush=True)\ntime.sleep(600)\n';
+    'import socket,time\na=socket.socket(socket.AF_NETLINK,socket.SOCK_RAW,12)\nprint("ready",flush=True)\ntime.sleep(600)\n';
   writeFileSync(join(folder, 'program.py'), script);
   const target = start(folder, 'python3', ['program.py']);
   await said(target.output, 'ready');

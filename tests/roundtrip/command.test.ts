@@ -66,7 +66,7 @@ test('a check of a process that can be saved is clean', async () => {
 test('a check of a process that cannot be saved names the descriptor and what to do', async () => {
   const folder = newFolder();
   const script =
-    'import socket,time;a=socket.socket(socket.AF_NETLINK,socket.SOCK_RAW,0);print("ready",flush=True);time.sleep(600)';
+    'import socket,time;a=socket.socket(socket.AF_NETLINK,socket.SOCK_RAW,12);print("ready",flush=True);time.sleep(600)';
   const target = start(folder, 'python3', ['-c', script]);
   await said(target.output, 'ready');
   const { status, stdout } = await quicksave('check', String(target.pid));
@@ -100,7 +100,7 @@ test('an error is a sentence for a person, and data with --json; where it comes 
 test('a refusal with --json has every problem with its code and remedy, and --debug the calls before it', async () => {
   const folder = newFolder();
   const script =
-    'import socket,time;a=socket.socket(socket.AF_NETLINK,socket.SOCK_RAW,0);print("ready",flush=True);time.sleep(600)';
+    'import socket,time;a=socket.socket(socket.AF_NETLINK,socket.SOCK_RAW,12);print("ready",flush=True);time.sleep(600)';
   const target = start(folder, 'python3', ['-c', script]);
   await said(target.output, 'ready');
   const image = join(folder, 'image');
@@ -116,9 +116,9 @@ test('a refusal with --json has every problem with its code and remedy, and --de
   const { error } = JSON.parse(stdout.toString());
   expect(error).toMatchObject({
     code: 'refused',
-    problems: [{ code: 'socket-family', path: [`pid ${target.pid}`, 'fd 3', expect.stringMatching(/^socket:/)] }],
+    problems: [{ code: 'netlink-socket', path: [`pid ${target.pid}`, 'fd 3', expect.stringMatching(/^socket:/)] }],
   });
-  expect(stderr).toContain(`${error.problems[0].remedy} [socket-family]`);
+  expect(stderr).toContain(`${error.problems[0].remedy} [netlink-socket]`);
   expect(stderr).toMatch(/^ {2}[a-z_0-9]+\(.*\) = \S+$/m);
   const saved = await quicksave('checkpoint', String(target.pid), '-o', '-', '--json');
   expect([saved.status, JSON.parse(saved.stdout.toString()).error.code]).toEqual([2, 'wrong-usage']);

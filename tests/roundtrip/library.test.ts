@@ -84,14 +84,14 @@ test('a refusal lists every reason', async () => {
   const folder = newFolder();
   const target = start(folder, 'python3', [
     '-c',
-    'import socket,time;a=socket.socket(socket.AF_NETLINK,socket.SOCK_RAW,0);b=socket.socket(socket.AF_NETLINK,socket.SOCK_RAW,0);time.sleep(600)',
+    'import socket,time;a=socket.socket(socket.AF_NETLINK,socket.SOCK_RAW,12);b=socket.socket(socket.AF_NETLINK,socket.SOCK_RAW,12);time.sleep(600)',
   ]);
   const found = await waitFor('both sockets', () => {
     if (stateOf(target.pid) !== 'S') return undefined;
     const { problems } = check(target.pid);
-    return problems.some(({ code }) => code === 'socket-family') ? problems : undefined;
+    return problems.some(({ code }) => code === 'netlink-socket') ? problems : undefined;
   });
-  expect(found.map(({ code }) => code)).toEqual(['socket-family', 'socket-family']);
+  expect(found.map(({ code }) => code)).toEqual(['netlink-socket', 'netlink-socket']);
   const refused = await checkpoint(target.pid, join(folder, 'image')).catch((error: unknown) => error);
   expect(refused).toBeInstanceOf(RefusedError);
   expect((refused as Library.RefusedError).problems).toHaveLength(2);

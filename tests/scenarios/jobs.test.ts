@@ -212,7 +212,7 @@ for line in f:
 test('a program that cannot be saved gets SIGTERM in the grace time, and why is said once', async (context) => {
   context.skip(skipWithoutPython !== false, String(skipWithoutPython));
   const text =
-    'import signal,socket,sys;s=socket.socket(socket.AF_NETLINK,socket.SOCK_RAW);print("ready",flush=True);signal.sigwait([signal.SIGTERM]);print("bye")';
+    'import signal,socket,sys;s=socket.socket(socket.AF_NETLINK,socket.SOCK_RAW,12);print("ready",flush=True);signal.sigwait([signal.SIGTERM]);print("bye")';
   const job = newJob(['python3', '-c', `import signal;signal.pthread_sigmask(0,[15]);${text}`], '50ms');
   const care = await job.begin();
   await said(job.log, 'ready');
