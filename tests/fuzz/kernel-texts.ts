@@ -1,9 +1,11 @@
 /** What the kernel says, as files of /proc and as answers by netlink, with words, lines and bytes changed. */
 import { netlinkAbi, SOCK_DIAG } from '../../src/kernel/abi/netlink.ts';
+import { PACKET, packetAbi } from '../../src/kernel/abi/packet.ts';
 import { structOf } from '../../src/kernel/struct.ts';
 import { decodeInetSocket } from '../../src/netlink/inet-sockets.ts';
 import { decodeMessages, encodeAttribute, encodeMessage } from '../../src/netlink/messages.ts';
 import { decodeTableName } from '../../src/netlink/nf-tables.ts';
+import { decodePacketSocket } from '../../src/netlink/packet-sockets.ts';
 import { decodeUnixSocket } from '../../src/netlink/unix-sockets.ts';
 import { parseAuxv } from '../../src/procfs/auxv.ts';
 import { parseCommandLine } from '../../src/procfs/cmdline.ts';
@@ -13,6 +15,7 @@ import { parseFdinfo } from '../../src/procfs/fdinfo.ts';
 import { parseMountinfo } from '../../src/procfs/mountinfo.ts';
 import { parseIgmp, parseIgmp6 } from '../../src/procfs/multicast.ts';
 import { parsePersonality } from '../../src/procfs/personality.ts';
+import { parseRawSockets } from '../../src/procfs/raw-sockets.ts';
 import { parseSched } from '../../src/procfs/sched.ts';
 import { parseMaps, parseSmaps } from '../../src/procfs/smaps.ts';
 import { parseStat } from '../../src/procfs/stat.ts';
@@ -80,6 +83,7 @@ export const procFiles: readonly Subject[] = [
   text('segments', [samples.segments], parseSegments),
   text('igmp', [samples.igmp], parseIgmp),
   text('igmp6', [samples.igmp6], parseIgmp6),
+  text('raw', [samples.raw], parseRawSockets),
   text('cpuinfo', [samples.cpuinfo], parseCpuinfo),
   text('children', ['12 3456 7 \n'], parseChildren),
   text('personality', ['00040000\n'], parsePersonality),
@@ -100,6 +104,8 @@ export const procFiles: readonly Subject[] = [
 
 const unixEntry = structOf(netlinkAbi.structs.unix_diag_msg);
 const inetEntry = structOf(netlinkAbi.structs.inet_diag_msg);
+const packetEntry = structOf(packetAbi.structs.packet_diag_msg);
+const member = structOf(packetAbi.structs.packet_diag_mclist);
 
 const answer = (...payloads: readonly Buffer[]): Buffer =>
   Buffer.concat(payloads.map((payload) => encodeMessage({ type: 20, flags: 2, sequence: 1, payload })));
@@ -141,6 +147,17 @@ export const netlinkAnswers: readonly Subject[] = [
     'inet-diag',
     answer(inetEntry.encode({ idiag_family: 2, idiag_state: 1, idiag_inode: 79 })),
     decodeInetSocket,
+  ),
+  datagram(
+    'packet-diag',
+    answer(
+      Buffer.concat([
+        packetEntry.encode({ pdiag_family: 17, pdiag_type: 3, pdiag_ino: 80 }),
+        encodeAttribute(PACKET.PACKET_DIAG_MCLIST, member.encode({ pdmc_index: 1, pdmc_count: 2, pdmc_alen: 6 })),
+        encodeAttribute(PACKET.PACKET_DIAG_FANOUT, Buffer.alloc(4)),
+      ]),
+    ),
+    decodePacketSocket,
   ),
   datagram(
     'nf-tables',

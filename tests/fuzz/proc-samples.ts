@@ -294,6 +294,11 @@ export const igmp = `Idx	Device    : Count Querier	Group    Users Timer	Reporter
 				FB0000E0     1 0:00000000		0
 `;
 
+export const raw = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+ 245: 0100007F:0001 0100007F:0000 01 00000000:00000000 00:00000000 00000000     0        0 39940373 2 00000000e6eb563d 0
+  58: 00000000000000000000000001000000:003A 00000000000000000000000000000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 78 2 0000000000000000 0
+`;
+
 export const igmp6 = `3    eth0            ff0200000000000000000000000000fb     1 0000000C 0
 `;
 
