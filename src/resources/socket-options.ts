@@ -121,11 +121,11 @@ export const INTERFACE_NAME_SIZE = 16;
 const interfaceOption = (of: SavedOption) =>
   INTERFACES.find(({ level, option }) => level === of.level && option === of.option);
 
-/** One that is gone stays a number. */
+/** None, and one that is gone, stay a number. */
 function withName(saved: SavedOption): Buffer {
   const value = Buffer.from(saved.value);
   const entry = interfaceOption(saved);
-  if (entry === undefined) return value;
+  if (entry === undefined || value.every((byte) => byte === 0)) return value;
   const name = nameOfInterface(entry.isOfNetwork ? value.readUInt32BE(0) : value.readUInt32LE(0));
   if (name === undefined) return value;
   const named = Buffer.alloc(INTERFACE_NAME_SIZE);
