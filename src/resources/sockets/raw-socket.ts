@@ -4,6 +4,7 @@
  * that wait, IGMP and routing of multicast packets. It lets packets in when all other sockets stand. Lost: IP_ROUTER_ALERT, which nobody tells.
  * To make a raw one needs CAP_NET_RAW, one of ICMP a group of net.ipv4.ping_group_range.
  */
+
 import { readFileSync } from 'node:fs';
 import * as v from 'valibot';
 import { u8, u32 } from '../../image/schema.ts';
@@ -14,6 +15,7 @@ import { bindSocket, connectSocket, makeSocket, nameOfSocket, tryPeerNameOf } fr
 import type { OwnedFd } from '../../kernel/owned-fd.ts';
 import { readRawSockets } from '../../procfs/raw-sockets.ts';
 import type { Problem } from '../../support/errors.ts';
+import { addressIn, endText } from '../../support/inet-address.ts';
 import type { DescriptorKind, DescriptorView, OpenDescriptor } from '../resource.ts';
 import {
   buffersSchema,
@@ -26,7 +28,7 @@ import {
 } from '../socket-options.ts';
 import { STATUS_FLAGS } from '../status-flags.ts';
 import { socketFacts } from './facts.ts';
-import { addressIn, endSchema, endText, isUnbound } from './inet-names.ts';
+import { endSchema, isUnbound } from './inet-names.ts';
 import { inetProblem } from './inet-obstacles.ts';
 import { rawOptions } from './inet-options.ts';
 import { collectGroups, groupsSchema, joinGroups, planGroups } from './multicast-groups.ts';
