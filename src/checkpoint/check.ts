@@ -12,6 +12,7 @@ import { speakerOf } from '../procfs/tasks.ts';
 import { planClocks } from '../resources/clock-choice.ts';
 import { ConnectionKeeper } from '../resources/connection-keeper.ts';
 import { type OutsidePolicy, refusesOutside } from '../resources/outside-policy.ts';
+import { ownNamespaceRemark, whyNoOwnNamespace } from '../resources/own-namespace.ts';
 import { mayChoosePids, noPidChoice } from '../resources/pid-choice.ts';
 import { processAspects } from '../resources/registry.ts';
 import type { CollectedProcess, HostView, ProcessView } from '../resources/resource.ts';
@@ -114,7 +115,10 @@ function lookAhead({ processes, descriptors }: TreeSurvey): Ahead {
     programRuns: true,
     maySetTimerNumbers: timersMayChooseNumbers(),
   };
-  if (!mayChoosePids(host.status)) found.restartProblems.push(noPidChoice);
+  if (!mayChoosePids(host.status)) {
+    if (whyNoOwnNamespace() === undefined) found.remarks.push(ownNamespaceRemark);
+    else found.restartProblems.push(noPidChoice);
+  }
   const [root] = processes;
   if (root !== undefined) {
     found.restartProblems.push(...planClocks(undefined, readClocks(root.process.speaker), host.status).problems);

@@ -2,6 +2,8 @@
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { readAccess } from '../image/protection.ts';
 import { Companion, endLike, passOn } from '../restart/accompany.ts';
+import { needsOwnNamespace, restartInOwnNamespace } from '../restart/enter-namespace.ts';
+import { isInOwnNamespace, reportOutside, stayAsReaper } from '../restart/inside-namespace.ts';
 import { type LazyRestart, type RestartRequest, type RestartSummary, restart } from '../restart/restart.ts';
 import { Foreground } from '../restart/terminal.ts';
 import type { Pid } from '../support/brand.ts';
@@ -34,20 +36,47 @@ export async function runRestart(source: string, options: Options): Promise<void
   if (policy !== 'refuse' && policy !== 'accept-changed') {
     throw new UsageError(`--files takes refuse or accept-changed, not "${policy}".`);
   }
+  if (needsOwnNamespace()) {
+    await restartOutside(options);
+    return;
+  }
+  const inside = isInOwnNamespace();
   const foreground = options.detach ? undefined : Foreground.find();
   const summary = bringBack(source, policy, foreground, options);
   // Before anything is said: whoever reads it may send signals at once.
   const companion = options.detach || summary.ended !== undefined ? undefined : new Companion(summary.pid, foreground);
   if (!options.lazy) tell(summary, options);
   if (summary.ended !== undefined) foreground?.takeBack();
-  if (companion !== undefined) endLike(await companion.untilEnd());
-  else if (!options.detach && summary.ended !== undefined) endLike(summary.ended);
+  if (inside && options.detach) stayAsReaper({ running: summary });
+  const ended = companion === undefined ? summary.ended : await companion.untilEnd();
+  if (options.detach || ended === undefined) return;
+  if (inside) stayAsReaper({ ended });
+  endLike(ended);
+}
+
+/** The command inside says everything but what only this side knows: the pid outside. */
+async function restartOutside(options: Options): Promise<void> {
+  const { detach = false, lazy, pidFile, json, trust = false } = options;
+  if (detach && lazy) {
+    throw new QuicksaveError('not-enough-rights', 'In a namespace of its own a lazy restart stays in the foreground.', {
+      remedy: 'Leave out --lazy or --detach, or give quicksave CAP_CHECKPOINT_RESTORE.',
+    });
+  }
+  const onRunning = (summary: RestartSummary): void => {
+    if (pidFile !== undefined) writePidFile(pidFile, summary.pid);
+    if (detach) printRestarted(json ? asJson(summary) : `${summary.pid}\n`);
+  };
+  const end = await restartInOwnNamespace({ onRunning, detach, trust });
+  if (typeof end === 'number') process.exitCode = end;
+  else if (end !== undefined) endLike(end);
 }
 
 function tell(summary: RestartSummary, { detach, json }: Options): void {
   printLine(`restarted ${treeText(summary)}, ${summary.totalMs.toFixed(0)} ms`);
   for (const remark of summary.remarks) printLine(`  ${remark}`);
-  if (detach) printRestarted(json ? asJson(summary) : `${summary.pid}\n`);
+  if (isInOwnNamespace()) {
+    if (!detach) reportOutside({ running: summary });
+  } else if (detach) printRestarted(json ? asJson(summary) : `${summary.pid}\n`);
 }
 
 function bringBack(
@@ -56,7 +85,8 @@ function bringBack(
   foreground: Foreground | undefined,
   options: Options,
 ): RestartSummary {
-  const { detach, pidFile, images, clock, key: keys, verifyKey, trust = false } = options;
+  const pidFile = isInOwnNamespace() ? undefined : options.pidFile;
+  const { detach, images, clock, key: keys, verifyKey, trust = false } = options;
   const access = { ...readAccess({ keys, verifyKey }), ownOnly: !trust };
   const sentence = 'The restart was interrupted; no process was left.';
   let written = false;

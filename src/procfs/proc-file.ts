@@ -94,3 +94,6 @@ export function unlessMissing<T>(read: () => T, codes: readonly ErrorCode[] = VA
 
 /** /proc/sys/kernel/pid_max, proc_sys_kernel(5): one more than the highest number of a task. */
 export const readPidMax = (): number => Number(readFileSync('/proc/sys/kernel/pid_max', 'utf8'));
+
+/** /proc/sys/kernel/overflowuid, proc_sys_kernel(5): whom users look like that a user namespace has no number for. */
+export const readOverflowUid = (): number => Number(readFileSync('/proc/sys/kernel/overflowuid', 'utf8'));

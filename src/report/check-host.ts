@@ -18,6 +18,8 @@ import { readMaps, readSmaps } from '../procfs/smaps.ts';
 import { type ProcessStatus, readStatus } from '../procfs/status.ts';
 import { mayChooseIpcIds } from '../procfs/sysvipc.ts';
 import { childrenOf } from '../procfs/tasks.ts';
+import { whyNoOwnNamespace } from '../resources/own-namespace.ts';
+import { mayChoosePids } from '../resources/pid-choice.ts';
 import { asPid } from '../support/brand.ts';
 import { askChild } from './child-features.ts';
 import { listHeldConnections } from './held-connections.ts';
@@ -74,6 +76,7 @@ function askAll(imageFolder: string): HostFeature[] {
     ...askProcFiles(),
     ...askRestart(),
     ...askRights(status),
+    ownNamespaces(status),
     ...askExtras(imageFolder, status),
   ];
 }
@@ -187,8 +190,8 @@ interface Right {
 const rights: readonly Right[] = [
   {
     capabilities: ['CHECKPOINT_RESTORE', 'SYS_ADMIN'],
-    need: 'restart',
-    purpose: 'pids, executables and mapped files',
+    need: 'extra',
+    purpose: 'pids, executables and mapped files, without namespaces of its own',
   },
   { capabilities: ['SYS_PTRACE'], need: 'extra', purpose: 'to save programs of other users' },
   { capabilities: ['SYS_RESOURCE'], need: 'extra', purpose: 'to restart programs with higher limits than our own' },
@@ -202,6 +205,22 @@ const askRights = (status: ProcessStatus): HostFeature[] =>
     const question = { code, name: names, need, purpose, remedy: `Run quicksave as root, or give it ${names}.` };
     return answer(question, given(held, 'this process does not have it'));
   });
+
+/** Who may choose pids here needs none. */
+function ownNamespaces(status: ProcessStatus): HostFeature {
+  const why = mayChoosePids(status) ? undefined : whyNoOwnNamespace();
+  return answer(
+    {
+      code: 'own-pids',
+      name: 'processes with the pids that they had',
+      need: 'restart',
+      purpose: 'by CAP_CHECKPOINT_RESTORE, or in a user and a pid namespace of its own',
+      remedy:
+        'Run quicksave as root, or give it CAP_CHECKPOINT_RESTORE, or allow user namespaces (user.max_user_namespaces), with util-linux 2.36.',
+    },
+    given(why === undefined, why ?? ''),
+  );
+}
 
 function askExtras(imageFolder: string, status: ProcessStatus): HostFeature[] {
   const maps = readMaps(asPid(process.pid));

@@ -28,8 +28,8 @@ const childQuestions = {
   pid: {
     code: 'choose-pid',
     name: 'choose the pid of a new process (clone3 set_tid)',
-    need: 'restart',
-    purpose: 'a program comes back with the pids that it had',
+    need: 'extra',
+    purpose: 'a program comes back with the pids that it had, without namespaces of its own',
     remedy: AS_ROOT,
   },
   seize: {

@@ -5,7 +5,7 @@ import { waitForChange } from '../kernel/calls/wait-async.ts';
 import type { Pid } from '../support/brand.ts';
 import type { Foreground } from './terminal.ts';
 
-const forwarded = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH'] as const;
+export const forwarded = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH'] as const;
 export type End = { readonly status: number } | { readonly signal: number };
 
 /** Passes a signal on that was noted for us. */

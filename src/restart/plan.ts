@@ -15,6 +15,7 @@ import { getLimit } from '../kernel/calls/task-attributes.ts';
 import type { ClockPair } from '../procfs/time-offsets.ts';
 import { planClocks } from '../resources/clock-choice.ts';
 import { type MappedFile, mappedFileSchema, planMappedFile } from '../resources/mapped-file.ts';
+import { outsideStatus, ownNamespaceRemark } from '../resources/own-namespace.ts';
 import { noPidChoice } from '../resources/pid-choice.ts';
 import { descriptorKinds } from '../resources/registry.ts';
 import type { DescriptorKind } from '../resources/resource.ts';
@@ -86,6 +87,7 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
     throw new RefusedError(`The image of process ${pid} cannot be restarted here: ${reasons} in the way.`, distinct);
   }
   const remarks = [
+    ...(outsideStatus() === undefined ? [] : [ownNamespaceRemark]),
     ...(model.origin?.remarks ?? []),
     ...clocks.remarks,
     ...processes.flatMap((process) => process.remarks),

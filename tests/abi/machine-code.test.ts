@@ -4,10 +4,12 @@ import { describe, expect, it } from 'vitest';
 import { homeCode, machineCode, remoteCallSize, routines, stateBlock } from '../../src/arch/x86/machine-code.ts';
 import { registerNames } from '../../src/arch/x86/registers.ts';
 import { stubProgram, stubProgram32 } from '../../src/arch/x86/stub-elf.ts';
+import { ERRNO } from '../../src/kernel/abi/errno.ts';
 import { PR } from '../../src/kernel/abi/prctl.ts';
 import { SIGNAL } from '../../src/kernel/abi/signal.ts';
 import { SYS } from '../../src/kernel/abi/syscall.ts';
 import { SYS_I386 } from '../../src/kernel/abi/syscall-i386.ts';
+import { WAIT } from '../../src/kernel/abi/wait.ts';
 import { assemble, countHexConstants, hasAssembler, machineCodeIn, numberIn } from './assembler.ts';
 
 const sources = new URL('../../src/', import.meta.url);
@@ -278,6 +280,21 @@ root:   .asciz  "/"
 name:   .asciz  "quicksave-keep"
 none:   .quad   0`;
 
+const reaper = `
+again:  mov     edi, -1
+        xor     esi, esi
+        mov     edx, ${WAIT.__WALL}
+        xor     r10d, r10d
+        mov     eax, ${SYS.wait4}
+        syscall
+        test    rax, rax
+        jns     again
+        cmp     eax, -${ERRNO.EINTR}
+        je      again
+        xor     edi, edi
+        mov     eax, ${SYS.exit_group}
+        syscall`;
+
 const thunks: [file: string, name: string, source: string][] = [
   ['kernel/calls/spawn.ts', 'cloneAndExecute', cloneAndExecute],
   ['kernel/calls/descriptor-holder.ts', 'holdDescriptors', holdDescriptors],
@@ -287,6 +304,7 @@ const thunks: [file: string, name: string, source: string][] = [
   ['kernel/interrupt-flag.ts', 'code', noteSignal],
   ['kernel/crc32c.ts', 'checksumCode', checksum],
   ['arch/x86/keeper-elf.ts', 'keeper', keeper(0)],
+  ['arch/x86/reaper-elf.ts', 'code', reaper],
   ['arch/x86/stub-elf.ts', 'code', stubEntry(0)],
   ['arch/x86/stub-elf.ts', 'code32', stubEntry32(0)],
 ];
@@ -295,6 +313,7 @@ const thunks: [file: string, name: string, source: string][] = [
 const hexConstants: Record<string, number> = {
   'arch/x86/keeper-elf.ts': 1,
   'arch/x86/machine-code.ts': 1,
+  'arch/x86/reaper-elf.ts': 1,
   // The code, and the first bytes of an ELF header, of 64 and of 32 bits.
   'arch/x86/stub-elf.ts': 4,
   // What stands in for functions of a vDSO, which vdso-redirect.test.ts assembles and runs, and forms that are looked for.

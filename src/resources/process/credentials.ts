@@ -9,10 +9,10 @@ import { signed32, u32, u64 } from '../../image/schema.ts';
 import { CAP, LINUX_CAPABILITY_VERSION_3, SECBIT } from '../../kernel/abi/capability.ts';
 import { PR } from '../../kernel/abi/prctl.ts';
 import { SYS } from '../../kernel/abi/syscall.ts';
-import { type Credentials, type ProcessStatus, readStatus } from '../../procfs/status.ts';
-import { asPid } from '../../support/brand.ts';
+import type { Credentials, ProcessStatus } from '../../procfs/status.ts';
 import type { Problem } from '../../support/errors.ts';
 import type { CallBatch } from '../../tracee/call-batch.ts';
+import { outsideStatus, ownStatus } from '../own-namespace.ts';
 import type { HostView, ProcessAspect } from '../resource.ts';
 
 const ids = v.strictObject({ real: u32, effective: u32, saved: u32, filesystem: u32 });
@@ -91,7 +91,7 @@ function setSecurebits({ securebits }: CredentialsState, own: Rights, batch: Cal
 }
 
 /** Those of this command, which the process begins with. */
-const ownRights = (): Rights => rightsOf(readStatus(asPid(process.pid)));
+const ownRights = (): Rights => rightsOf(ownStatus());
 
 /** Each step needs what a later one takes: capabilities(7), "Programmatically adjusting capability sets". */
 function dropCapabilities(state: CredentialsState, own: Rights, batch: CallBatch): void {
@@ -158,7 +158,8 @@ const has = ({ capEffective }: Rights, capability: number): boolean =>
   ((capEffective >> BigInt(capability)) & 1n) === 1n;
 
 function refuseMoreRights(state: CredentialsState, host: HostView, pid: number): Problem[] {
-  const own = rightsOf(host.status);
+  // All rights that it has in a namespace of its own are not rights that it may give.
+  const own = rightsOf(outsideStatus() ?? host.status);
   const mayChangeIds = [CAP.CAP_SETUID, CAP.CAP_SETGID, CAP.CAP_SETPCAP].every((capability) => has(own, capability));
   const needsBits = state.securebits !== 0 && state.securebits !== SECBIT.SECBIT_KEEP_CAPS;
   const changesMore = needsBits || state.capBounding !== own.capBounding;

@@ -128,7 +128,8 @@ export const chooseErrors = {
   },
   'other-namespace': {
     means: 'The process is in another namespace than quicksave.',
-    remedy: 'Run quicksave inside its namespaces: nsenter --all --target PID',
+    remedy:
+      'Run quicksave inside its namespaces, with its pid there: nsenter --pid --mount --user --preserve-credentials --target PID',
   },
   'other-root': {
     means: 'The process has another root directory than quicksave.',
