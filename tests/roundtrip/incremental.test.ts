@@ -186,7 +186,7 @@ describe('a parent', () => {
     await crash(target);
     expect(await refused('restart', second, '--detach')).toMatch(/builds on image \S+, which is not in .*--images/s);
     expect(await refused('verify', second)).toMatch(/--images/);
-    expect(await refused('export', second, '--format', 'linux-cr-v8', '-o', join(folder, 'x'))).toMatch(/merge/);
+    expect(await refused('export', second, '--format', 'linux-cr-v8', '-o', join(folder, 'x'))).toMatch(/--images/);
     const piped = run(['restart', '-', '--detach'], { stdin: readFileSync(second) });
     expect((await piped.done).stderr).toMatch(/only what changed since .*--images/s);
     const result = await run(['restart', '-', '--detach', '--images', elsewhere], { stdin: readFileSync(second) }).done;
