@@ -67,7 +67,11 @@ function describeEvent(event: TaskEvent): string {
   return event.kind;
 }
 
-/** Waits until the task is in a PTRACE_EVENT_STOP; signals on their way in are delivered first, as they would have been. */
+/**
+ * Waits until the task, which has been interrupted, is in a PTRACE_EVENT_STOP; signals on their way in are delivered first, as they would have been.
+ * It is interrupted again each time: any other stop forgets that it was (ptrace_stop() of kernel/signal.c clears JOBCTL_TRAP_STOP), and a program with
+ * a timer would go on for ever from one signal to the next.
+ */
 export function waitForInterruptStop(tid: Tid, next: (tid: Tid) => TaskEvent = waitForTask): { stopSignal: number } {
   for (;;) {
     const event = next(tid);
@@ -77,6 +81,7 @@ export function waitForInterruptStop(tid: Tid, next: (tid: Tid) => TaskEvent = w
       return { stopSignal: STOP_SIGNALS.has(event.signal) ? event.signal : 0 };
     }
     const isSignal = event.event === 0 && event.signal !== PTRACE_SYSGOOD_SIGNAL;
+    interruptIfAlive(tid);
     resume(tid, isSignal ? event.signal : 0);
   }
 }
@@ -231,6 +236,8 @@ export class StoppedTask {
       if (event.kind === 'exited' || event.kind === 'killed') throw new TaskGoneError(this.tid, event);
       if (event.kind === 'stopped' && event.event === EVENT.PTRACE_EVENT_STOP) return;
       this.noteStop(event);
+      // As in waitForInterruptStop().
+      interruptIfAlive(this.tid);
       resume(this.tid);
     }
   }

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { readMessageQueues, readSemaphoreSets } from '../../src/procfs/sysvipc.ts';
+import { chooseNextIpcId, readMessageQueues, readSemaphoreSets } from '../../src/procfs/sysvipc.ts';
 import {
   bringBack,
   childrenOf,
@@ -107,13 +107,11 @@ test('others with their ids are in the way, and nothing is made', async () => {
   const target = await begin();
   await saveAndEnd(target.pid, target.image);
   remove(target.ids);
-  // The lowest free places are taken first.
-  const taken = `
-import ctypes
-c = ctypes.CDLL(None, use_errno=True)
-print(*[c.semget(0, 1, 0o600) for _ in range(64)])
-`;
-  const made = execFileSync('python3', ['-c', taken], { encoding: 'utf8' }).trim().split(' ').map(Number);
+  const [wanted = 0] = target.ids.sets;
+  // The same place of the kernel's table, with the next number of its uses.
+  chooseNextIpcId('sem', wanted + 0x8000);
+  const one = 'import ctypes; print(ctypes.CDLL(None).semget(0, 1, 0o600))';
+  const made = [Number(execFileSync('python3', ['-c', one], { encoding: 'utf8' }))];
   onTestFinished(() => remove({ sets: made, queues: [] }));
   const before = all();
   const { status, stderr } = await quicksave('restart', target.image, '--detach');
