@@ -23,7 +23,7 @@ import { waitForEndOrLoss } from '../kernel/calls/wait.ts';
 import { check } from '../kernel/errors.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
 import { readStat, readTaskStat } from '../procfs/stat.ts';
-import { asTid, type RemoteAddress, remoteAddress } from '../support/brand.ts';
+import { asTid, type Pid, type RemoteAddress, remoteAddress } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { readRemote, writeRemote } from '../tracee/remote-memory.ts';
 import type { CallSite, StoppedTask } from '../tracee/stopped-task.ts';
@@ -71,8 +71,20 @@ function letLeaderEnd(owner: RebuiltProcessTree): void {
  */
 function hearOfEnd({ tid }: StoppedTask, { plan }: RebuiltProcessTree): void {
   const isLeader = tid === asTid(plan.pid);
-  if (isLeader && readStat(plan.pid).ppid === process.pid) return;
+  if (isLeader && isOurChild(plan.pid)) return;
   waitForEndOrLoss(tid);
+}
+
+const LOOKS = 100;
+
+/** While a thread that executes a program takes the number of the first one (fs/exec.c, de_thread), there may be no such number in /proc. */
+function isOurChild(pid: Pid): boolean {
+  for (let look = 0; look < LOOKS; look++) {
+    const stat = unlessMissing(() => readStat(pid));
+    if (stat !== undefined) return stat.ppid === process.pid;
+    Atomics.wait(pause, 0, 0, LOOK_EVERY_MS);
+  }
+  return false;
 }
 
 /** Nothing of ours is left in the process, and every thread has its registers. */
