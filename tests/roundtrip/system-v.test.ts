@@ -92,11 +92,17 @@ test('what others have done with them meanwhile stays, and is told', async () =>
 import ctypes
 c = ctypes.CDLL(None, use_errno=True)
 assert c.semctl(${set?.id}, 2, 16, 5) == 0
+about = ctypes.create_string_buffer(104)
+assert c.semctl(${set?.id}, 0, 2, about) == 0
+about[20:24] = (0o600).to_bytes(4, "little")
+assert c.semctl(${set?.id}, 0, 1, about) == 0
 assert c.msgsnd(${queue?.id}, ctypes.create_string_buffer(b"\\1" + bytes(7) + b"more"), 4, 0) == 0
 `;
   execFileSync('python3', ['-c', change]);
   const { stderr } = await mustRun('restart', target.image, '--detach');
   expect(stderr).toContain(`of the System V semaphore set ${set?.id} 1 are not as they were`);
+  expect(stderr).toContain('owner or mode are others');
+  expect(stderr.match(/System V/g)).toHaveLength(2);
   expect(stderr).toContain(`the System V message queue ${queue?.id} holds other messages than at the save`);
   for (const pid of childrenOf(target.pid)) process.kill(pid, 'SIGKILL');
   process.kill(target.pid, 'SIGKILL');

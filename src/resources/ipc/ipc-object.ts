@@ -89,6 +89,12 @@ export interface Kept<Found extends IpcObject> {
   readonly remove: (id: number) => void;
 }
 
+type Access = Pick<IpcObject, 'mode' | 'owner'>;
+
+/** It may have been given away, or opened to others, since. */
+export const hasSameAccess = (one: Access, other: Access): boolean =>
+  one.mode === other.mode && one.owner.uid === other.owner.uid && one.owner.gid === other.owner.gid;
+
 type IpcState = Pick<IpcObject, 'id' | 'key' | 'creator'>;
 
 /** What stands in the way of having it again: another one in its place, or with its key; or no right to make it. */

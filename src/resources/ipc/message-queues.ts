@@ -22,7 +22,7 @@ import { type MessageQueue, queueCapacityLimit, readMessageQueues } from '../../
 import type { Pid } from '../../support/brand.ts';
 import { type Problem, QuicksaveError } from '../../support/errors.ts';
 import type { HostView, RebuiltProcess } from '../resource.ts';
-import { ipcFields, type Kept, makeAgain } from './ipc-object.ts';
+import { hasSameAccess, ipcFields, type Kept, makeAgain } from './ipc-object.ts';
 
 const MAX_MESSAGES = 1 << 20;
 const MAX_CAPACITY = 1 << 26;
@@ -114,13 +114,18 @@ function send(id: number, { type, bytes }: Message | QueueState['messages'][numb
 }
 
 /** What others have done with a queue that is still there. */
-export function remarkOnQueue({ id, capacity, messages }: QueueState, _pid: Pid, host: HostView): string | undefined {
-  const there = readMessageQueues().some((one) => one.id === id);
-  if (!there || host.programRuns) return undefined;
+export function remarkOnQueue(state: QueueState, host: HostView): string | undefined {
+  const { id, capacity, messages } = state;
+  const there = readMessageQueues().find((one) => one.id === id);
+  if (there === undefined || host.programRuns) return undefined;
   const now = copyMessages(id, Math.max(capacity, queueCapacity(id)));
   const isSame =
     now.length === messages.length &&
     now.every(({ type, bytes }, index) => type === messages[index]?.type && bytes.equals(messages[index].bytes));
-  if (isSame) return undefined;
-  return `the System V message queue ${id} holds other messages than at the save, and keeps them (ipcrm -q ${id} before the restart has it made anew)`;
+  const what = [
+    ...(isSame ? [] : ['holds other messages than at the save, and keeps them']),
+    ...(hasSameAccess(state, there) && queueCapacity(id) === capacity ? [] : ['has another owner, mode or capacity']),
+  ];
+  if (what.length === 0) return undefined;
+  return `the System V message queue ${id} ${what.join(', and ')} (ipcrm -q ${id} before the restart has it made anew)`;
 }

@@ -19,7 +19,7 @@ import {
 import { readSemaphoreSets, type SemaphoreSet } from '../../procfs/sysvipc.ts';
 import type { Pid } from '../../support/brand.ts';
 import type { HostView, RebuiltProcess } from '../resource.ts';
-import { ipcFields, type Kept, makeAgain } from './ipc-object.ts';
+import { hasSameAccess, ipcFields, type Kept, makeAgain } from './ipc-object.ts';
 
 /** SEMMSL and SEMVMX of semget(2). */
 const MAX_SEMAPHORES = 32_000;
@@ -78,13 +78,17 @@ export function restoreSemaphores(state: SemaphoreState, process: RebuiltProcess
   batch.run();
 }
 
-/** What others have done with a set that is still there. */
-export function remarkOnSemaphores({ id, values, own }: SemaphoreState, pid: Pid, host: HostView): string | undefined {
+/** What others have done with a set that is still there. Each process speaks of the semaphores that it had used last. */
+export function remarkOnSemaphores(state: SemaphoreState, pid: Pid, host: HostView): string | undefined {
+  const { id, values, own } = state;
   const there = readSemaphoreSets().find((one) => one.id === id);
   if (there === undefined || host.programRuns || there.count !== values.length) return undefined;
   const now = semaphoreValues(id, there.count);
-  const isOthers = (index: number): boolean => !own.includes(index) || tryLastUser(id, index) !== pid;
-  const changed = values.filter((value, index) => now[index] !== value && isOthers(index)).length;
-  if (changed === 0) return undefined;
-  return `of the System V semaphore set ${id} ${changed} are not as they were: others than process ${pid} have used them (ipcrm -s ${id} before the restart has it made anew)`;
+  const changed = own.filter((index) => now[index] !== values[index] && tryLastUser(id, index) !== pid).length;
+  const what = [
+    ...(changed === 0 ? [] : [`${changed} are not as they were: others than process ${pid} have used them`]),
+    ...(hasSameAccess(state, there) ? [] : ['owner or mode are others']),
+  ];
+  if (what.length === 0) return undefined;
+  return `of the System V semaphore set ${id} ${what.join(', and ')} (ipcrm -s ${id} before the restart has it made anew)`;
 }

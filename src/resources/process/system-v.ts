@@ -48,7 +48,7 @@ export const systemV: ProcessAspect<SystemVState> = {
   remark: ({ semaphores, queues }, pid, host) => {
     const remarks = [
       ...semaphores.map((one) => remarkOnSemaphores(one, pid, host)),
-      ...queues.map((one) => remarkOnQueue(one, pid, host)),
+      ...queues.map((one) => remarkOnQueue(one, host)),
     ].filter((one) => one !== undefined);
     return remarks.length === 0 ? undefined : remarks.join('; ');
   },
