@@ -14,7 +14,16 @@ export type { StillMapping, StillProcess, StillThread } from './checkpoint/look.
 export type { CheckpointSummary } from './checkpoint/request.ts';
 export { type CheckpointOptions, checkpoint } from './library/checkpoint.ts';
 export { type Frozen, freeze } from './library/freeze.ts';
-export { check, diff, type Intact, inspect, type LookOptions, type VerifyOptions, verify } from './library/look.ts';
+export {
+  check,
+  diff,
+  type InspectOptions,
+  type Intact,
+  inspect,
+  type LookOptions,
+  type VerifyOptions,
+  verify,
+} from './library/look.ts';
 export type { PipelineOptions, Progress } from './library/pipeline.ts';
 export { type End, type Restarted, type RestartOptions, restart } from './library/restart.ts';
 export { checkpointSelf, type SelfOptions, type SelfResult } from './library/self.ts';

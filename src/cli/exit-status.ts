@@ -16,7 +16,7 @@ export const EXIT_STATUSES: readonly ExitStatus[] = [
   {
     status: `${EXIT_FAILED}`,
     means:
-      'Refused or failed: what was to be saved goes on, and nothing is left behind. quicksave check: something stands in the way.',
+      'Refused or failed: what was to be saved goes on, and nothing is left behind. quicksave check: something stands in the way. quicksave inspect: the image was cut; what there is of it has been shown.',
   },
   { status: `${EXIT_USAGE}`, means: 'Wrong usage: nothing was done.' },
   { status: `${RESTARTED_STATUS}`, means: 'quicksave checkpoint --self, in the program that was restarted.' },

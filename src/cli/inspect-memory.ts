@@ -1,6 +1,7 @@
 /** `quicksave inspect --memory ADDR[:LEN]`, `--strings [MIN]`, `--search TEXT` */
 import type { FindImage } from '../image/image-folder.ts';
 import type { OpenedInput } from '../image/image-source.ts';
+import { describeCut, type Inspection } from '../report/inspect.ts';
 import type { ProcessMemory } from '../report/process-memory.ts';
 import { hexdump } from '../report/render-memory.ts';
 import { placesOf, textsIn } from '../report/search-memory.ts';
@@ -22,20 +23,23 @@ const SHORTEST_TEXT = 4;
 const AROUND = 16;
 const FLUSH_AT = 64 * 1024;
 
+/** Returns what is to be told of an image that was cut. */
 export function lookIntoMemory(
   input: OpenedInput,
   options: MemoryOptions,
   pid: number | undefined,
   find: FindImage,
-): void {
+): Inspection['cut'] {
   const show = chosen(options);
-  const image = openForLooking(input, find);
+  const image = openForLooking(input, find, { showsCut: true });
   try {
     const out = new Lines();
     show(memoryOf(image, pid), out, options.json ?? false);
     out.flush();
+    return image.cut === undefined ? undefined : describeCut(image.cut);
   } catch (error) {
     if (!(error instanceof SeenEnough)) throw error;
+    return undefined;
   } finally {
     image.close();
   }

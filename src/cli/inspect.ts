@@ -5,11 +5,17 @@ import { readAccess } from '../image/protection.ts';
 import { openInput } from '../remote/open-input.ts';
 import { type Inspection, inspectInput } from '../report/inspect.ts';
 import { renderInspection } from '../report/render-inspection.ts';
+import { printable } from '../report/table.ts';
 import { inspectOpened } from '../report/task-view.ts';
 import { parsePid } from './checkpoint.ts';
+import { coloured } from './colour.ts';
+import { EXIT_FAILED } from './exit-status.ts';
 import { lookIntoMemory, type MemoryOptions } from './inspect-memory.ts';
+import { printLine } from './print-error.ts';
 import { printResult } from './print-result.ts';
 import { UsageError } from './usage-error.ts';
+
+const STANDARD_ERROR = 2;
 
 interface Options extends MemoryOptions {
   readonly all?: boolean;
@@ -29,8 +35,12 @@ export function runInspect(image: string, options: Options): void {
   const find = imagesBeside(image, options.images, access);
   const input = openInput(image, { access });
   try {
-    if (views.length > 0) lookIntoMemory(input, options, pid, find);
-    else showInspection(inspect(input, pid, find), options);
+    if (views.length > 0) tellCut(lookIntoMemory(input, options, pid, find));
+    else {
+      const inspection = inspect(input, pid, find);
+      showInspection(inspection, options);
+      tellCut(inspection.cut);
+    }
   } finally {
     input.close();
   }
@@ -38,7 +48,17 @@ export function runInspect(image: string, options: Options): void {
 
 /** A pipe is only kept in memory where pages have to be looked up. */
 function inspect(input: OpenedInput, pid: number | undefined, find: FindImage): Inspection {
-  return pid === undefined && input.sizeBytes === undefined ? inspectInput(input) : inspectOpened(input, pid, find);
+  return pid === undefined && input.sizeBytes === undefined
+    ? inspectInput(input, { showsCut: true })
+    : inspectOpened(input, pid, find);
+}
+
+/** What there is has been shown; nobody is to take it for all. */
+function tellCut(cut: Inspection['cut']): void {
+  if (cut === undefined) return;
+  printLine(`${coloured(STANDARD_ERROR, 'red', 'quicksave:')} ${printable(cut.message)}`);
+  printLine(`  Shown is what comes before that; it can only be inspected. [${cut.code}]`);
+  process.exitCode = EXIT_FAILED;
 }
 
 function showInspection(inspection: Inspection, options: Options): void {

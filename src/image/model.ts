@@ -6,7 +6,7 @@ import { ImageError, type Problem } from '../support/errors.ts';
 import { decodeHead, type Head } from './head.ts';
 import { badRecord } from './image-errors.ts';
 import type { PageRun } from './page-chunk.ts';
-import { once, ProcessBuilder, type ProcessModel, parseTable, present } from './process-model.ts';
+import { type MissingPart, once, ProcessBuilder, type ProcessModel, parseTable, present } from './process-model.ts';
 import { type ChunkRecord, decodeRecord, type MetadataRecord } from './reader.ts';
 import { RECORD, recordLabel, recordName } from './record-types.ts';
 import { parseState } from './schema.ts';
@@ -24,6 +24,14 @@ export interface ImageModel {
   readonly descriptions: ReadonlyMap<number, DescriptionRecord>;
   /** Only if it was no image of ours. */
   readonly origin?: ForeignOrigin;
+}
+
+/**
+ * What there is of an image whose end is missing: something to look at, never to restart. Every reference is checked as far as it leads
+ * to what is there; a process that is not there whole has nothing in place of what is {@link missing}.
+ */
+export interface CutModel extends Omit<ImageModel, 'root'> {
+  readonly missing: ReadonlyMap<number, readonly MissingPart[]>;
 }
 
 /** Another format that the model was made from, and what that could not say. */
@@ -237,6 +245,27 @@ export class ModelBuilder {
       head,
       root: present(processes[0], RECORD.TASK),
       processes,
+      exited: [...this.#exited.values()],
+      mappedFiles: this.#mappedFiles,
+      descriptions: this.#descriptions,
+    };
+  }
+
+  get hasHead(): boolean {
+    return this.#head !== undefined;
+  }
+
+  /** Instead of {@link finish}, of an image that was cut behind its HEAD. */
+  finishCut(): CutModel {
+    const head = present(this.#head, RECORD.HEAD);
+    const tables = new Map(
+      [...this.#tables].flatMap(([objref, table]) => (table === undefined ? [] : [[objref, table]])),
+    );
+    const parts = this.#processes.map((builder) => builder.finishCut(tables));
+    return {
+      head,
+      processes: parts.map(({ model }) => model),
+      missing: new Map(parts.map(({ model, missing }) => [model.task.pid, missing])),
       exited: [...this.#exited.values()],
       mappedFiles: this.#mappedFiles,
       descriptions: this.#descriptions,

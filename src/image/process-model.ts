@@ -11,6 +11,7 @@ import {
   MemoryRecord,
   type TaskRecord,
   TaskStateRecord,
+  type ThreadApart,
   ThreadStateRecord,
   VmaRecord,
 } from './tree.ts';
@@ -44,6 +45,15 @@ export interface ThreadApartModel {
   readonly files?: { readonly objref: number; readonly entries: FilesRecord['entries'] };
   readonly fileSystem?: number;
 }
+
+/** A process of which an image that was cut does not have all. */
+export interface ProcessPart {
+  readonly model: ProcessModel;
+  readonly missing: readonly MissingPart[];
+}
+
+/** What was to come of it: not even in part there, but for `mappings` and `threads`. */
+export type MissingPart = 'state' | 'descriptors' | 'mappings' | 'threads';
 
 const PAGE = 4096;
 
@@ -133,17 +143,39 @@ export class ProcessBuilder {
       aspects: present(this.#taskState, RECORD.TASK_STATE).aspects,
       threads: task.threads.map((tid) => completeThread(tid, this.#threads.get(tid))),
       files: present(tables.get(task.files), RECORD.FILES),
-      apart: (task.apart ?? []).map(({ tid, files, fileSystem }) => ({
-        tid,
-        ...(files === undefined
-          ? {}
-          : { files: { objref: files, entries: present(tables.get(files), RECORD.FILES).entries } }),
-        ...(fileSystem === undefined ? {} : { fileSystem }),
-      })),
+      apart: (task.apart ?? []).map((thread) => threadApart(thread, tables)),
       memory,
       mappings: this.#mappings,
       ...(this.#memoryContext === undefined ? {} : { memoryContext: this.#memoryContext }),
     };
+  }
+
+  /** Of an image that was cut. `tables`: those that are there. */
+  finishCut(tables: ReadonlyMap<number, FilesRecord>): ProcessPart {
+    const { task } = this;
+    const files = tables.get(task.files);
+    const memory = this.#memory ?? noMemory;
+    const threads = task.threads.flatMap((tid) => {
+      const thread = this.#threads.get(tid);
+      return thread?.thread === undefined || thread.cpu === undefined ? [] : [completeThread(tid, thread)];
+    });
+    const apart = (task.apart ?? []).filter(({ files: own }) => own === undefined || tables.has(own));
+    const missing: MissingPart[] = [];
+    if (this.#taskState === undefined) missing.push('state');
+    if (files === undefined || apart.length < (task.apart ?? []).length) missing.push('descriptors');
+    if (this.#memory === undefined || memory.mappings > this.#mappings.length) missing.push('mappings');
+    if (threads.length < task.threads.length) missing.push('threads');
+    const model = {
+      task,
+      aspects: this.#taskState?.aspects ?? {},
+      threads,
+      files: files ?? { entries: [] },
+      apart: apart.map((thread) => threadApart(thread, tables)),
+      memory,
+      mappings: this.#mappings,
+      ...(this.#memoryContext === undefined ? {} : { memoryContext: this.#memoryContext }),
+    };
+    return { model, missing };
   }
 
   /** `runs` ascend. */
@@ -165,6 +197,19 @@ export class ProcessBuilder {
     }
   }
 }
+
+const noMemory: MemoryRecord = { mappings: 0, pages: 0, allocatedKeys: 0, executeOnlyKey: 0, relatives: [] };
+
+const threadApart = (
+  { tid, files, fileSystem }: ThreadApart,
+  tables: ReadonlyMap<number, FilesRecord>,
+): ThreadApartModel => ({
+  tid,
+  ...(files === undefined
+    ? {}
+    : { files: { objref: files, entries: present(tables.get(files), RECORD.FILES).entries } }),
+  ...(fileSystem === undefined ? {} : { fileSystem }),
+});
 
 /** FILES: its numbers ascend, and what it names is there. */
 export function parseTable(

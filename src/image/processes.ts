@@ -28,7 +28,7 @@ export function processesOf({ processes, root }: ImageModel): readonly [ProcessP
   return [partsOf(root), ...others.map(partsOf)];
 }
 
-function partsOf({
+export function partsOf({
   task,
   aspects,
   threads,

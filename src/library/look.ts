@@ -11,10 +11,10 @@ import { type Verification, verifyImageAt } from '../report/verify.ts';
 import { asPid } from '../support/brand.ts';
 
 /** What is in an image, as data. Needs neither rights nor the files that the image refers to. */
-export function inspect(path: string, { keys }: Pick<LookOptions, 'keys'> = {}): Inspection {
+export function inspect(path: string, { keys, showsCut }: InspectOptions = {}): Inspection {
   const input = openInput(path, { access: readAccess({ keys }) });
   try {
-    return inspectInput(input);
+    return inspectInput(input, { showsCut });
   } finally {
     input.close();
   }
@@ -43,6 +43,11 @@ export interface LookOptions {
   readonly images?: string;
   /** Key files that open encrypted images: secrets, private X25519 keys. */
   readonly keys?: readonly string[];
+}
+
+export interface InspectOptions extends Pick<LookOptions, 'keys'> {
+  /** Of an image whose end is missing: show what there is, with `cut` in the result. Default: `cut-image` is thrown. */
+  readonly showsCut?: boolean;
 }
 
 export interface VerifyOptions extends LookOptions {

@@ -3,10 +3,11 @@
  * is encrypted, is kept in memory.
  */
 
-import { incrementalImage } from '../image/image-errors.ts';
+import { incrementalImage, misuse } from '../image/image-errors.ts';
 import type { FindImage } from '../image/image-folder.ts';
 import { type OpenedInput, sourceOf } from '../image/image-source.ts';
-import { type ImageModel, ModelBuilder, relativesOf } from '../image/model.ts';
+import { type Cut, type LookThroughOptions, lookThrough } from '../image/look-through.ts';
+import { type ImageModel, relativesOf } from '../image/model.ts';
 import { type ChunkRecord, ImageReader } from '../image/reader.ts';
 import type { Timeline } from '../image/timeline.ts';
 import { newMemoryFile } from '../kernel/calls/descriptors.ts';
@@ -19,6 +20,8 @@ import { PageStore, type ParentStore } from './page-store.ts';
 
 export interface AddressedImage {
   readonly model: ImageModel;
+  /** Only if its end is missing: {@link AddressedImage.model} has what is there, and at least one process in part. */
+  readonly cut?: Cut;
   /** Pages of a memory, by address; of an object with content, by offset. */
   readonly pages: (object: number) => PageStore;
   /** Its own, not those of parents. */
@@ -36,11 +39,19 @@ const FOREIGN_REMEDY = 'It can be restarted, verified and inspected as a whole.'
  * Throws ImageError for what is no image of ours, or a damaged one, and `incremental-image` or `missing-parent` for one whose parents are not
  * to be had. Page data is checked when it is read.
  */
-export const openAddressed = (opened: OpenedInput, find?: FindImage): AddressedImage =>
-  openGeneration(opened, find, new Set());
+export const openAddressed = (
+  opened: OpenedInput,
+  find?: FindImage,
+  options: LookThroughOptions = {},
+): AddressedImage => openGeneration(opened, find, new Set(), options);
 
 /** `seen`: the ids of the images that build on it. */
-function openGeneration(opened: OpenedInput, find: FindImage | undefined, seen: Set<string>): AddressedImage {
+function openGeneration(
+  opened: OpenedInput,
+  find: FindImage | undefined,
+  seen: Set<string>,
+  options: LookThroughOptions = {},
+): AddressedImage {
   const { start, source } = lookAhead(opened);
   if (isLinuxCr(start)) throw new QuicksaveError('foreign-image', FOREIGN, { remedy: FOREIGN_REMEDY });
   const closing: (() => void)[] = [];
@@ -54,9 +65,9 @@ function openGeneration(opened: OpenedInput, find: FindImage | undefined, seen: 
       const file = newMemoryFile('quicksave');
       closing.push(() => file.close());
       fd = file.number;
-      sizeBytes = keepStream(file, source);
+      sizeBytes = keepStream(file, source, options);
     }
-    const own = readRecords(new ImageReader(sourceOf({ fd, sizeBytes }), { pageData: 'skip' }));
+    const own = readRecords(new ImageReader(sourceOf({ fd, sizeBytes }), { pageData: 'skip' }), options);
     const parent = openParent(own.model, opened.encryption !== undefined, find, seen);
     if (parent !== undefined) closing.push(parent.close);
     return { ...own, pages: storesOf(fd, own, parent), close };
@@ -68,20 +79,12 @@ function openGeneration(opened: OpenedInput, find: FindImage | undefined, seen: 
 
 type Records = Omit<AddressedImage, 'pages' | 'close'>;
 
-function readRecords(reader: ImageReader): Records {
-  const builder = new ModelBuilder();
+function readRecords(reader: ImageReader, options: LookThroughOptions): Records {
   const chunks: ChunkRecord[] = [];
-  for (let record = reader.next(); record !== undefined; record = reader.next()) {
-    if (record.kind === 'metadata') builder.add(record);
-    else {
-      builder.addChunk(record);
-      chunks.push(record);
-    }
-  }
-  const model = builder.finish();
-  builder.finishPages();
-  const { position: imageBytes, recordCount, timeline } = reader;
-  return { model, chunks, imageBytes, records: recordCount + 1, timeline };
+  const { model, cut, ...counts } = lookThrough(reader, (chunk) => chunks.push(chunk), options);
+  const { root } = model;
+  if (root === undefined) throw cut?.error ?? misuse('an image without a process was read');
+  return { model: { ...model, root }, chunks, ...counts, ...(cut === undefined ? {} : { cut }) };
 }
 
 interface Parent {

@@ -2,19 +2,31 @@
 import { writeSync } from 'node:fs';
 import type { ByteSource } from '../image/byte-stream.ts';
 import { behind } from '../image/image-source.ts';
+import { isCut, type LookThroughOptions } from '../image/look-through.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 
 const STEP = 1024 * 1024;
 
 /** Copies all that comes into a file; returns how many bytes that were. */
-export function keepStream(file: OwnedFd, source: ByteSource): number {
+export function keepStream(file: OwnedFd, source: ByteSource, { showsCut = false }: LookThroughOptions = {}): number {
   const buffer = new Uint8Array(STEP);
   let position = 0;
-  for (let length = source.read(buffer); length > 0; length = source.read(buffer)) {
+  const next = showsCut ? () => readUpToCut(source, buffer) : () => source.read(buffer);
+  for (let length = next(); length > 0; length = next()) {
     for (let done = 0; done < length; ) done += writeSync(file.number, buffer, done, length - done, position + done);
     position += length;
   }
   return position;
+}
+
+/** A stream of encrypted segments tells itself where it was cut: what came before is authentic. */
+function readUpToCut(source: ByteSource, buffer: Uint8Array): number {
+  try {
+    return source.read(buffer);
+  } catch (error) {
+    if (isCut(error)) return 0;
+    throw error;
+  }
 }
 
 export interface RecordedSource extends ByteSource {

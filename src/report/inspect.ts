@@ -8,8 +8,9 @@ import { localDescriptorsOf } from '../arch/x86/thread-registers.ts';
 import type { ByteSource } from '../image/byte-stream.ts';
 import type { Head } from '../image/head.ts';
 import type { OpenedInput } from '../image/image-source.ts';
-import { type ImageModel, ModelBuilder } from '../image/model.ts';
-import { type ProcessParts, processesOf } from '../image/processes.ts';
+import { type Cut, type LookedThrough, type LookThroughOptions, lookThrough } from '../image/look-through.ts';
+import type { MissingPart } from '../image/process-model.ts';
+import { type ProcessParts, partsOf } from '../image/processes.ts';
 import { ImageReader } from '../image/reader.ts';
 import type { Timeline } from '../image/timeline.ts';
 import type { ExitedRecord, MappingState, TaskRecord } from '../image/tree.ts';
@@ -36,6 +37,8 @@ export interface Inspection {
   readonly header: HeaderInspection;
   /** Only of an incremental image whose parents are not here: arguments and stacks are not told. */
   readonly missesParent?: true;
+  /** Only of an image whose end is missing: what comes before is all that is told of it. */
+  readonly cut?: CutInspection;
   /** When the steps of the save were over. Missing where the image does not tell. */
   readonly timeline?: Timeline;
   /** The root first, every other behind its parent. */
@@ -45,6 +48,14 @@ export interface Inspection {
   /** Files that mappings and the executable refer to, by object. */
   readonly files: readonly { readonly object: number; readonly path?: string; readonly state: Json }[];
   readonly sizes: SizesInspection;
+}
+
+export interface CutInspection {
+  /** Of the error that any other command ends with: docs/errors.md. */
+  readonly code: string;
+  readonly message: string;
+  /** Where it breaks off. */
+  readonly atByte?: number;
 }
 
 export interface HeaderInspection {
@@ -88,6 +99,8 @@ export interface ThreadApartInspection extends SharingInspection {
 }
 
 export interface ProcessInspection extends PlaceInspection, SharingInspection {
+  /** Only of an image that was cut: what there is not of it. Of `mappings` and `threads` the others are there. */
+  readonly missing?: readonly MissingPart[];
   /** Only if a signal has stopped it. */
   readonly stopped?: true;
   /** Its arguments, where its pages could be looked up: not from a pipe. */
@@ -146,30 +159,17 @@ export interface SizesInspection {
  * Reads a whole image. Of a source that can skip, the page data is passed over unread: `verify` is what checks it. Throws
  * ImageError for what is no image, or a damaged one.
  */
-export function inspectImage(source: ByteSource): Inspection {
+export function inspectImage(source: ByteSource, options: LookThroughOptions = {}): Inspection {
   const reader = new ImageReader(source, source.skip === undefined ? oneBuffer() : { pageData: 'skip' });
-  const builder = new ModelBuilder();
   const tally = new PageTally();
-  for (let record = reader.next(); record !== undefined; record = reader.next()) {
-    if (record.kind === 'metadata') builder.add(record);
-    else {
-      builder.addChunk(record);
-      tally.add(record);
-    }
-  }
-  const model = builder.finish();
-  builder.finishPages();
-  return describe(model, tally, {
-    imageBytes: reader.position,
-    records: reader.recordCount + 1,
-    timeline: reader.timeline,
-  });
+  const { model, ...whole } = lookThrough(reader, (chunk) => tally.add(chunk), options);
+  return describe(model, tally, whole);
 }
 
 /** Of an image in whatever format: ours, or a stream of 2008. */
-export function inspectInput(opened: OpenedInput): Inspection {
+export function inspectInput(opened: OpenedInput, options: LookThroughOptions = {}): Inspection {
   const { start, source } = lookAhead(opened);
-  if (!isLinuxCr(start)) return inspectImage(source);
+  if (!isLinuxCr(start)) return inspectImage(source, options);
   const input = readLinuxCrInput(opened, source);
   try {
     const tally = new PageTally();
@@ -210,18 +210,21 @@ export function inspectAddressed(image: AddressedImage): Inspection {
 const MAX_ARGUMENTS = 128 * 1024;
 
 function describe(
-  model: ImageModel,
+  model: ShownModel,
   tally: PageTally,
-  whole: { readonly imageBytes: number; readonly records: number; readonly timeline?: Timeline | undefined },
+  whole: Omit<LookedThrough, 'model' | 'timeline'> & { readonly timeline?: Timeline | undefined },
   commandOf: (process: ProcessParts) => string[] | undefined = () => undefined,
 ): Inspection {
   const sharing = sharingIn(model);
-  const processes = processesOf(model).map((process) =>
-    describeProcess(process, { model, tally, sharing }, commandOf(process)),
-  );
+  const { cut } = whole;
+  const processes = model.processes.map(partsOf).map((process) => ({
+    ...describeProcess(process, { model, tally, sharing }, commandOf(process)),
+    ...missingOf(process, cut),
+  }));
   return {
     ...(model.origin === undefined ? {} : { format: model.origin.format }),
     header: describeHeader(model.head),
+    ...(cut === undefined ? {} : { cut: describeCut(cut) }),
     ...(whole.timeline === undefined ? {} : { timeline: whole.timeline }),
     processes,
     exited: model.exited.map((one) => ({ ...placeOf(one), exitCode: one.exitCode })),
@@ -243,8 +246,20 @@ function describe(
   };
 }
 
+/** Also of an image that was cut. */
+type ShownModel = LookedThrough['model'];
+
+export function describeCut({ error: { code, message, offset } }: Cut): CutInspection {
+  return { code, message, ...(offset === undefined ? {} : { atByte: offset }) };
+}
+
+function missingOf({ task }: ProcessParts, cut: Cut | undefined): Pick<ProcessInspection, 'missing'> {
+  const missing = cut?.missing.get(task.pid) ?? [];
+  return missing.length === 0 ? {} : { missing };
+}
+
 interface Whole {
-  readonly model: ImageModel;
+  readonly model: ShownModel;
   readonly tally: PageTally;
   readonly sharing: ReadonlyMap<number, SharingInspection>;
 }
@@ -280,7 +295,7 @@ function describeProcess(
 
 function describeApart(
   { tid, files }: ProcessParts['apart'][number],
-  model: ImageModel,
+  model: ShownModel,
   sharing: Whole['sharing'],
 ): ThreadApartInspection {
   const own = sharing.get(tid) ?? {};
@@ -346,7 +361,7 @@ function describeHeader({ formatVersion, state }: Head): HeaderInspection {
 const MAX_TIME_MS = 8.64e15;
 const timeText = (ms: number): string => (ms <= MAX_TIME_MS ? new Date(ms).toISOString() : `${ms} ms`);
 
-function describeMapping(mapping: MappingState, pages: PageCounts, model: ImageModel): MappingInspection {
+function describeMapping(mapping: MappingState, pages: PageCounts, model: ShownModel): MappingInspection {
   const state = toJson(mapping.state);
   const name = textAt(state, 'name');
   return {
@@ -365,7 +380,7 @@ function describeMapping(mapping: MappingState, pages: PageCounts, model: ImageM
 }
 
 /** A mapping's state names its file by object. */
-function fileOf(state: Json, model: ImageModel): { file?: string } {
+function fileOf(state: Json, model: ShownModel): { file?: string } {
   const [named, nameless] = [numberAt(state, 'file'), numberAt(state, 'object')];
   if (named !== undefined) return asFile(pathOf(toJson(model.mappedFiles.get(named))).path);
   if (nameless === undefined) return {};

@@ -55,6 +55,7 @@ export class ProcessMemory {
     const state = toJson(mapping.state);
     const object = numberAt(state, 'object');
     if (object !== undefined) return this.#objectPage(object, offset);
+    if (this.#image.cut !== undefined && mapping.hasPages) return undefined;
     if (numberAt(state, 'file') !== undefined) return this.#filePage(mapping, offset);
     if (mapping.kind === 'kernel') return this.#vdsoPage(state, address - mapping.start);
     // Memory that was never touched.
@@ -63,7 +64,9 @@ export class ProcessMemory {
 
   #objectPage(object: number, offset: number): Uint8Array | undefined {
     const { contentBytes = 0 } = this.#model.descriptions.get(object) ?? {};
-    return offset < contentBytes ? this.#image.pages(object).page(offset) : undefined;
+    if (offset >= contentBytes) return undefined;
+    const pages = this.#image.pages(object);
+    return this.#image.cut !== undefined && !pages.has(offset) ? undefined : pages.page(offset);
   }
 
   #filePage(mapping: MappingState, offset: number): Uint8Array | undefined {

@@ -1,8 +1,9 @@
 /** An inspection as text for a person. */
 import { registerNames } from '../arch/x86/registers.ts';
+import type { MissingPart } from '../image/process-model.ts';
 import { preciseText } from '../support/duration.ts';
 import { aspectLines, plain, wordsOf } from './aspect-text.ts';
-import type { HeaderInspection, Inspection, MappingInspection, ProcessInspection } from './inspect.ts';
+import type { CutInspection, HeaderInspection, Inspection, MappingInspection, ProcessInspection } from './inspect.ts';
 import type { DescriptorInspection } from './inspect-descriptor.ts';
 import type { ThreadInspection } from './inspect-thread.ts';
 import { isObject, type Json } from './json.ts';
@@ -45,11 +46,12 @@ export function renderInspection(inspection: Inspection, view: View = everything
   return `${sections.map((lines) => lines.join('\n')).join('\n\n')}\n`;
 }
 
-function headerLines({ header, format, missesParent }: Inspection): string[] {
+function headerLines({ header, format, missesParent, cut }: Inspection): string[] {
   if (format !== undefined) return foreignHeaderLines(header, format);
   const { kernel, cpu } = header;
   const components = ['x87', 'SSE', ...cpu.xstateComponents.map(({ name }) => name)];
   return columns([
+    ...(cut === undefined ? [] : [['cut', cutText(cut)]]),
     ['image', `${header.imageId}, format version ${header.formatVersion}`],
     ...(header.parentId === undefined
       ? []
@@ -60,6 +62,9 @@ function headerLines({ header, format, missesParent }: Inspection): string[] {
     ['xstate', `${cpu.xstateBytes} bytes: ${components.join(', ')}`],
   ]);
 }
+
+const cutText = ({ atByte }: CutInspection): string =>
+  `${atByte === undefined ? 'its end is missing' : `it breaks off at byte ${atByte}`}; shown is what comes before`;
 
 /** What another format says of its making. */
 const foreignHeaderLines = ({ createdAt, kernel }: HeaderInspection, format: string): string[] =>
@@ -87,7 +92,7 @@ function saveLines({ timeline }: Inspection): string[][] {
 }
 
 function detailSections(process: ProcessInspection, { files, missesParent }: Inspection): string[][] {
-  const { pid, comm, threads, localDescriptors, command } = process;
+  const { pid, comm, threads, localDescriptors, command, missing } = process;
   const kind = process.addressBits === 32 ? '32-bit, ' : '';
   const executable = executableOf(process.aspects, files);
   return [
@@ -95,6 +100,7 @@ function detailSections(process: ProcessInspection, { files, missesParent }: Ins
       printable(`process ${pid} (${comm}), ${kind}${counted(threads.length, 'thread')}`),
       ...aspectTable([
         ...(command === undefined ? [] : [['command', command.join(' ')]]),
+        ...(missing === undefined ? [] : [['cut off', missing.join(', ')]]),
         ...(missesParent ? [['not told', 'arguments and stacks: the image that this one builds on is not here']] : []),
         ...(executable === undefined ? [] : [['executable', executable]]),
         ...(process.leaderStatus === undefined
@@ -119,12 +125,17 @@ function sharingRow({ descriptorTableOf, fileSystemOf }: ProcessInspection): str
   return shared.length === 0 ? [] : [['shares', shared.join(', ')]];
 }
 
-const mappingLines = ({ mappings }: ProcessInspection): string[] => [
-  counted(mappings.length, 'mapping'),
-  ...columns(mappings.map(mappingRow), { indent: INDENT, right: [1, 3, 5] }),
+/** Of an image that was cut. */
+const cutOff = ({ missing = [] }: ProcessInspection, part: MissingPart): string =>
+  missing.includes(part) ? ', and what was cut off' : '';
+
+const mappingLines = (process: ProcessInspection): string[] => [
+  `${counted(process.mappings.length, 'mapping')}${cutOff(process, 'mappings')}`,
+  ...columns(process.mappings.map(mappingRow), { indent: INDENT, right: [1, 3, 5] }),
 ];
 
-function descriptorLines({ descriptors, apart = [] }: ProcessInspection, onlySockets: boolean): string[] {
+function descriptorLines(process: ProcessInspection, onlySockets: boolean): string[] {
+  const { descriptors, apart = [] } = process;
   const lines = (table: typeof descriptors, whose = ''): string[] => {
     const shown = onlySockets ? table.filter(({ kind }) => kind.includes('socket')) : table;
     const title = `${counted(shown.length, onlySockets ? 'socket' : 'descriptor')}${whose}`;
@@ -133,7 +144,7 @@ function descriptorLines({ descriptors, apart = [] }: ProcessInspection, onlySoc
   const ofThreads = apart.flatMap(({ tid, descriptors: own }) =>
     own === undefined ? [] : lines(own, ` of thread ${tid}`),
   );
-  return [...lines(descriptors), ...ofThreads];
+  return [...lines(descriptors, cutOff(process, 'descriptors')), ...ofThreads];
 }
 
 function executableOf(aspects: ProcessInspection['aspects'], files: Inspection['files']): string | undefined {

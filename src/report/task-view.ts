@@ -2,6 +2,7 @@
 
 import type { FindImage } from '../image/image-folder.ts';
 import type { OpenedInput } from '../image/image-source.ts';
+import { isCut, type LookThroughOptions } from '../image/look-through.ts';
 import { processesOf } from '../image/processes.ts';
 import { isLinuxCr } from '../linux-cr/layout.ts';
 import { type AddressedImage, openAddressed } from '../pages/addressed-image.ts';
@@ -15,15 +16,20 @@ import { Symbols } from './symbols.ts';
 const MAX_STACK_ENTRIES = 64;
 
 /** What comes through a pipe is kept in memory. `find`: where the parents of an incremental image are. */
-export const openForLooking = (opened: OpenedInput, find?: FindImage): AddressedImage => openAddressed(opened, find);
+export const openForLooking = (
+  opened: OpenedInput,
+  find?: FindImage,
+  options: LookThroughOptions = {},
+): AddressedImage => openAddressed(opened, find, options);
 
-/** Of an image in a file, in whatever format; with `pid` of one process, closely. */
+/** Of an image in a file, in whatever format and also if it was cut; with `pid` of one process, closely. */
 export function inspectOpened(opened: OpenedInput, pid: number | undefined, find?: FindImage): Inspection {
   if (pid === undefined && opened.sizeBytes !== undefined && isLinuxCr(lookAhead(opened).start))
     return inspectInput(opened);
   // A pipe cannot be read twice.
-  const image = opened.sizeBytes === undefined ? openAddressed(opened, find) : tryOpenWhole(opened, find);
-  if (image === undefined) return onlyOf({ ...inspectInput(opened), missesParent: true }, pid);
+  const isPipe = opened.sizeBytes === undefined;
+  const image = isPipe ? openAddressed(opened, find, { showsCut: true }) : tryOpenAddressed(opened, find);
+  if (image === undefined) return onlyOf(inspectAlone(opened), pid);
   try {
     const inspection = inspectAddressed(image);
     if (pid === undefined) return inspection;
@@ -34,15 +40,26 @@ export function inspectOpened(opened: OpenedInput, pid: number | undefined, find
   }
 }
 
-/** Undefined without the parents of an incremental image: what it says itself can be told, what is in its memory cannot. */
-function tryOpenWhole(opened: OpenedInput, find: FindImage | undefined): AddressedImage | undefined {
+/**
+ * Undefined without the parents of an incremental image, and for one that was cut before its first process: what it says itself can
+ * be told, what is in its memory cannot.
+ */
+function tryOpenAddressed(opened: OpenedInput, find: FindImage | undefined): AddressedImage | undefined {
   try {
-    return openAddressed(opened, find);
+    return openAddressed(opened, find, { showsCut: true });
   } catch (error) {
-    const isAlone = error instanceof QuicksaveError && ['incremental-image', 'missing-parent'].includes(error.code);
-    if (isAlone) return undefined;
+    if (isCut(error) || missesParent(error)) return undefined;
     throw error;
   }
+}
+
+const missesParent = (error: unknown): boolean =>
+  error instanceof QuicksaveError && ['incremental-image', 'missing-parent'].includes(error.code);
+
+function inspectAlone(opened: OpenedInput): Inspection {
+  const inspection = inspectInput(opened, { showsCut: true });
+  const isWhole = inspection.header.parentId === undefined || inspection.processes.length === 0;
+  return isWhole ? inspection : { ...inspection, missesParent: true };
 }
 
 /** An inspection of this process alone, if one is given. */

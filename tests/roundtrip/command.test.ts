@@ -1,6 +1,6 @@
 /** The command as a person meets it: what it prints where, and its exit status. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import {
@@ -12,6 +12,7 @@ import {
   openTerminal,
   quicksave,
   remember,
+  run,
   said,
   start,
 } from '../support/harness.ts';
@@ -167,6 +168,48 @@ test('an image is inspected by name and from a pipe alike', async () => {
   delete named.processes[0].command;
   expect(streamed).toEqual(named);
   expect(streamed).toMatchObject({ processes: [{ pid }] });
+});
+
+test.each([
+  ['plain', [], []],
+  ['encrypted', ['--encrypt', 'secret'], ['--key', 'secret']],
+])('of an image that was cut, %s, inspect shows what there is, by name and from a pipe', async (_, encrypt, key) => {
+  const { folder, pid } = await sleeper();
+  const image = join(folder, 'image');
+  const cut = join(folder, 'cut');
+  const inFolder = (options: readonly string[]) => options.map((one) => (one === 'secret' ? join(folder, one) : one));
+  if (encrypt.length > 0) await mustRun('keygen', join(folder, 'secret'));
+  await mustRun('checkpoint', String(pid), '-o', image, '--compress', 'none', ...inFolder(encrypt));
+  const bytes = readFileSync(image);
+  writeFileSync(cut, bytes.subarray(0, bytes.length - 100_000));
+  const whole = JSON.parse((await mustRun('inspect', image, '--json', ...inFolder(key))).stdout.toString());
+
+  const found = await quicksave('inspect', cut, '--json', ...inFolder(key));
+  const told = /^quicksave: The image ends .*\n {2}Shown is what comes before that.*\[cut-image\]\n$/;
+  const cutShort = { status: 1, stderr: expect.stringMatching(told) };
+  expect(found).toMatchObject(cutShort);
+  const part = JSON.parse(found.stdout.toString());
+  expect(part.cut).toMatchObject({ code: 'cut-image', atByte: expect.any(Number) });
+  expect(part.processes[0].threads).toEqual(whole.processes[0].threads);
+  expect(part.processes[0].descriptors).toEqual(whole.processes[0].descriptors);
+  expect(part.sizes.pages.dataPages).toBeLessThan(whole.sizes.pages.dataPages);
+
+  const piped = await run(['inspect', '-', ...inFolder(key)], { stdin: readFileSync(cut) }).done;
+  expect(piped).toMatchObject(cutShort);
+  expect(piped.stdout.toString()).toMatch(/^cut +it breaks off at byte \d+; shown is what comes before\n/);
+  const task = await run(['inspect', '-', '--task', String(pid), ...inFolder(key)], { stdin: readFileSync(cut) }).done;
+  expect(task).toMatchObject(cutShort);
+  expect(task.stdout.toString()).toContain(`thread ${pid} (busy-threads)`);
+
+  const page = await quicksave('inspect', cut, '--strings', '--json', ...inFolder(key));
+  expect(page).toMatchObject(cutShort);
+  for (const args of [
+    ['verify', cut],
+    ['restart', cut],
+    ['report', cut, '-o', join(folder, 'page')],
+  ]) {
+    expect(await quicksave(...args, ...inFolder(key))).toMatchObject({ status: 1, stdout: Buffer.alloc(0) });
+  }
 });
 
 test('it does not save itself, nor the shell that waits for it', () => {

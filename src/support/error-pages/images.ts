@@ -23,7 +23,8 @@ export const imageErrors = {
     remedy: 'Mend what it says, and save the program again.',
   },
   'cut-image': {
-    means: 'The image ends too early: it was cut, or is still being written.',
+    means:
+      'The image ends too early: it was cut, or is still being written. quicksave inspect shows what there is of it.',
     remedy: 'Save the program again, or use another copy of the image.',
   },
   'damaged-image': {
