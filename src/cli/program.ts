@@ -187,8 +187,8 @@ function addLooking(root: Command, commands: Load): void {
   root
     .command('diff')
     .description('show what changed between two saves')
-    .argument('<a>', 'image file, the earlier one')
-    .argument('<b>', 'image file, the later one')
+    .argument('<a>', `the earlier ${SOURCE}`)
+    .argument('<b>', 'the later one')
     .option('--images <folder>', 'where the parents of incremental images are; default: where they are')
     .option('--json', 'print the result as data')
     .addOption(key())
@@ -217,7 +217,7 @@ function addLooking(root: Command, commands: Load): void {
   root
     .command('merge')
     .description('make a whole image of an incremental one and those that it builds on')
-    .argument('<image>', 'image file')
+    .argument('<image>', SOURCE)
     .requiredOption('-o, --output <file>', 'where the whole image goes; - is standard output')
     .option('--images <folder>', 'where the parents are; default: where the image is')
     .addOption(compression())

@@ -6,6 +6,7 @@ import type { JobEnd } from '../jobs/job-records.ts';
 import { type JobRequest, superviseJob } from '../jobs/supervise.ts';
 import { printable } from '../report/table.ts';
 import { endLike } from '../restart/accompany.ts';
+import { isAddress } from '../support/address.ts';
 import { parseDuration } from '../support/duration.ts';
 import { parseCompression } from './compression-option.ts';
 import { EXIT_TRY_AGAIN } from './exit-status.ts';
@@ -44,6 +45,12 @@ function parseRequest(command: readonly string[], options: Options): JobRequest 
   }
   if (!/^[1-9]\d{0,5}$/.test(options.keep))
     throw new UsageError(`--keep takes a number from 1 on, not "${options.keep}".`);
+  if (isAddress(options.dir)) {
+    throw new UsageError(
+      `--dir takes a folder of this host, not "${options.dir}": what is in it has to be found, locked and replaced. ` +
+        'Mount it, or copy its saves elsewhere.',
+    );
+  }
   return {
     folder: resolve(options.dir),
     command,

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { decodeHead } from '../image/head.ts';
 import { imagesBeside } from '../image/image-folder.ts';
-import { openInput, sourceOf } from '../image/image-source.ts';
+import { sourceOf } from '../image/image-source.ts';
 import { addPage, encodeZstdChunk, type GrowingRun } from '../image/page-chunk.ts';
 import type { ImageAccess } from '../image/protection.ts';
 import { decodeRecord, ImageReader, type MetadataRecord } from '../image/reader.ts';
@@ -13,10 +13,11 @@ import { MemoryRecord } from '../image/tree.ts';
 import type { ImageWriter } from '../image/writer.ts';
 import { NativeMemory } from '../kernel/native-memory.ts';
 import { type FileInput, readImageFile } from '../pages/image-input.ts';
+import { type KeptInput, keptInput } from '../pages/kept-stream.ts';
 import { packPages } from '../pages/page-codec.ts';
 import { PageCrew } from '../pages/page-crew.ts';
 import { type StoredPage, samePages } from '../pages/stored-pages.ts';
-import { QuicksaveError } from '../support/errors.ts';
+import { openInput } from '../remote/open-input.ts';
 
 const PAGE = 4096;
 /** Pages of one chunk, as a save makes them. */
@@ -35,20 +36,19 @@ export interface MergeSummary {
   readonly pages: number;
 }
 
-/** Checks the image and all that is needed of its parents before it writes anything. The caller ends what the writer writes. */
+/** `source`: a file's name, an address, or `-`; what comes as a stream is kept in memory. Checks the image and all that is needed of its parents before it writes anything. The caller ends what the writer writes. */
 export function mergeImage(source: string, writer: ImageWriter, { images, access, level }: MergeOptions): MergeSummary {
   const opened = openInput(source, { access });
   const crew = new PageCrew(opened.sizeBytes ?? 0, () => {
     // Nobody watches the checking.
   });
+  let kept: KeptInput | undefined;
   let input: FileInput | undefined;
   try {
-    if (opened.sizeBytes === undefined) {
-      throw new QuicksaveError('not-a-file', `${source} is no file: its pages cannot be looked up.`);
-    }
-    input = readImageFile(opened, crew, imagesBeside(source, images, access));
+    kept = keptInput(opened);
+    input = readImageFile(kept, crew, imagesBeside(source, images, access), kept);
     const kin = findKin(input);
-    const reader = new ImageReader(sourceOf(opened), { pageData: 'skip' });
+    const reader = new ImageReader(sourceOf(kept), { pageData: 'skip' });
     for (let record = reader.next(); record !== undefined; record = reader.next()) {
       if (record.kind === 'metadata') copyRecord(writer, record, kin);
     }
@@ -63,6 +63,7 @@ export function mergeImage(source: string, writer: ImageWriter, { images, access
     return { pid: input.model.root.task.pid, pages: chunks.pages };
   } finally {
     input?.close();
+    kept?.close();
     opened.close();
     crew.dismiss();
   }

@@ -52,6 +52,11 @@ const nowhere: FindImage = (imageId) => {
 };
 
 function namesIn(folder: string): string[] {
+  if (isAddress(folder)) {
+    throw new QuicksaveError('not-a-file', `Images cannot be looked for in ${folder}, which is on another host.`, {
+      remedy: 'Copy them into a folder of this host first, and give that.',
+    });
+  }
   try {
     return readdirSync(folder, { withFileTypes: true })
       .filter((entry) => entry.isFile() || entry.isSymbolicLink())

@@ -1,8 +1,9 @@
 /** A stream that is kept in memory, because what comes in it has to be looked up. */
 import { writeSync } from 'node:fs';
 import type { ByteSource } from '../image/byte-stream.ts';
-import { behind } from '../image/image-source.ts';
+import { behind, type OpenedInput, sourceOf } from '../image/image-source.ts';
 import { isCut, type LookThroughOptions } from '../image/look-through.ts';
+import { newMemoryFile } from '../kernel/calls/descriptors.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 
 const STEP = 1024 * 1024;
@@ -17,6 +18,26 @@ export function keepStream(file: OwnedFd, source: ByteSource, { showsCut = false
     position += length;
   }
   return position;
+}
+
+/** What comes as a stream in a file in memory, so that it can be looked up in; the input itself where it is a file. */
+export function keptInput(opened: OpenedInput, source: ByteSource = sourceOf(opened)): KeptInput {
+  const isEncrypted = opened.encryption !== undefined;
+  if (opened.sizeBytes !== undefined) return { ...opened, sizeBytes: opened.sizeBytes, isEncrypted, close: () => {} };
+  const file = newMemoryFile('quicksave');
+  try {
+    const sizeBytes = keepStream(file, source);
+    return { fd: file.number, sizeBytes, isEncrypted, signedBy: opened.signedBy, close: () => file.close() };
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+export interface KeptInput extends OpenedInput {
+  readonly sizeBytes: number;
+  /** Also where it is kept as it is when it is open. */
+  readonly isEncrypted: boolean;
 }
 
 /** A stream of encrypted segments tells itself where it was cut: what came before is authentic. */

@@ -5,11 +5,10 @@ import { notLazy } from '../image/image-errors.ts';
 import type { FindImage } from '../image/image-folder.ts';
 import { behind, type OpenedInput, sourceOf } from '../image/image-source.ts';
 import { requireSigner } from '../image/signature.ts';
-import { newMemoryFile } from '../kernel/calls/descriptors.ts';
 import { CR_START_SIZE, isLinuxCr } from '../linux-cr/layout.ts';
 import type { RestartSide } from '../linux-cr/to-image.ts';
 import { type FileOptions, type ImageInput, readImageFile, readImageStream } from './image-input.ts';
-import { keepStream, recorded } from './kept-stream.ts';
+import { keptInput, recorded } from './kept-stream.ts';
 import { readLinuxCrInput } from './linux-cr-input.ts';
 import type { PageCrew } from './page-crew.ts';
 
@@ -51,14 +50,12 @@ function readToLoad(opened: OpenedInput, source: ByteSource, crew: PageCrew, fin
     return input;
   }
   input.close();
-  const file = newMemoryFile('quicksave');
+  const kept = keptInput(opened, record.fromStart());
   try {
-    const sizeBytes = keepStream(file, record.fromStart());
-    const kept = { fd: file.number, sizeBytes, signedBy: opened.signedBy, close: () => file.close() };
     // It is mapped, and needs no descriptor.
-    return readImageFile(kept, crew, find, { isEncrypted: opened.encryption !== undefined });
+    return readImageFile(kept, crew, find, kept);
   } finally {
-    file.close();
+    kept.close();
   }
 }
 

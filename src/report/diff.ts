@@ -3,11 +3,13 @@
  * byte. Both images are read and checked whole. What only says when and by what an image was made is no change.
  */
 import { imagesBeside } from '../image/image-folder.ts';
-import { openInput, sourceOf } from '../image/image-source.ts';
+import { sourceOf } from '../image/image-source.ts';
 import type { ImageAccess } from '../image/protection.ts';
 import { type ImageInput, readImageFile } from '../pages/image-input.ts';
+import { type KeptInput, keptInput } from '../pages/kept-stream.ts';
 import { PageCrew } from '../pages/page-crew.ts';
 import type { StoredPage } from '../pages/stored-pages.ts';
+import { openInput } from '../remote/open-input.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { type Inspection, inspectImage, type MappingInspection, type ProcessInspection } from './inspect.ts';
 import { isObject, type Json, numberAt } from './json.ts';
@@ -61,8 +63,13 @@ export interface ImagesOptions {
   readonly access?: ImageAccess | undefined;
 }
 
-/** Both must be files. Throws ImageError for a damaged one. */
+/** Each is a file's name, an address, or `-` for standard input; what comes as a stream is kept in memory. Throws ImageError for a damaged one. */
 export function diffImages(a: string, b: string, options: ImagesOptions = {}): Difference {
+  if (a === '-' && b === '-') {
+    throw new QuicksaveError('not-a-file', 'Only one of two images can come from standard input.', {
+      remedy: 'Write the other into a file first.',
+    });
+  }
   return withImage(a, options, (first) => withImage(b, options, (second) => compare(first, second)));
 }
 
@@ -76,21 +83,15 @@ function withImage<T>(path: string, { images, access }: ImagesOptions, use: (ima
   const crew = new PageCrew(opened.sizeBytes ?? 0, () => {
     // It is over before anybody would want to see how far it is.
   });
+  let kept: KeptInput | undefined;
   let input: ImageInput | undefined;
   try {
-    if (opened.sizeBytes === undefined) {
-      throw new QuicksaveError(
-        'not-a-file',
-        `${path} is no file: two images can only be compared where pages can be looked up.`,
-        {
-          remedy: 'Write the image into a file first.',
-        },
-      );
-    }
-    input = readImageFile(opened, crew, imagesBeside(path, images, access));
-    return use({ inspection: inspectImage(sourceOf(opened)), input });
+    kept = keptInput(opened);
+    input = readImageFile(kept, crew, imagesBeside(path, images, access), kept);
+    return use({ inspection: inspectImage(sourceOf(kept)), input });
   } finally {
     input?.close();
+    kept?.close();
     opened.close();
     crew.dismiss();
   }

@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { compiled, mustRun, newFolder, quicksave, said, start } from '../support/harness.ts';
+import { compiled, mustRun, newFolder, quicksave, run, said, start } from '../support/harness.ts';
 
 interface Difference {
   readonly same: boolean;
@@ -74,6 +74,10 @@ test.each([
   expect(found.descriptors.some(({ path, a: was }) => path === '5' && was === undefined)).toBe(true);
   expect(found.mappings.some(({ path, a: was }) => was === undefined && /^0x[0-9a-f]+$/.test(path))).toBe(true);
 
+  const piped = await run(['diff', a ?? '', '-', '--json'], { stdin: readFileSync(b ?? '') }).done;
+  expect(JSON.parse(piped.stdout.toString())).toEqual(found);
+  expect(await quicksave('diff', '-', '-')).toMatchObject({ status: 1, stderr: expect.stringContaining('Only one') });
+
   const text = (await mustRun('diff', a ?? '', b ?? '')).stdout.toString();
   expect(text).toContain(`${room}-`);
   expect(text).toContain('4.0 KiB in 3 pages');
@@ -105,6 +109,6 @@ test('what cannot be compared is refused', async () => {
   expect(stderr).toContain('not a quicksave image');
   expect(status).toBe(1);
   const piped = await quicksave('diff', '/dev/null', '/dev/null');
-  expect(piped.stderr).toContain('is no file');
+  expect(piped.stderr).toContain('the file is empty');
   expect(piped.status).toBe(1);
 });

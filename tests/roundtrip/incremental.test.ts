@@ -158,6 +158,10 @@ test('diff sees through parents', async () => {
   ]);
   const memoryOf = (stdout: Buffer): unknown => JSON.parse(stdout.toString()).memory;
   expect(memoryOf(between.stdout)).toEqual(memoryOf(same.stdout));
+  const piped = run(['merge', '-', '--images', folder, '-o', join(folder, 'piped')], { stdin: readFileSync(second) });
+  expect(await piped.done).toMatchObject({ status: 0 });
+  const again = JSON.parse((await mustRun('diff', whole, join(folder, 'piped'), '--json')).stdout.toString());
+  expect(again).toMatchObject({ memory: [], content: [], threads: [] });
   expect(memoryOf(between.stdout)).not.toEqual([]);
 });
 

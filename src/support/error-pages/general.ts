@@ -59,7 +59,8 @@ export const useErrors = {
     remedy: 'Free some of it, or raise the limit that the sentence names, and try again.',
   },
   'not-a-file': {
-    means: 'A pipe was given where a file is needed, because things have to be looked up in it.',
+    means:
+      'A pipe, or an address on another host, was given where a file is needed, because things have to be looked up in it.',
     remedy: 'Write it into a file first, and give that.',
   },
   'not-enough-rights': {
