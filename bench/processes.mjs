@@ -169,9 +169,9 @@ export function saveServer({ pid }) {
 }
 
 function pauseIn(summary) {
-  const pause = /pause ([\d.]+) ms/.exec(summary)?.[1];
+  const [, pause, unit] = /pause ([\d.]+) (ms|s)\b/.exec(summary) ?? [];
   if (pause === undefined) throw new Error(`no pause in the summary: ${summary}`);
-  return Number(pause);
+  return Number(pause) * (unit === 's' ? 1000 : 1);
 }
 
 /** Saves a target, lets it change a page in a hundred, and saves it again with the first image as the parent. */
@@ -183,7 +183,7 @@ export async function saveTwice(target, options) {
   const { ms, stderr } = quicksave('checkpoint', pid, '--output', second, '--parent', first, ...options);
   const [whole, image] = [first, second].map((path) => statSync(path).size / MEBIBYTE);
   for (const path of [first, second]) rmSync(path);
-  return { whole, image, checkpoint: ms, pause: Number(/pause ([\d.]+) ms/.exec(stderr)?.[1]) };
+  return { whole, image, checkpoint: ms, pause: pauseIn(stderr) };
 }
 
 /** It writes to each hundredth page, and says so. */

@@ -6,7 +6,9 @@ import { openOutput } from '../checkpoint/remote-output.ts';
 import type { CheckpointRequest, CheckpointSummary } from '../checkpoint/request.ts';
 import { ownParent } from '../checkpoint/saver.ts';
 import { readProtection } from '../image/protection.ts';
+import { sizeText } from '../report/table.ts';
 import { asPid } from '../support/brand.ts';
+import { elapsedText } from '../support/duration.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { parseCompression } from './compression-option.ts';
 import { interruptible } from './interruptible.ts';
@@ -33,7 +35,6 @@ interface Options {
 }
 
 const STANDARD_OUTPUT = 1;
-const MEBIBYTE = 1024 * 1024;
 
 export function runCheckpoint(pidText: string | undefined, options: Options): void {
   const savesItself = options.self ?? false;
@@ -99,13 +100,15 @@ function isNothing(fd: number): boolean {
 }
 
 function summaryLine(summary: CheckpointSummary): string {
-  const size = `${(summary.imageBytes / MEBIBYTE).toFixed(1)} MiB${ratioText(summary)}`;
-  const pause = summary.killed ? 'ended' : `pause ${summary.pauseMs.toFixed(1)} ms`;
-  const total = `${summary.totalMs.toFixed(0)} ms in all`;
+  const size = `${sizeText(summary.imageBytes)}${ratioText(summary)}`;
+  const pause = summary.killed ? 'ended' : `pause ${pauseText(summary.pauseMs)}`;
+  const total = `${elapsedText(summary.totalMs)} in all`;
   const inherited = summary.parentPages === 0 ? '' : ` (${summary.parentPages} of the parent)`;
   const shared = summary.relativePages === 0 ? '' : ` (${summary.relativePages} shared)`;
   return `saved ${treeText(summary)}, ${summary.pages} pages${inherited}${shared}, ${size}, ${pause}, ${total}`;
 }
+
+const pauseText = (ms: number): string => (ms < 1000 ? `${ms.toFixed(1)} ms` : elapsedText(ms));
 
 /** Nothing where compression brings nothing. */
 function ratioText({ pageBytes, storedBytes }: CheckpointSummary): string {

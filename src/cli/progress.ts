@@ -22,14 +22,20 @@ export class ProgressLine {
     const now = performance.now();
     if (!this.#shown || totalBytes === 0 || now - this.#drawnAt < REDRAW_EVERY_MS) return;
     this.#drawnAt = now;
-    const percent = Math.floor((100 * doneBytes) / totalBytes);
-    const rate = doneBytes / MEBIBYTE / ((now - this.#begun) / 1000);
-    const done = `${(doneBytes / MEBIBYTE).toFixed(0)} of ${(totalBytes / MEBIBYTE).toFixed(0)} MiB`;
-    const left = durationText(((totalBytes - doneBytes) / MEBIBYTE / rate) * 1000);
-    print(`${CLEAR_LINE}${this.#what}: ${percent} %, ${done}, ${rate.toFixed(0)} MiB/s, ${left} left`);
+    print(`${CLEAR_LINE}${this.#what}: ${progressText(doneBytes, totalBytes, now - this.#begun)}`);
   }
 
   clear(): void {
     if (this.#shown && this.#drawnAt > 0) print(CLEAR_LINE);
   }
+}
+
+/** `40 %, 120 of 300 MiB, 60 MiB/s, 3 s left`; what is left only where what is done tells something of it. */
+export function progressText(doneBytes: number, totalBytes: number, elapsedMs: number): string {
+  const percent = Math.floor((100 * doneBytes) / totalBytes);
+  const done = `${(doneBytes / MEBIBYTE).toFixed(0)} of ${(totalBytes / MEBIBYTE).toFixed(0)} MiB`;
+  if (percent === 0 || elapsedMs <= 0) return `${percent} %, ${done}`;
+  const rate = doneBytes / elapsedMs;
+  const left = percent < 100 ? `, ${durationText((totalBytes - doneBytes) / rate)} left` : '';
+  return `${percent} %, ${done}, ${((rate / MEBIBYTE) * 1000).toFixed(0)} MiB/s${left}`;
 }

@@ -7,6 +7,7 @@ import { isInOwnNamespace, reportOutside, stayAsReaper } from '../restart/inside
 import { type LazyRestart, type RestartRequest, type RestartSummary, restart } from '../restart/restart.ts';
 import { Foreground } from '../restart/terminal.ts';
 import type { Pid } from '../support/brand.ts';
+import { elapsedText } from '../support/duration.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { isForsaken, reportRunning } from './background.ts';
 import { interruptible, type WhileItRuns } from './interruptible.ts';
@@ -72,7 +73,7 @@ async function restartOutside(options: Options): Promise<void> {
 }
 
 function tell(summary: RestartSummary, { detach, json }: Options): void {
-  printLine(`restarted ${treeText(summary)}, ${summary.totalMs.toFixed(0)} ms`);
+  printLine(`restarted ${treeText(summary)}, ${elapsedText(summary.totalMs)}`);
   for (const remark of summary.remarks) printLine(`  ${remark}`);
   if (isInOwnNamespace()) {
     if (!detach) reportOutside({ running: summary });

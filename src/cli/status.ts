@@ -2,7 +2,7 @@
 import type { HistoryRecord, JobEnd } from '../jobs/job-records.ts';
 import { historyOfJob, type JobPhase, type JobStatus, lookAtJob } from '../jobs/job-status.ts';
 import { columns, sizeText } from '../report/table.ts';
-import { durationText } from '../support/duration.ts';
+import { durationText, elapsedText } from '../support/duration.ts';
 import { printResult } from './print-result.ts';
 
 interface Options {
@@ -82,6 +82,6 @@ function describeEvent(one: HistoryRecord): string {
 }
 
 function savedText({ save, sizeBytes, pauseMs, totalMs }: Extract<HistoryRecord, { event: 'saved' }>): string {
-  const pause = pauseMs === undefined ? 'ended' : `pause ${pauseMs.toFixed(0)} ms`;
-  return `${save}, ${sizeText(sizeBytes)}, ${pause}, ${totalMs.toFixed(0)} ms in all`;
+  const pause = pauseMs === undefined ? 'ended' : `pause ${elapsedText(pauseMs)}`;
+  return `${save}, ${sizeText(sizeBytes)}, ${pause}, ${elapsedText(totalMs)} in all`;
 }

@@ -25,6 +25,9 @@ export function durationText(ms: number): string {
   return twoParts(Math.floor(hours / 24), 'd', hours % 24, 'h');
 }
 
+/** What something took: `346 ms`, `1.24 s`, from a minute on as {@link durationText}. */
+export const elapsedText = (ms: number): string => (ms < 1000 ? durationText(ms) : preciseText(ms * 1000));
+
 const twoParts = (large: number, largeUnit: string, small: number, smallUnit: string): string =>
   small === 0 ? `${large} ${largeUnit}` : `${large} ${largeUnit} ${small} ${smallUnit}`;
 

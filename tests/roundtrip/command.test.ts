@@ -36,7 +36,9 @@ test('a save says one line on standard error and nothing else', async () => {
   const { status, stdout, stderr } = await quicksave('checkpoint', String(pid), '-o', join(folder, 'image'));
   expect(status).toBe(0);
   expect(stdout.toString()).toBe('');
-  expect(stderr).toMatch(/^saved process \d+: 9 threads, \d+ pages, \d+\.\d MiB, pause \d+\.\d ms, \d+ ms in all\n$/);
+  expect(stderr).toMatch(
+    /^saved process \d+: 9 threads, \d+ pages, \d+\.\d [KM]iB, pause \d+\.\d ms, (\d+ ms|[\d.]+ s) in all\n$/,
+  );
 });
 
 test('a save on a terminal shows how far it is', async () => {

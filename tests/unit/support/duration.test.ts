@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { durationText, parseDuration, preciseText } from '../../../src/support/duration.ts';
+import { durationText, elapsedText, parseDuration, preciseText } from '../../../src/support/duration.ts';
 
 test('a length of time is a number with a unit, several of them, or seconds', () => {
   expect(parseDuration('90s')).toBe(90_000);
@@ -23,4 +23,8 @@ test('a length of time is shown with its two largest units', () => {
 test('a short length of time is shown with three digits', () => {
   const shown = [0, 999, 1000, 14_540, 463_200, 999_999, 1_240_000, 59_900_000, 185_000_000].map(preciseText);
   expect(shown).toEqual(['0 µs', '999 µs', '1 ms', '14.5 ms', '463 ms', '1000 ms', '1.24 s', '59.9 s', '3 min 5 s']);
+});
+
+test('what something took is shown in whole milliseconds up to a second', () => {
+  expect([45.4, 999.4, 1240, 130_433].map(elapsedText)).toEqual(['45 ms', '999 ms', '1.24 s', '2 min 10 s']);
 });
