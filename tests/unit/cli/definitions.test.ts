@@ -32,11 +32,26 @@ describe('completion', () => {
       ['inspect', '--m'],
       ['--maps', '--memory'],
     ],
+    [
+      ['completion', ''],
+      ['bash', 'zsh', 'fish'],
+    ],
+    [['--deb'], ['--debug']],
+    [['checkpoint', '1', '--tcp', 'cl'], ['close']],
+    [['status', '/boo'], ['/boot']],
+    [['run', '--dir', '/boo'], ['/boot']],
+    [['restart', import.meta.filename.slice(0, -1)], [import.meta.filename]],
   ])('bash completes %j', ([words, expected]) => {
     const line = ['quicksave', ...(words ?? [])].map((word) => `'${word}'`).join(' ');
     const script = `${completionOf(root, 'bash')}
       COMP_WORDS=(${line}); COMP_CWORD=${words?.length}; _quicksave; printf '%s\\n' "\${COMPREPLY[@]}"`;
     expect(answerOf('bash', ['--norc'], script)).toEqual({ status: 0, text: `${expected?.join('\n')}\n` });
+  });
+
+  test('bash completes the pids that there are', () => {
+    const script = `${completionOf(root, 'bash')}
+      COMP_WORDS=(quicksave checkpoint ''); COMP_CWORD=2; _quicksave; printf '%s\\n' "\${COMPREPLY[@]}"`;
+    expect(answerOf('bash', ['--norc'], script)?.text.split('\n')).toContain(String(process.pid));
   });
 
   test.for(shells)('%s reads its script', (shell, context) => {
@@ -52,6 +67,9 @@ describe('completion', () => {
     if (commands === undefined) context.skip('fish is not installed');
     expect(commands).toMatch(/^inspect\t/m);
     expect(ask('quicksave run --kee')).toMatch(/^--keep\t/m);
+    expect(ask('quicksave completion ')).toBe('bash\nfish\nzsh\n');
+    expect(ask('quicksave restart --files acc')).toMatch(/^accept-changed\t/);
+    expect(ask('quicksave --deb')).toMatch(/^--debug/);
   });
 });
 
