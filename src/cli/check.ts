@@ -5,9 +5,12 @@ import { checkHost } from '../report/check-host.ts';
 import { renderHostCheck, renderProcessCheck } from '../report/render-check.ts';
 import { asPid } from '../support/brand.ts';
 import { withRemedy } from '../support/errors.ts';
+import { paintFor } from './colour.ts';
 import { parseOutside } from './outside-option.ts';
 import { asJson, printResult } from './print-result.ts';
 import { UsageError } from './usage-error.ts';
+
+const STANDARD_OUTPUT = 1;
 
 interface Options extends OutsideChoice {
   readonly json?: boolean;
@@ -20,14 +23,14 @@ export function runCheck(pidText: string | undefined, options: Options): void {
 
 function checkThisHost({ json }: Options): boolean {
   const found = checkHost();
-  printResult(json ? asJson(found) : renderHostCheck(found));
+  printResult(json ? asJson(found) : renderHostCheck(found, paintFor(STANDARD_OUTPUT)));
   return found.canCheckpoint && found.canRestart;
 }
 
 function checkOne(pidText: string, { json, ...choice }: Options): boolean {
   if (!/^[1-9]\d{0,9}$/.test(pidText)) throw new UsageError(`"${pidText}" is not a process id.`);
   const found = checkProcess(asPid(Number(pidText)), parseOutside(choice));
-  printResult(json ? asJson(withRemedies(found)) : renderProcessCheck(found));
+  printResult(json ? asJson(withRemedies(found)) : renderProcessCheck(found, paintFor(STANDARD_OUTPUT)));
   return found.problems.length === 0 && found.restartProblems.length === 0;
 }
 

@@ -2,7 +2,10 @@
 import { readAccess } from '../image/protection.ts';
 import { diffImages } from '../report/diff.ts';
 import { renderDifference } from '../report/render-diff.ts';
+import { paintFor } from './colour.ts';
 import { printResult } from './print-result.ts';
+
+const STANDARD_OUTPUT = 1;
 
 interface Options {
   readonly json?: boolean;
@@ -12,5 +15,9 @@ interface Options {
 
 export function runDiff(a: string, b: string, options: Options): void {
   const difference = diffImages(a, b, { images: options.images, access: readAccess({ keys: options.key }) });
-  printResult(options.json ? `${JSON.stringify(difference, undefined, 2)}\n` : renderDifference(difference));
+  printResult(
+    options.json
+      ? `${JSON.stringify(difference, undefined, 2)}\n`
+      : renderDifference(difference, paintFor(STANDARD_OUTPUT)),
+  );
 }

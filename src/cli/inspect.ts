@@ -8,13 +8,14 @@ import { renderInspection } from '../report/render-inspection.ts';
 import { printable } from '../report/table.ts';
 import { inspectOpened } from '../report/task-view.ts';
 import { parsePid } from './checkpoint.ts';
-import { coloured } from './colour.ts';
+import { coloured, paintFor } from './colour.ts';
 import { EXIT_FAILED } from './exit-status.ts';
 import { lookIntoMemory, type MemoryOptions } from './inspect-memory.ts';
 import { printLine } from './print-error.ts';
 import { printResult } from './print-result.ts';
 import { UsageError } from './usage-error.ts';
 
+const STANDARD_OUTPUT = 1;
 const STANDARD_ERROR = 2;
 
 interface Options extends MemoryOptions {
@@ -75,5 +76,5 @@ function showInspection(inspection: Inspection, options: Options): void {
     descriptors: all || fds,
     sockets,
   };
-  printResult(renderInspection(inspection, view));
+  printResult(renderInspection(inspection, view, paintFor(STANDARD_OUTPUT)));
 }

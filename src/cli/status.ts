@@ -3,7 +3,10 @@ import type { HistoryRecord, JobEnd } from '../jobs/job-records.ts';
 import { historyOfJob, type JobPhase, type JobStatus, lookAtJob } from '../jobs/job-status.ts';
 import { columns, sizeText } from '../report/table.ts';
 import { durationText, elapsedText } from '../support/duration.ts';
+import { coloured } from './colour.ts';
 import { printResult } from './print-result.ts';
+
+const STANDARD_OUTPUT = 1;
 
 interface Options {
   readonly json?: boolean;
@@ -18,8 +21,17 @@ export function runHistory(folder: string, options: Options): void {
   const history = historyOfJob(folder);
   const lines = options.json
     ? history.map((one) => JSON.stringify(one))
-    : columns(history.map((one) => [timeText(one.at), `start ${one.run}`, one.event, describeEvent(one)]));
+    : columns(history.map((one) => [timeText(one.at), `start ${one.run}`, one.event, describeEvent(one)])).map(
+        (line, index) => paintedEvent(line, history[index]),
+      );
   printResult(lines.map((line) => `${line}\n`).join(''));
+}
+
+/** What somebody ought to look at. */
+function paintedEvent(line: string, one: HistoryRecord | undefined): string {
+  const isBad =
+    one?.event === 'not saved' || one?.event === 'damaged' || (one?.event === 'preempted' && one.saved === false);
+  return isBad ? coloured(STANDARD_OUTPUT, 'red', line) : line;
 }
 
 const timeText = (ms: number): string =>
@@ -53,7 +65,9 @@ function renderStatus(status: JobStatus, now: number): string {
     ...(status.everyMs === undefined ? [] : [['every', `${durationText(status.everyMs)}, ${status.keep} kept`]]),
     ...(status.lastFailure === undefined ? [] : [['last save', `failed: ${status.lastFailure}`]]),
   ];
-  return `${columns(rows).join('\n')}\n`;
+  const lines = columns(rows);
+  const last = status.lastFailure === undefined ? [] : [coloured(STANDARD_OUTPUT, 'red', lines.pop() ?? '')];
+  return `${[...lines, ...last].join('\n')}\n`;
 }
 
 function endText(end: JobEnd | undefined): string {

@@ -5,7 +5,10 @@ import { keyName } from '../image/signature.ts';
 import { intactOf } from '../library/look.ts';
 import { counted, printable, sizeText } from '../report/table.ts';
 import { type Verification, verifyImageAt } from '../report/verify.ts';
+import { coloured } from './colour.ts';
 import { asJson, printResult } from './print-result.ts';
+
+const STANDARD_OUTPUT = 1;
 
 interface Options {
   readonly images?: string;
@@ -16,8 +19,14 @@ interface Options {
 
 export function runVerify(image: string, { images, key: keys, verifyKey, json }: Options): void {
   const verification = verifyImageAt(image, { images, access: readAccess({ keys, verifyKey }) });
-  printResult(json ? asJson(intactOf(verification)) : verdictText(verification, verifyKey !== undefined));
+  printResult(
+    json ? asJson(intactOf(verification)) : paintedVerdict(verdictText(verification, verifyKey !== undefined)),
+  );
 }
+
+/** What comes before the colon. */
+const paintedVerdict = (text: string): string =>
+  text.replace(/^[^:]+/, (verdict) => coloured(STANDARD_OUTPUT, 'green', verdict));
 
 function verdictText(verification: Verification, isChecked: boolean): string {
   const { model, imageBytes, records, dataPages, zeroPages, parentPages, relativePages } = verification;

@@ -1,5 +1,6 @@
 /** The result of `check` as text. */
 import { type Problem, withRemedy } from '../support/errors.ts';
+import { type Paint, plainly } from '../support/paint.ts';
 import type { HostCheck } from './check-host.ts';
 import type { HostFeature, Need } from './host-feature.ts';
 import { columns, counted, printable, sizeText } from './table.ts';
@@ -11,7 +12,10 @@ const needs: Readonly<Record<Need, string>> = {
   extra: '',
 };
 
-export function renderHostCheck({ kernel, features, canCheckpoint, canRestart, heldConnections }: HostCheck): string {
+export function renderHostCheck(
+  { kernel, features, canCheckpoint, canRestart, heldConnections }: HostCheck,
+  paint: Paint = plainly,
+): string {
   const rows = features.map(({ name, available, need, purpose }) => [
     available ? 'yes' : 'no',
     name,
@@ -22,14 +26,23 @@ export function renderHostCheck({ kernel, features, canCheckpoint, canRestart, h
   return text([
     `Linux ${kernel}`,
     '',
-    ...columns(rows),
-    ...(missing.length === 0 ? [] : ['', 'What is missing:', ...missing.flatMap(missingLines)]),
+    ...columns(rows).map((line, index) => paintedRow(line, features[index], paint)),
+    ...(missing.length === 0 ? [] : ['', paint('bold', 'What is missing:'), ...missing.flatMap(missingLines)]),
     '',
-    `Programs ${canCheckpoint ? 'can' : 'cannot'} be saved and ${canRestart ? 'can' : 'cannot'} be restarted here.`,
+    paint(
+      canCheckpoint && canRestart ? 'green' : 'red',
+      `Programs ${canCheckpoint ? 'can' : 'cannot'} be saved and ${canRestart ? 'can' : 'cannot'} be restarted here.`,
+    ),
     ...heldConnections.map(
       (table) => `A save holds TCP connections silent for its restart (${table}); quicksave cleanup lets them go.`,
     ),
   ]);
+}
+
+/** Its first word says whether it is there. */
+function paintedRow(line: string, feature: HostFeature | undefined, paint: Paint): string {
+  const style = feature?.available === true ? 'green' : feature?.need === 'extra' ? 'yellow' : 'red';
+  return line.replace(/^\S+/, (word) => paint(style, word));
 }
 
 function missingLines({ name, need, why, remedy }: HostFeature): string[] {
@@ -48,13 +61,18 @@ export interface CheckedProcess {
   readonly remarks: readonly string[];
 }
 
-export function renderProcessCheck(found: CheckedProcess): string {
+export function renderProcessCheck(found: CheckedProcess, paint: Paint = plainly): string {
   const { problems, restartProblems, remarks } = found;
   const name = `Process ${found.pid} (${found.comm}, ${counted(found.threads, 'thread')}, ${sizeText(found.residentBytes)} in memory)`;
   return text([
-    printable(problems.length === 0 ? `${name} can be saved.` : `${name} cannot be saved:`),
+    problems.length === 0
+      ? paint('green', printable(`${name} can be saved.`))
+      : paint('red', printable(`${name} cannot be saved:`)),
     ...problems.flatMap(problemLines),
-    ...section('A restart on this host, by this user, would be refused:', restartProblems.flatMap(problemLines)),
+    ...section(
+      paint('yellow', 'A restart on this host, by this user, would be refused:'),
+      restartProblems.flatMap(problemLines),
+    ),
     ...section(
       'After a restart:',
       remarks.map((remark) => printable(`  ${remark}`)),

@@ -1,4 +1,5 @@
 /** A difference as text for a person. */
+import { type Paint, plainly } from '../support/paint.ts';
 import type { Change, Difference, MemoryChange } from './diff.ts';
 import type { Json } from './json.ts';
 import { columns, counted, printable, sizeText } from './table.ts';
@@ -8,21 +9,23 @@ const MAX_LINES = 100;
 const MAX_RANGES = 8;
 const MAX_VALUE = 60;
 
-export function renderDifference(difference: Difference): string {
+export function renderDifference(difference: Difference, paint: Paint = plainly): string {
   const { a, b } = difference;
   const sections = [
     columns([
       ['a', `${a.imageId}, made ${a.createdAt}`],
       ['b', `${b.imageId}, made ${b.createdAt}`],
     ]),
-    ...(difference.same ? [['No difference.']] : []),
-    changeLines('header', difference.header),
-    changeLines('process', difference.processes),
-    changeLines('threads', difference.threads),
-    changeLines('mappings', difference.mappings),
-    changeLines('descriptors', difference.descriptors),
-    memoryLines('memory', difference.memory),
-    memoryLines('content of files without a name', difference.content),
+    ...(difference.same ? [[paint('green', 'No difference.')]] : []),
+    ...[
+      changeLines('header', difference.header),
+      changeLines('process', difference.processes),
+      changeLines('threads', difference.threads),
+      changeLines('mappings', difference.mappings),
+      changeLines('descriptors', difference.descriptors),
+      memoryLines('memory', difference.memory),
+      memoryLines('content of files without a name', difference.content),
+    ].map(([title, ...lines]) => (title === undefined ? [] : [paint('bold', title), ...lines])),
   ];
   return `${sections
     .filter((lines) => lines.length > 0)

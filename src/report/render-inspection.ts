@@ -2,6 +2,7 @@
 import { registerNames } from '../arch/x86/registers.ts';
 import type { MissingPart } from '../image/process-model.ts';
 import { preciseText } from '../support/duration.ts';
+import { type Paint, plainly } from '../support/paint.ts';
 import { aspectLines, plain, wordsOf } from './aspect-text.ts';
 import type { CutInspection, HeaderInspection, Inspection, MappingInspection, ProcessInspection } from './inspect.ts';
 import type { DescriptorInspection } from './inspect-descriptor.ts';
@@ -31,7 +32,7 @@ export interface View {
 
 const everything: View = { all: true, details: true, maps: true, descriptors: true, sockets: false };
 
-export function renderInspection(inspection: Inspection, view: View = everything): string {
+export function renderInspection(inspection: Inspection, view: View = everything, paint: Paint = plainly): string {
   const { all, details, maps, descriptors, sockets } = view;
   const isOverview = all || !(details || maps || descriptors || sockets);
   const sections = [
@@ -43,8 +44,13 @@ export function renderInspection(inspection: Inspection, view: View = everything
     ]),
     ...(isOverview ? [sizeLines(inspection)] : []),
   ];
-  return `${sections.map((lines) => lines.join('\n')).join('\n\n')}\n`;
+  const header = isOverview ? 1 : 0;
+  return `${sections.map((lines, index) => titled(lines, index >= header ? paint : plainly)).join('\n\n')}\n`;
 }
+
+/** A section begins with its title. */
+const titled = ([title = '', ...lines]: readonly string[], paint: Paint): string =>
+  [paint('bold', title), ...lines].join('\n');
 
 function headerLines({ header, format, missesParent, cut }: Inspection): string[] {
   if (format !== undefined) return foreignHeaderLines(header, format);

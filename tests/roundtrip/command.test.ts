@@ -17,6 +17,8 @@ import {
   start,
 } from '../support/harness.ts';
 
+const ESCAPE = '\u001b';
+
 const largeProgram = `
 import os, time
 block = os.urandom(300 << 20)
@@ -50,6 +52,20 @@ test('a save on a terminal shows how far it is', async () => {
   terminal.type(`${process.execPath} ${command} checkpoint ${target.pid} --compress zstd:9 -o image\n`);
   await terminal.shows(/saving \d+: \d+ %, \d+ of 3\d\d MiB, \d+ MiB\/s/);
   await terminal.shows(/saved process \d+: 1 thread/);
+});
+
+test('a check is coloured on a terminal, and nowhere else or where colours are not wanted', async () => {
+  const terminal = openTerminal(newFolder());
+  const line = `${process.execPath} ${command} check`;
+  terminal.type(`TERM=xterm ${line}\n`);
+  await terminal.shows(new RegExp(`${ESCAPE}\\[32myes${ESCAPE}\\[0m`));
+  terminal.type(`TERM=xterm NO_COLOR=1 ${line}; echo pl''ain; TERM=xterm ${line} > file\n`);
+  const [shown] = await terminal.shows(/Linux[\s\S]*plain/);
+  expect(shown).not.toContain(`${ESCAPE}[3`);
+  terminal.type("cat file; echo d''one\n");
+  const [kept] = await terminal.shows(/Linux[\s\S]*done/);
+  expect(kept).toContain('yes');
+  expect(kept).not.toContain(`${ESCAPE}[3`);
 });
 
 test('a check of this host says that it can save and restart', async () => {

@@ -59,3 +59,11 @@ describe('a rendered inspection', () => {
     expect(text).toMatch(/[^\n]\n$/);
   });
 });
+
+it('sets its titles off, and is the same text otherwise', () => {
+  const painted = renderInspection(inspectImage(new MemorySource(processImage())), undefined, (style, part) =>
+    part === '' ? '' : `<${style}>${part}</>`,
+  );
+  expect(painted).toContain('\n<bold>sizes</>\n');
+  expect(painted.replaceAll(/<bold>|<\/>/g, '')).toBe(text);
+});
