@@ -14,9 +14,11 @@ char *volatile text_on_heap;
 char *volatile text_shared;
 static pthread_barrier_t all_there;
 
-/* pi stays on the x87 stack, the pattern in xmm5, and nothing of ours runs between the loads and the call. */
+/* pi stays on the x87 stack, the pattern in xmm5, another in both halves of ymm6 where there is AVX, and nothing of ours runs between the loads and the call. */
 static void wait_with_registers(void) {
   static const unsigned char pattern[16] __attribute__((aligned(16))) = "xmm5 of a thread";
+  static const unsigned char upper[16] __attribute__((aligned(16))) = "a half of a ymm6";
+  if (__builtin_cpu_supports("avx")) __asm__ volatile("vbroadcastf128 %0, %%ymm6" : : "m"(upper) : "xmm6");
 #ifdef __x86_64__
   const long pause_number = 34;
   __asm__ volatile("fldpi; movdqa %0, %%xmm5; 1: mov %1, %%rax; syscall; jmp 1b"

@@ -23,6 +23,8 @@ function gdb(program: string, core: string, commands: readonly string[]): string
   return execFileSync('gdb', ['-nx', '-batch', ...args, program, core], { encoding: 'utf8', env, stdio: 'pipe' });
 }
 
+const generalRegisters = ['ax', 'bx', 'cx', 'dx', 'si', 'di', 'bp', 'sp', 'ip'];
+const hasAvx = / avx /.test(readFileSync('/proc/cpuinfo', 'utf8'));
 const pointer = { 64: 'rip', 32: 'eip' } as const;
 
 test.for([
@@ -50,6 +52,7 @@ test.for([
       'x/s text_shared + 8192',
       'info registers st0',
       'print (char[16])$xmm5.v16_int8',
+      'print (char[32])$ymm6.v32_int8',
       `x/i $${pointer[bits]}`,
       'thread 3',
       'frame function wait_in_frame',
@@ -66,11 +69,13 @@ test.for([
     expect(shown).toContain('"in shared memory"');
     expect(shown).toMatch(/^st0 +3\.14159265358979/m);
     expect(shown).toContain('"xmm5 of a thread"');
+    if (hasAvx) expect(shown).toContain('"a half of a ymm6a half of a ymm6"');
     expect(shown).toMatch(/"stack of thread [12]"|"stack of thread [12]", '\\000'/);
     expect(shown).toMatch(/=> 0x[0-9a-f]+ <wait_with_registers\+\d+>/);
     expect(shown).toContain('AT_ENTRY');
     expect(shown).toMatch(new RegExp(`0x[0-9a-f]+ .*${program}$`, 'm'));
     expect(shown).not.toMatch(/too small|warning: Unexpected|Cannot access memory/);
+    await expectRegisters(gdb(program, core, ['info registers']), image, bits);
     // Memory that was never touched is a hole.
     expect(statSync(core).blocks * 512).toBeLessThan(statSync(core).size / 4);
 
@@ -78,6 +83,25 @@ test.for([
     expect(piped.stdout.equals(readFileSync(core))).toBe(true);
   },
 );
+
+/** What gdb says of the first thread is what the image has. */
+async function expectRegisters(shown: string, image: string, bits: 32 | 64): Promise<void> {
+  const { processes } = JSON.parse((await mustRun('inspect', image, '--json')).stdout.toString());
+  const registers = new Map(Object.entries<string>(processes[0].threads[0].registers));
+  const lines = [...shown.matchAll(/^(\w+) +(0x[0-9a-f]+) /gm)].map(([, name = '', value = '']) => [
+    name,
+    BigInt(value),
+  ]);
+  const found = Object.fromEntries(lines);
+  const names = generalRegisters.map((name) => (bits === 64 ? `r${name}` : `e${name}`));
+  const numbered = bits === 64 ? Array.from({ length: 8 }, (_, index) => `r${index + 8}`) : [];
+  const all = [...names, ...numbered, 'eflags', 'cs', 'ss', 'ds', 'es', 'fs', 'gs'];
+  const saved = all.map((name) => [
+    name,
+    BigInt.asUintN(bits, BigInt(registers.get(name.replace(/^e(..)$/, 'r$1')) ?? -1)),
+  ]);
+  expect(found).toMatchObject(Object.fromEntries(saved));
+}
 
 test('a core file of a process that the image does not have is refused', async () => {
   const folder = newFolder();
