@@ -161,6 +161,43 @@ test('a save, a verification and a restart tell what they have done as data with
   remember(pid);
 });
 
+/** Names of fields, at whatever depth. */
+const fieldsIn = (data: unknown): string[] =>
+  typeof data !== 'object' || data === null
+    ? []
+    : Object.entries(data).flatMap(([name, value]) => [...(Array.isArray(data) ? [] : [name]), ...fieldsIn(value)]);
+
+test('every field that a command prints with --json is documented with it', async () => {
+  const { folder, pid } = await sleeper();
+  const [a, b] = [join(folder, 'a'), join(folder, 'b')];
+  const job = join(folder, 'job');
+  const documented = readFileSync(new URL('../../docs/json.md', import.meta.url), 'utf8').split('\n## ');
+  const check = async (...args: readonly string[]): Promise<void> => {
+    const { stdout } = await quicksave(...args, '--json');
+    const title = `\`${args[0]}${args[0] === 'check' && args.length > 1 ? ' PID' : ''} `;
+    const section = documented.find((text) => text.startsWith(title)) ?? '';
+    const data = stdout
+      .toString()
+      .split(/\n(?=\{)/)
+      .map((one) => JSON.parse(one));
+    expect(data.flatMap(fieldsIn).length, args.join(' ')).toBeGreaterThan(4);
+    expect(
+      data.flatMap(fieldsIn).filter((name) => !section.includes(`\`${name}\``)),
+      args.join(' '),
+    ).toEqual([]);
+  };
+  await check('checkpoint', String(pid), '-o', a);
+  await mustRun('checkpoint', String(pid), '-o', b);
+  await check('verify', a);
+  await check('diff', a, b);
+  await check('check');
+  await check('check', '1');
+  await check('version');
+  await mustRun('run', '--dir', job, '--', 'true');
+  await check('status', job);
+  await check('history', job);
+});
+
 test('an image tells when the steps of its save were over', async () => {
   const { folder, pid } = await sleeper();
   const image = join(folder, 'image');
