@@ -159,6 +159,8 @@ export function readImageStream(opened: OpenedInput, source: ByteSource, find?: 
     chunks: [],
     loadPages: (target, crew) => {
       const inherited: Inheriting[] = [];
+      const expected = expectedBytes(model);
+      let done = 0;
       for (; record !== undefined; record = reader.next()) {
         if (record.kind === 'metadata') throw lateRecord(record);
         builder.addChunk(record);
@@ -166,8 +168,11 @@ export function readImageStream(opened: OpenedInput, source: ByteSource, find?: 
         builder.finishPages();
         loadChunk(target, record, stored, unpacked);
         const { objref, runs } = record;
+        done += pagesIn(runs) * PAGE;
+        crew.tellLoaded(done, Math.max(done, expected));
         inherited.push({ objref, runs: runs.filter(({ kind }) => kind === 'parent') });
       }
+      crew.tellLoaded(done, done);
       const isEncrypted = opened.encryption !== undefined;
       lineage = followParents({ image: { model, chunks: inherited }, isEncrypted, find, crew });
       crew.load(placed(target, lineage.chunks));
@@ -196,6 +201,14 @@ export function readImageStream(opened: OpenedInput, source: ByteSource, find?: 
       unpacked.free();
     },
   };
+}
+
+const pagesIn = (runs: readonly PageRun[]): number => runs.reduce((sum, { pages }) => sum + pages, 0);
+
+/** What a stream says of its pages before they come: at least as many as there will be, if it is honest. */
+function expectedBytes({ processes, descriptions }: ImageModel): number {
+  const pages = processes.reduce((sum, { memory }) => sum + memory.pages, 0);
+  return [...descriptions.values()].reduce((sum, { contentBytes }) => sum + contentBytes, pages * PAGE);
 }
 
 /** Those that are pages of a process. */

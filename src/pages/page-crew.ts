@@ -90,6 +90,12 @@ export class PageCrew {
     this.#load({ kind: 'load', chunks });
   }
 
+  /** Of what its caller loads itself. May throw to end the work, as {@link OnPages}. */
+  tellLoaded(doneBytes: number, totalBytes: number): void {
+    this.#loadedBytes = doneBytes;
+    this.#onPages(doneBytes, totalBytes);
+  }
+
   #load(order: LoadOrder): void {
     const state = SharedState.forChunks(0, 0);
     const job: LoadJob = { ...order, shared: state.buffer };

@@ -1,9 +1,21 @@
 /** The library as its users import it: built, from the package's entry. */
 import { createReadStream, createWriteStream, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { expect, test } from 'vitest';
 import type * as Library from '../../src/index.ts';
-import { compiled, gone, isAlive, newFolder, remember, said, start, stateOf, waitFor } from '../support/harness.ts';
+import {
+  bringBack,
+  compiled,
+  gone,
+  isAlive,
+  newFolder,
+  remember,
+  said,
+  start,
+  stateOf,
+  waitFor,
+} from '../support/harness.ts';
 
 const entry = new URL('../../dist/index.js', import.meta.url).href;
 const { check, checkpoint, inspect, RefusedError, restart } = (await import(entry)) as typeof Library;
@@ -40,8 +52,13 @@ test('a process is saved into a stream and comes back from one', async () => {
   expect(progress.at(-1)).toBeGreaterThan(4 << 20);
   expect(progress).toEqual([...progress].sort((a, b) => a - b));
   await gone(target.pid);
-  const back = await restart(createReadStream(image));
+  const steps: Library.Progress[] = [];
+  const back = await restart(createReadStream(image), { onProgress: (now) => steps.push(now) });
   remember(back.pid);
+  const done = steps.map(({ doneBytes }) => doneBytes);
+  expect(done).toEqual([...done].sort((a, b) => a - b));
+  expect(done.at(-1)).toBeGreaterThan(4 << 20);
+  expect(steps.at(-1)?.totalBytes).toBe(done.at(-1));
   writeFileSync(join(folder, 'go'), '');
   expect(await back.exited()).toEqual({ status: 0 });
 });
@@ -78,6 +95,27 @@ test('an abort of a restart leaves no process, and the image can be restarted', 
   remember(back.pid);
   writeFileSync(join(folder, 'go'), '');
   expect(await back.exited()).toEqual({ status: 0 });
+});
+
+test('an abort of a restart from a stream that has not come to its end leaves no process', async () => {
+  const folder = newFolder();
+  const target = start(folder, compiled('memory-kinds'));
+  await said(target.output, 'ready');
+  const image = join(folder, 'image');
+  await checkpoint(target.pid, image, { kill: true, compress: 0 });
+  await gone(target.pid);
+  const bytes = readFileSync(image);
+  const abort = new AbortController();
+  const aborted = new Promise<void>((resolve) => abort.signal.addEventListener('abort', () => resolve()));
+  const inHalves = async function* () {
+    yield bytes.subarray(0, bytes.length / 2);
+    await aborted;
+    yield bytes.subarray(bytes.length / 2);
+  };
+  const options = { signal: abort.signal, onProgress: () => abort.abort() };
+  await expect(restart(Readable.from(inHalves()), options)).rejects.toMatchObject({ code: 'interrupted' });
+  expect(stateOf(target.pid)).toBeUndefined();
+  remember(await bringBack(image));
 });
 
 test('a refusal lists every reason', async () => {
