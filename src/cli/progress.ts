@@ -20,7 +20,8 @@ export class ProgressLine {
 
   update(doneBytes: number, totalBytes: number): void {
     const now = performance.now();
-    if (!this.#shown || totalBytes === 0 || now - this.#drawnAt < REDRAW_EVERY_MS) return;
+    // What is over at once is not worth a line.
+    if (!this.#shown || totalBytes === 0 || now - Math.max(this.#begun, this.#drawnAt) < REDRAW_EVERY_MS) return;
     this.#drawnAt = now;
     print(`${CLEAR_LINE}${this.#what}: ${progressText(doneBytes, totalBytes, now - this.#begun)}`);
   }
