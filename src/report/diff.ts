@@ -29,6 +29,8 @@ export interface Change {
 }
 
 export interface MemoryChange {
+  /** Whose it is. Missing where the images have only one process. */
+  readonly pid?: number;
   readonly start: string;
   readonly end: string;
   /** The file, or the name, of the mapping; '' for none. */
@@ -112,8 +114,8 @@ function compare(a: OpenedImage, b: OpenedImage): Difference {
     threads: each((before, after) => changes(byKey(before.threads, 'tid'), byKey(after.threads, 'tid'))),
     mappings: each((before, after, path) => changes(mappingsOf(before), mappingsOf(after), path)),
     descriptors: each((before, after, path) => changes(descriptorsOf(before), descriptorsOf(after), path)),
-    memory: common.flatMap(([before, after]) => memoryChanges(a, b, before, after)),
-    content: common.flatMap(([before, after]) => contentChanges(a, b, before, after)),
+    memory: common.flatMap(([before, after]) => ofProcess(before, isTree, memoryChanges(a, b, before, after))),
+    content: common.flatMap(([before, after]) => ofProcess(before, isTree, contentChanges(a, b, before, after))),
   };
   return {
     same: Object.values(parts).every((part) => part.length === 0),
@@ -122,6 +124,12 @@ function compare(a: OpenedImage, b: OpenedImage): Difference {
     ...parts,
   };
 }
+
+const ofProcess = (
+  { pid }: ProcessInspection,
+  isTree: boolean,
+  found: readonly MemoryChange[],
+): readonly MemoryChange[] => (isTree ? found.map((change) => ({ pid, ...change })) : found);
 
 type BothProcesses = readonly [ProcessInspection, ProcessInspection];
 

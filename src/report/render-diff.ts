@@ -63,11 +63,11 @@ function memoryLines(title: string, found: readonly MemoryChange[]): string[] {
   ];
 }
 
-function mappingLines({ start, end, name, changedPages, changedBytes, ranges }: MemoryChange): string[] {
+function mappingLines({ pid, start, end, name, changedPages, changedBytes, ranges }: MemoryChange): string[] {
   const shown = ranges.slice(0, MAX_RANGES).map((range) => `${range.start}+${range.bytes}`);
   const more = ranges.length > MAX_RANGES ? ' …' : '';
   return [
-    printable(`  ${start}-${end} ${name}`)
+    printable(`  ${start}-${end} ${name}${pid === undefined ? '' : ` of ${pid}`}`)
       .trimEnd()
       .concat(`: ${sizeText(changedBytes)} in ${counted(changedPages, 'page')}`),
     `    ${shown.join(' ')}${more}`,

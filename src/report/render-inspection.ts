@@ -39,14 +39,20 @@ export function renderInspection(inspection: Inspection, view: View = everything
     ...(isOverview ? [headerLines(inspection), treeLines(inspection.processes), ...saveLines(inspection)] : []),
     ...inspection.processes.flatMap((process) => [
       ...(details ? detailSections(process, inspection) : []),
-      ...(maps ? [mappingLines(process)] : []),
-      ...(descriptors || sockets ? [descriptorLines(process, sockets && !descriptors)] : []),
+      ...(maps ? [mappingLines(process, whose(process, view, inspection))] : []),
+      ...(descriptors || sockets
+        ? [descriptorLines(process, sockets && !descriptors, whose(process, view, inspection))]
+        : []),
     ]),
     ...(isOverview ? [sizeLines(inspection)] : []),
   ];
   const header = isOverview ? 1 : 0;
   return `${sections.map((lines, index) => titled(lines, index >= header ? paint : plainly)).join('\n\n')}\n`;
 }
+
+/** Of which process a section is, where that is not said just above it and there are several. */
+const whose = ({ pid, comm }: ProcessInspection, { details }: View, { processes }: Inspection): string =>
+  details || processes.length === 1 ? '' : ` of process ${pid} (${comm})`;
 
 /** A section begins with its title. */
 const titled = ([title = '', ...lines]: readonly string[], paint: Paint): string =>
@@ -135,12 +141,12 @@ function sharingRow({ descriptorTableOf, fileSystemOf }: ProcessInspection): str
 const cutOff = ({ missing = [] }: ProcessInspection, part: MissingPart): string =>
   missing.includes(part) ? ', and what was cut off' : '';
 
-const mappingLines = (process: ProcessInspection): string[] => [
-  `${counted(process.mappings.length, 'mapping')}${cutOff(process, 'mappings')}`,
+const mappingLines = (process: ProcessInspection, owner: string): string[] => [
+  `${counted(process.mappings.length, 'mapping')}${printable(owner)}${cutOff(process, 'mappings')}`,
   ...columns(process.mappings.map(mappingRow), { indent: INDENT, right: [1, 3, 5] }),
 ];
 
-function descriptorLines(process: ProcessInspection, onlySockets: boolean): string[] {
+function descriptorLines(process: ProcessInspection, onlySockets: boolean, owner: string): string[] {
   const { descriptors, apart = [] } = process;
   const lines = (table: typeof descriptors, whose = ''): string[] => {
     const shown = onlySockets ? table.filter(({ kind }) => kind.includes('socket')) : table;
@@ -150,7 +156,7 @@ function descriptorLines(process: ProcessInspection, onlySockets: boolean): stri
   const ofThreads = apart.flatMap(({ tid, descriptors: own }) =>
     own === undefined ? [] : lines(own, ` of thread ${tid}`),
   );
-  return [...lines(descriptors, cutOff(process, 'descriptors')), ...ofThreads];
+  return [...lines(descriptors, `${printable(owner)}${cutOff(process, 'descriptors')}`), ...ofThreads];
 }
 
 function executableOf(aspects: ProcessInspection['aspects'], files: Inspection['files']): string | undefined {

@@ -32,8 +32,9 @@ export const printable = (text: string): string => text.replace(/[\p{C}\u2028\u2
 
 const UNITS = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
 
-/** `512 bytes`, `1.5 MiB` */
+/** `1 byte`, `512 bytes`, `1.5 MiB` */
 export function sizeText(bytes: number): string {
+  if (bytes === 1) return '1 byte';
   let value = bytes;
   let unit = 0;
   while (value >= 1024 && unit < UNITS.length - 1) {

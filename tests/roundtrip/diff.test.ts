@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { compiled, mustRun, newFolder, quicksave, run, said, start } from '../support/harness.ts';
+import { childrenOf, compiled, mustRun, newFolder, quicksave, remember, run, said, start } from '../support/harness.ts';
 
 interface Difference {
   readonly same: boolean;
@@ -23,6 +23,7 @@ interface Inspected {
 }
 
 interface Memory {
+  readonly pid?: number;
   readonly start: string;
   readonly name: string;
   readonly changedPages: number;
@@ -81,6 +82,38 @@ test.each([
   const text = (await mustRun('diff', a ?? '', b ?? '')).stdout.toString();
   expect(text).toContain(`${room}-`);
   expect(text).toContain('4.0 KiB in 3 pages');
+});
+
+const parentAndChild = `
+import os, time
+block = bytearray(1 << 20)
+if os.fork() == 0:
+    while not os.path.exists('change'): time.sleep(0.01)
+    block[5000] = 1
+    os.write(1, b'changed\\n')
+os.write(1, b'ready\\n')
+time.sleep(600)
+`;
+
+test('of a tree it is told which process has changed what, and has which descriptors', async () => {
+  const folder = newFolder();
+  const target = start(folder, 'python3', ['-c', parentAndChild]);
+  await said(target.output, 'ready');
+  const [child = 0] = childrenOf(target.pid);
+  remember(child);
+  const [a, b] = [join(folder, 'a'), join(folder, 'b')];
+  await mustRun('checkpoint', String(target.pid), '--output', a);
+  writeFileSync(join(folder, 'change'), '');
+  await said(target.output, 'changed');
+  await mustRun('checkpoint', String(target.pid), '--output', b);
+  const { memory } = JSON.parse((await mustRun('diff', a, b, '--json')).stdout.toString()) as Difference;
+  expect(memory.filter(({ pid }) => pid !== target.pid && pid !== child)).toEqual([]);
+  expect(memory.some(({ pid }) => pid === child)).toBe(true);
+  expect((await mustRun('diff', a, b)).stdout.toString()).toMatch(
+    new RegExp(`^ {2}0x.* of ${child}: \\d+ bytes? in`, 'm'),
+  );
+  const tables = (await mustRun('inspect', a, '--fds')).stdout.toString();
+  for (const pid of [target.pid, child]) expect(tables).toContain(`descriptors of process ${pid} (python3)\n`);
 });
 
 test('two saves of a program that does nothing do not differ in its memory', async () => {
