@@ -144,6 +144,7 @@ function addJobs(root: Command, commands: Load): void {
     .addOption(keep)
     .addOption(folder.env('QUICKSAVE_DIR'))
     .addOption(grace.env('QUICKSAVE_GRACE'))
+    .option('--incremental', 'write only what has changed since an earlier save of this start, where that pays')
     .option('--log <file>', "append the program's output to this file")
     .addOption(compression())
     .option('--files <policy>', 'files that have changed since a save: refuse or accept-changed', 'refuse')

@@ -18,6 +18,7 @@ interface Options {
   readonly keep: string;
   readonly dir: string;
   readonly grace: string;
+  readonly incremental?: boolean;
   readonly compress: string | true;
   readonly files: string;
   readonly log?: string;
@@ -57,6 +58,7 @@ function parseRequest(command: readonly string[], options: Options): JobRequest 
     everyMs: durationOf('--every', options.every),
     keep: Number(options.keep),
     graceMs: durationOf('--grace', options.grace),
+    incremental: options.incremental ?? false,
     compress: levelOf(options.compress),
     fresh: options.fresh ?? false,
     acceptChangedFiles: options.files === 'accept-changed',

@@ -23,21 +23,19 @@ import * as v from 'valibot';
 import { tryLockFile } from '../kernel/calls/locks.ts';
 import { localFd } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
+import { expendable, type Save } from './increments.ts';
 import { HistoryRecord, JobRecord, StateRecord } from './job-records.ts';
 
-export interface SaveFile {
-  /** `000002-000015.qs` */
+export interface SaveFile extends Save {
+  /** `000002-000015.qs`, or `000002-000015+000012.qs` of one that builds on another of its start */
   readonly name: string;
   readonly path: string;
-  readonly run: number;
-  readonly number: number;
-  readonly sizeBytes: number;
   readonly savedAt: number;
 }
 
 const PRIVATE_FOLDER = 0o700;
 const PRIVATE = 0o600;
-const SAVE_NAME = /^(\d{6,})-(\d{6,})\.qs$/;
+const SAVE_NAME = /^(\d{6,})-(\d{6,})(?:\+(\d{6,}))?\.qs$/;
 const DAMAGED = '.damaged';
 /** Of a history that is longer only the newer half is kept. */
 const MAX_HISTORY_BYTES = 1024 * 1024;
@@ -118,16 +116,19 @@ export class JobFolder {
   }
 
   #saveFile(name: string): SaveFile[] {
-    const [, run, number] = SAVE_NAME.exec(name) ?? [];
+    const [, run, number, base] = SAVE_NAME.exec(name) ?? [];
     if (run === undefined || number === undefined) return [];
     const path = join(this.saveFolder, name);
     const stat = statSync(path, { throwIfNoEntry: false });
     if (stat === undefined) return [];
-    return [{ name, path, run: Number(run), number: Number(number), sizeBytes: stat.size, savedAt: stat.mtimeMs }];
+    const numbers = { run: Number(run), number: Number(number), ...(base === undefined ? {} : { base: Number(base) }) };
+    return [{ name, path, ...numbers, sizeBytes: stat.size, savedAt: stat.mtimeMs }];
   }
 
-  savePath(run: number, number: number): string {
-    return join(this.saveFolder, `${String(run).padStart(6, '0')}-${String(number).padStart(6, '0')}.qs`);
+  /** `base`: number of the save of this run that it builds on. */
+  savePath(run: number, number: number, base?: number): string {
+    const [first, second, third] = [run, number, base ?? 0].map((one) => String(one).padStart(6, '0'));
+    return join(this.saveFolder, `${first}-${second}${base === undefined ? '' : `+${third}`}.qs`);
   }
 
   /** A save that cannot be used stays for whoever wants to look at it, under another name. */
@@ -135,12 +136,10 @@ export class JobFolder {
     renameSync(save.path, `${save.path}${DAMAGED}`);
   }
 
-  /** Removes all saves but the newest `keep`, and of those set aside what is older than them. */
+  /** Removes all saves but the newest `keep` and those that they need, and of those set aside what is older than all. */
   retain(keep: number): void {
-    const saves = this.saves();
-    const kept = saves.slice(-keep);
-    for (const { path } of saves.slice(0, -keep)) rmSync(path, { force: true });
-    const oldest = kept[0]?.name ?? '';
+    for (const { path } of expendable(this.saves(), keep)) rmSync(path, { force: true });
+    const oldest = this.saves()[0]?.name ?? '';
     for (const name of readdirSync(this.saveFolder)) {
       if (name.endsWith(DAMAGED) && name < oldest) rmSync(join(this.saveFolder, name), { force: true });
     }

@@ -5,10 +5,12 @@ import { constants } from 'node:os';
 import { SIGNAL } from '../kernel/abi/signal.ts';
 import { keepFromChildren } from '../kernel/calls/own-descriptors.ts';
 import { sendSignal } from '../kernel/calls/task-attributes.ts';
+import { tryWaitForTask } from '../kernel/calls/wait.ts';
 import { type RestartOptions, restart } from '../library/restart.ts';
 import { listProcesses, unlessMissing } from '../procfs/proc-file.ts';
 import { readStat } from '../procfs/stat.ts';
-import { asPid } from '../support/brand.ts';
+import { childrenOf } from '../procfs/tasks.ts';
+import { asPid, asTid } from '../support/brand.ts';
 import { QuicksaveError, RefusedError } from '../support/errors.ts';
 import type { JobEnd } from './job-records.ts';
 
@@ -137,4 +139,35 @@ function ancestors(): Set<number> {
     found.add(pid);
   }
   return found;
+}
+
+/** The program's own way to end, as long as there is time. */
+export async function endGently(program: Program, deadline: number): Promise<void> {
+  signalGroup(program.pid, 'SIGTERM');
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<'late'>((resolve) => {
+    timer = setTimeout(() => resolve('late'), Math.max(0, deadline - Date.now()));
+  });
+  if ((await Promise.race([program.ended, late])) === 'late') signalGroup(program.pid, 'SIGKILL');
+  clearTimeout(timer);
+}
+
+/** It leads a session, and so a group. */
+function signalGroup(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-pid, signal);
+  } catch {
+    // It has ended.
+  }
+}
+
+/**
+ * Where we are the first process of a pid namespace (a container), or a subreaper, snapshots and orphans of the program become
+ * our children when they have ended. Node waits only for those that it knows.
+ */
+export function reapStrangers(program: number): void {
+  for (const pid of unlessMissing(() => childrenOf(asPid(process.pid))) ?? []) {
+    if (pid === program || unlessMissing(() => readStat(pid))?.state !== 'Z') continue;
+    tryWaitForTask(asTid(pid));
+  }
 }

@@ -6,23 +6,23 @@
  */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { tryWaitForTask } from '../kernel/calls/wait.ts';
 import { type CheckpointOptions, checkpoint } from '../library/checkpoint.ts';
 import type { RestartOptions } from '../library/restart.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
-import { readStat } from '../procfs/stat.ts';
 import { readStatus } from '../procfs/status.ts';
-import { childrenOf } from '../procfs/tasks.ts';
-import { asPid, asTid } from '../support/brand.ts';
+import { asPid } from '../support/brand.ts';
 import type { ErrorCode } from '../support/error-pages/catalogue.ts';
 import { ImageError, QuicksaveError, RefusedError } from '../support/errors.ts';
+import { baseFor } from './increments.ts';
 import { JobFolder, type SaveFile } from './job-folder.ts';
 import type { HistoryRecord, JobEnd, JobRecord, StateRecord } from './job-records.ts';
 import { Mailbox } from './mailbox.ts';
 import {
+  endGently,
   endLeftovers,
   isOfJob,
   type Program,
+  reapStrangers,
   resumeProgram,
   type Streams,
   standardStreams,
@@ -37,6 +37,8 @@ export interface JobRequest {
   readonly keep: number;
   /** From the notice that the program has to go until it is ended. */
   readonly graceMs: number;
+  /** Saves have only what differs from an earlier one of this start, where that pays. */
+  readonly incremental: boolean;
   /** zstd level, 0 for none; undefined: as much as the disk is slower than compressing. */
   readonly compress: number | undefined;
   /** Start over, whatever saves there are. */
@@ -284,16 +286,31 @@ class Care {
   }
 
   async #save(pid: number, options: { kill: boolean; signal?: AbortSignal }): Promise<void> {
-    const path = this.#folder.savePath(this.#state.run, ++this.#saves);
-    const { compress, keep, protection } = this.#request;
-    const how = { ...options, ...protection.ofSave, ...(compress === undefined ? {} : { compress }) };
-    const summary = await checkpoint(pid, path, how);
-    const { imageBytes, pauseMs, totalMs, killed } = summary;
+    this.#saves++;
+    const { imageBytes, pauseMs, totalMs, killed } = await this.#write(pid, options);
     const pause = killed ? {} : { pauseMs };
-    const save = this.#folder.saves().at(-1)?.name ?? path;
+    const save = this.#folder.saves().at(-1)?.name ?? '';
     this.#note({ event: 'saved', pid, save, sizeBytes: imageBytes, ...pause, totalMs });
-    this.#folder.retain(keep);
+    this.#folder.retain(this.#request.keep);
     reapStrangers(pid);
+  }
+
+  async #write(pid: number, options: { kill: boolean; signal?: AbortSignal }): ReturnType<typeof checkpoint> {
+    const { run } = this.#state;
+    const { compress, protection, incremental } = this.#request;
+    const how = { ...options, ...protection.ofSave, ...(compress === undefined ? {} : { compress }) };
+    const base = incremental ? baseFor(this.#folder.saves(), run) : undefined;
+    if (base !== undefined) {
+      const { keys } = protection.ofRestart;
+      const parent = { parent: base.path, ...(keys === undefined ? {} : { keys }) };
+      try {
+        return await checkpoint(pid, this.#folder.savePath(run, this.#saves, base.number), { ...how, ...parent });
+      } catch (error) {
+        // A save does not fail because an earlier one cannot be read.
+        if (!(error instanceof ImageError || isNotForUs(error))) throw error;
+      }
+    }
+    return await checkpoint(pid, this.#folder.savePath(run, this.#saves), how);
   }
 
   /** What stands in the way of a save is said once, not at every interval. */
@@ -383,36 +400,5 @@ async function untilUntraced(pid: number): Promise<void> {
   const deadline = Date.now() + UNTRACED_WITHIN_MS;
   while (Date.now() < deadline && (unlessMissing(() => readStatus(asPid(pid)))?.tracerPid ?? 0) !== 0) {
     await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
-  }
-}
-
-/** The program's own way to end, as long as there is time. */
-async function endGently(program: Program, deadline: number): Promise<void> {
-  signalGroup(program.pid, 'SIGTERM');
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<'late'>((resolve) => {
-    timer = setTimeout(() => resolve('late'), Math.max(0, deadline - Date.now()));
-  });
-  if ((await Promise.race([program.ended, late])) === 'late') signalGroup(program.pid, 'SIGKILL');
-  clearTimeout(timer);
-}
-
-/** It leads a session, and so a group. */
-function signalGroup(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(-pid, signal);
-  } catch {
-    // It has ended.
-  }
-}
-
-/**
- * Where we are the first process of a pid namespace (a container), or a subreaper, snapshots and orphans of the program become
- * our children when they have ended. Node waits only for those that it knows.
- */
-function reapStrangers(program: number): void {
-  for (const pid of unlessMissing(() => childrenOf(asPid(process.pid))) ?? []) {
-    if (pid === program || unlessMissing(() => readStat(pid))?.state !== 'Z') continue;
-    tryWaitForTask(asTid(pid));
   }
 }

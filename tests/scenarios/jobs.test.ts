@@ -153,6 +153,43 @@ test('a job goes on from an older save when the newest is damaged, and keeps as 
   expect(await second.done).toMatchObject({ status: 0 });
 });
 
+test('an incremental job goes on from what builds on a whole save, and from the whole save before it when that one is damaged', async () => {
+  const job = newJob([compiled('busy-threads')], '1h');
+  const first = await job.begin('--incremental', '--keep', '2');
+  await said(job.log, 'ready');
+  const saves = (): string[] => readdirSync(join(job.dir, 'saves')).sort();
+  const save = async (number: number): Promise<void> => {
+    first.kill('SIGUSR2');
+    await waitFor(`save ${number}`, () => countOf(job.dir, 'saved') === number);
+  };
+  await save(1);
+  await save(2);
+  await waitFor('the first to stay', () => saves().length === 2);
+  expect(saves()).toEqual(['000001-000001.qs', '000001-000002+000001.qs']);
+  const sizeOf = (name: string): number => statSync(join(job.dir, 'saves', name)).size;
+  expect(sizeOf('000001-000002+000001.qs')).toBeLessThan(sizeOf('000001-000001.qs') / 2);
+  first.kill('SIGTERM');
+  expect(await first.done).toMatchObject({ status: 75 });
+
+  const second = await job.begin('--incremental', '--keep', '2');
+  expect(historyOf(job.dir).at(-1)).toMatchObject({ event: 'resumed', save: '000001-000003+000001.qs' });
+  for (const number of [4, 5]) {
+    second.kill('SIGUSR2');
+    await waitFor(`save ${number}`, () => countOf(job.dir, 'saved') === number);
+  }
+  const left = ['000001-000001.qs', '000002-000001.qs', '000002-000002+000001.qs'];
+  await waitFor('all to go that nothing needs', () => String(saves()) === String(left));
+  await killEverything(second);
+  const base = join(job.dir, 'saves', '000002-000001.qs');
+  truncateSync(base, statSync(base).size - 4096);
+
+  const third = await job.begin('--incremental', '--keep', '2');
+  expect(countOf(job.dir, 'damaged')).toBe(2);
+  expect(historyOf(job.dir).at(-1)).toMatchObject({ event: 'resumed', save: '000001-000001.qs' });
+  writeFileSync(join(dirname(job.log), 'go'), '');
+  expect(await third.done).toMatchObject({ status: 0 });
+});
+
 test('a program whose supervisor was killed is taken over with all its work, and the crash of a program costs an interval', async () => {
   const job = newJob([compiled('busy-threads')], '1h');
   const first = await job.begin();
