@@ -8,8 +8,10 @@ import { isCborRecord, RECORD } from '../../src/image/record-types.ts';
 import { readImage } from '../../src/pages/open-image.ts';
 import { PageCrew } from '../../src/pages/page-crew.ts';
 import { inspectImage } from '../../src/report/inspect.ts';
+import { renderInspection } from '../../src/report/render-inspection.ts';
 import { verifyImageAt } from '../../src/report/verify.ts';
 import { planRestart } from '../../src/restart/plan.ts';
+import { crc32c } from '../../src/support/checksum.ts';
 import { type Piece, putTogether, takeApart } from '../support/image-surgery.ts';
 import { MemorySource } from '../unit/image/streams.ts';
 import { goodHost } from '../unit/restart/models.ts';
@@ -29,8 +31,13 @@ export const images: Subject = {
     (input) => void inspectImage(new MemorySource(input)),
     (input) => void verifyImageAt(atPath(input)),
     (input) => planFile(atPath(input)),
+    (input) => void renderInspection(inspectImage(new MemorySource(cutSomewhere(input)), { showsCut: true })),
   ],
 };
+
+/** Where is decided by what is in it, so that the same input is the same subject. */
+const cutSomewhere = (input: Buffer): Buffer =>
+  input.subarray(0, input.length === 0 ? 0 : crc32c(input) % input.length);
 
 const taken = new Map<Buffer, Piece[]>();
 
