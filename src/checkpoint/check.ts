@@ -162,7 +162,7 @@ function collectFromOutside(
     isRoot,
     flagsOfNewMappings: [],
     mappings,
-    files: { reference: () => 1, object: () => 1 },
+    files: { reference: () => 1, object: () => 1, described: () => 1 },
   });
   batch.run();
   return finish();

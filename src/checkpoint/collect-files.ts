@@ -45,6 +45,8 @@ export class CollectedFiles implements FileReferences {
   readonly found: { objref: number; state: MappedFile }[] = [];
   /** Files without a name, behind mappings. */
   readonly nameless: NamelessFile[] = [];
+  /** Objects that are descriptions of the tree, by their inodes: their numbers are given out before the descriptions are described. */
+  readonly mappedDescriptions = new Map<bigint, number>();
   readonly #objects: Objects;
   readonly #known = new Map<string, { objref: number; shown: ShownFile | undefined }>();
   readonly #problems: Problem[];
@@ -80,6 +82,12 @@ export class CollectedFiles implements FileReferences {
     this.#known.set(key, { objref, shown: undefined });
     this.nameless.push({ objref, link, path, writable });
     return objref;
+  }
+
+  described(inode: bigint): number {
+    const known = this.mappedDescriptions.get(inode) ?? this.#objects.next();
+    this.mappedDescriptions.set(inode, known);
+    return known;
   }
 }
 
@@ -139,15 +147,20 @@ export interface CollectedDescriptors {
   readonly tables: ReadonlyMap<Pid, FilesRecord>;
 }
 
-/** `pidfds`: of tasks that have a table. */
+/** What mappings of it have called it. */
+const numberOf = ({ view, kind }: ClassifiedDescriptor, mapped: ReadonlyMap<bigint, number>): number | undefined =>
+  kind.isMapped === true ? mapped.get(view.stat.inode) : undefined;
+
+/** `pidfds`: of tasks that have a table. `mapped`: {@link CollectedFiles.mappedDescriptions}. */
 export function collectDescriptors(
   { descriptors: found, connections, problems }: DescriptionSource,
   pidfds: TaskPidfds,
   objects: Objects,
+  mapped: ReadonlyMap<bigint, number>,
 ): CollectedDescriptors {
   const contents: ObjectContent[] = [];
   const tables = new Map<Pid, FilesRecord>();
-  const numbered = found.map((one) => ({ ...one, objref: objects.next() }));
+  const numbered = found.map((one) => ({ ...one, objref: numberOf(one, mapped) ?? objects.next() }));
   const carried = new Map(numbered.flatMap(({ inFlight, objref }) => inFlight.map((own) => [own, objref] as const)));
   const objectInFlight = (own: LocalFd): number => carried.get(own) ?? nothingInFlight();
   const descriptions = numbered.map(({ view, kind, entries, objref }) => {
@@ -165,9 +178,19 @@ export function collectDescriptors(
     const { record } = describe(objref, kind, open, own, contents);
     return { objref, record: signals === undefined ? record : { ...record, signals } };
   });
+  for (const [inode, objref] of mapped) {
+    if (!numbered.some((one) => one.objref === objref)) problems.push(closedButMapped(inode));
+  }
   for (const { entries } of tables.values()) entries.sort((a, b) => a.fd - b.fd);
   return { descriptions, contents, tables };
 }
+
+const closedButMapped = (inode: bigint): Problem => ({
+  code: 'shared-memory',
+  path: ['mapped file', `inode ${inode}`],
+  message: 'It has memory of an io_uring mapped that no process has open any more.',
+  remedy: 'Save it when the program has unmapped this memory.',
+});
 
 /** Of what has no queue, or whose queue was not looked into. */
 export function nothingInFlight(): never {

@@ -146,7 +146,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
     problems,
   };
   const { descriptions, tables, contents } = withPidfds(processes, (pidfds) =>
-    collectDescriptors(described, pidfds, objects),
+    collectDescriptors(described, pidfds, objects, files.mappedDescriptions),
   );
   const places = collected.map(({ pid }, index) => ({ pid, ...placeInTree(pid, index === 0) }));
   const tasks = collected.map(({ task }, index) => ({ ...task, ...must(places[index]) }));

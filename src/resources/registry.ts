@@ -8,6 +8,7 @@ import { eventfd } from './files/eventfd.ts';
 import { externalStream } from './files/external-stream.ts';
 import { fifo } from './files/fifo.ts';
 import { inotify } from './files/inotify.ts';
+import { ioUring } from './files/io-uring.ts';
 import { memfd } from './files/memfd.ts';
 import { memoryDevice } from './files/memory-device.ts';
 import { pathOnly } from './files/path-only.ts';
@@ -26,6 +27,7 @@ import { hugePages } from './memory/huge-pages.ts';
 import { kernelMapping } from './memory/kernel-mappings.ts';
 import { privateObject, sharedObject } from './memory/object-mappings.ts';
 import { privateAnonymous } from './memory/private-anonymous.ts';
+import { ringMapping } from './memory/ring-mapping.ts';
 import { segmentMapping } from './memory/segment-mapping.ts';
 import { credentials } from './process/credentials.ts';
 import { fileSystemContext } from './process/file-system-context.ts';
@@ -133,11 +135,13 @@ export const descriptorKinds: readonly DescriptorKind<unknown>[] = [
   inotify,
   pidfd,
   eventfd,
+  ioUring,
   epoll,
 ].map((kind) => erase<DescriptorKind<unknown>>(kind));
 
 export const mappingKinds: readonly MappingKind<unknown>[] = [
   kernelMapping,
+  ringMapping,
   privateAnonymous,
   droppable,
   hugePages,

@@ -66,6 +66,8 @@ export interface FileReferences {
   reference(link: string, path: string, writable?: boolean, shown?: ShownFile): number;
   /** The object for a file without a name: a description that no descriptor need have, with its bytes. */
   object(link: string, path: string, writable: boolean): number;
+  /** The object for an open file description of the tree, of a kind that {@link DescriptorKind.isMapped}: by its inode. */
+  described(inode: bigint): number;
 }
 
 export interface CollectedThread extends Pick<ProcessView, 'pid' | 'speaker'> {
@@ -265,6 +267,10 @@ export interface DescriptorKind<State> {
    * leaves both out. Default: false.
    */
   readonly needsRest?: boolean;
+  /** Mappings are of the object itself: those that {@link FileReferences.described} stands for. Default: false. */
+  readonly isMapped?: boolean;
+  /** The kernel does not pass it in messages (SCM_RIGHTS, unix(7)): a process takes it from us by pidfd_getfd(2). Default: false. */
+  readonly passesByHandle?: boolean;
   /** Bytes of the object itself that the image carries: they are read from and written to it by position. Default: none. */
   readonly contentBytes?: (state: NoInfer<State>) => number;
   readonly plan?: (state: NoInfer<State>, host: HostView, path: readonly string[]) => Problem[];
@@ -321,10 +327,12 @@ export interface MappingPlan {
   readonly flags: number;
   /** The file object behind it, 0 for none. */
   readonly file: number;
-  /** That object is a description of a kind whose content the image carries. */
+  /** That object is a description: of a kind whose content the image carries, or that {@link DescriptorKind.isMapped}. */
   readonly nameless?: boolean;
   /** That object is a segment: this is a part of it that is made by shmat(2), and {@link flags} have no meaning. */
   readonly attach?: { readonly readOnly: boolean };
+  /** The kernel alone chooses the place: mmap(2) of it takes no address. */
+  readonly placedByKernel?: boolean;
   /** Its pages are of this size, of hugetlbfs: it begins and ends with one, and takes all that it has room for from the pool. */
   readonly hugePageBytes?: number;
   /** A name for PR_SET_VMA, '' for none. */

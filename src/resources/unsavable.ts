@@ -13,15 +13,6 @@ const WHEN_CLOSED = 'Save it when the program has closed it.';
 
 /** By the text of the link: anon_inode(3) names of the kernel, in the order in which they are tried. */
 const nameless: readonly (readonly [RegExp, Named])[] = [
-  [
-    /^io_uring$/,
-    {
-      what: 'an io_uring, whose requests and memory belong to the kernel',
-      // libuv 1.51 heeds the variable no more for the ring in which it collects its calls of epoll_ctl(2).
-      remedy:
-        'Run the program without it: kernel.io_uring_disabled=2, or for Node 20 UV_USE_IO_URING=0 (Node 22 and newer open one all the same).',
-    },
-  ],
   [/^userfaultfd$/, { what: 'a userfaultfd, by which it handles page faults itself' }],
   [/^bpf-map$/, { what: 'a BPF map', remedy: 'Detach the BPF program, or save another process of it.' }],
   [/^bpf-prog$/, { what: 'a BPF program', remedy: 'Detach the BPF program, or save another process of it.' }],

@@ -1,4 +1,8 @@
-/** Descriptors of ours to the process that is being rebuilt: SCM_RIGHTS over the doorbell of its agent (unix(7)). */
+/**
+ * Descriptors of ours to the process that is being rebuilt: SCM_RIGHTS over the doorbell of its agent (unix(7)); what the kernel passes in no message, the
+ * process takes from us.
+ */
+import { FCNTL } from '../kernel/abi/fcntl.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
 import { MAX_DESCRIPTORS_PER_MESSAGE } from '../kernel/calls/descriptors.ts';
 import type { LocalFd } from '../support/brand.ts';
@@ -34,4 +38,44 @@ function handOverMessage(receiver: DescriptorReceiver, fds: readonly LocalFd[]):
   if (received !== fds.length)
     throw new QuicksaveError('descriptors-lost', 'Not all descriptors arrived in the new process.');
   return fds.map((_, index) => control.bytes.readInt32LE(16 + index * 4));
+}
+
+/**
+ * The process takes descriptors of ours (pidfd_getfd(2)), each to the lowest free number; `place` is called for each when it is there. Needs the right
+ * to trace us, which a process that has no fewer rights than we have has.
+ */
+export function takeByHandle(
+  receiver: DescriptorReceiver,
+  fds: readonly LocalFd[],
+  place: (index: number, number: number, batch: CallBatch) => void = () => {},
+): number[] {
+  if (fds.length === 0) return [];
+  const batch = new CallBatch(receiver);
+  const opened = batch.call('open a handle of the restart', SYS.pidfd_open, process.pid, 0);
+  batch.run();
+  // Out of the way of what is taken.
+  const handle = batch.call('move a handle', SYS.fcntl, opened.result, FCNTL.F_DUPFD_CLOEXEC, receiver.doorbellNumber);
+  batch.call('close a handle', SYS.close, opened.result);
+  batch.run();
+  const numbers = fds.map((fd, index) => {
+    const taken = batch.call('take a descriptor', SYS.pidfd_getfd, handle.result, fd, 0);
+    batch.run();
+    place(index, taken.result, batch);
+    batch.run();
+    return taken.result;
+  });
+  batch.call('close a handle', SYS.close, handle.result);
+  batch.run();
+  return numbers;
+}
+
+/** As {@link handOver}, or as {@link takeByHandle} what `byHandle` says. */
+export function handOverEither(
+  receiver: DescriptorReceiver,
+  passed: readonly { readonly fd: LocalFd; readonly byHandle: boolean }[],
+): number[] {
+  const those = (which: boolean): LocalFd[] => passed.flatMap(({ fd, byHandle }) => (byHandle === which ? [fd] : []));
+  const inMessages = handOver(receiver, those(false));
+  const taken = takeByHandle(receiver, those(true));
+  return passed.map(({ byHandle }) => (byHandle ? taken : inMessages).shift() ?? -1);
 }

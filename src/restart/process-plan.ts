@@ -369,7 +369,9 @@ function hasFile({ model, segments }: PlanRequest, { file, nameless, attach }: M
 }
 
 const mayBeMapped = (kind: string | undefined): boolean =>
-  descriptorKinds.some((candidate) => candidate.kind === kind && candidate.contentTarget !== undefined);
+  descriptorKinds.some(
+    (candidate) => candidate.kind === kind && (candidate.contentTarget !== undefined || candidate.isMapped === true),
+  );
 
 /** The request of {@link planOldVdso}, on a kernel that may run no such programs at all. */
 type VdsoRequest = Omit<OldVdsoRequest, 'kernelMemory'> & { readonly kernelMemory: KernelMemory | undefined };

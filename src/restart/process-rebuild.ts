@@ -25,7 +25,7 @@ import { ThreadCalls } from '../tracee/thread-calls.ts';
 import { attachSegments } from './attach-segments.ts';
 import { ALL_SIGNALS, bear, type Maker, TRACING } from './births.ts';
 import { clearAddressSpace } from './clear-address-space.ts';
-import { handOver } from './hand-over.ts';
+import { handOverEither } from './hand-over.ts';
 import type { LazyLoading } from './lazy-loading.ts';
 import {
   dropPages,
@@ -35,6 +35,7 @@ import {
   makeMappings,
   sealMappings,
 } from './make-mappings.ts';
+import { mapByKernel } from './map-by-kernel.ts';
 import type { PlannedMapping, PlannedThread, ProcessPlan } from './process-plan.ts';
 import type { RestoredObjects, Table } from './restored-objects.ts';
 import type { MemorySharing, PageChange } from './sharing.ts';
@@ -229,7 +230,9 @@ export class ProcessRebuild {
     this.#receiveFiles(this.plan.files, this.#mappedObjects);
     takeProtectionKeys(new CallBatch(this.#live), this.plan.protectionKeys, this.#keysOfMappings);
     const mappings = this.plan.mappings.filter((mapping) => !this.#made.has(mapping));
-    makeMappings(this.#live, mappings, (objref) => this.#remoteFile(objref));
+    const remoteFile = (objref: number): number => this.#remoteFile(objref);
+    mapByKernel(this.#live, this.plan.pid, mappings, remoteFile, this.#spaceEnd);
+    makeMappings(this.#live, mappings, remoteFile);
     attachSegments(this.#live, mappings, this.taken, this.#spaceEnd);
     fillMappings(this.plan.pid, mappings);
     dropPages(this.#live, this.#sharing?.rest.drop ?? []);
@@ -342,12 +345,14 @@ export class ProcessRebuild {
   /** `files` have a name, `objects` have none. */
   #receiveFiles(files: readonly number[], nameless: readonly number[] = []): void {
     const { mappedFiles, objects } = this.#common;
-    const objrefs = [...files, ...nameless];
     const opened: OwnedFd[] = [];
     try {
       for (const objref of files) opened.push(openMappedFile(must(mappedFiles.get(objref))));
-      const numbersOfNameless = nameless.map((objref) => objects.numberOf(objref));
-      const numbers = handOver(this.#live, [...opened.map((file) => file.number), ...numbersOfNameless]);
+      const numbers = handOverEither(this.#live, [
+        ...opened.map((file) => ({ fd: file.number, byHandle: false })),
+        ...nameless.map((objref) => ({ fd: objects.numberOf(objref), byHandle: objects.passesByHandle(objref) })),
+      ]);
+      const objrefs = [...files, ...nameless];
       this.#fileNumbers = new Map(objrefs.map((objref, index) => [objref, numbers[index] ?? -1]));
     } finally {
       for (const file of opened) file.close();

@@ -9,7 +9,7 @@ import { type LocalFd, remoteFd, type Tid } from '../support/brand.ts';
 import { CleanupStack } from '../support/cleanup-stack.ts';
 import type { DescriptorReceiver } from '../tracee/agent.ts';
 import { CallBatch } from '../tracee/call-batch.ts';
-import { handOver } from './hand-over.ts';
+import { handOver, takeByHandle } from './hand-over.ts';
 import type { RestartPlan } from './plan.ts';
 import type { ProcessPlan } from './process-plan.ts';
 
@@ -44,6 +44,10 @@ export class RestoredObjects {
 
   numberOf(objref: number): LocalFd {
     return must(this.#objects.get(objref)).number;
+  }
+
+  passesByHandle(objref: number): boolean {
+    return this.#descriptions.some((one) => one.objref === objref && one.kind.passesByHandle === true);
   }
 
   /**
@@ -99,11 +103,18 @@ export class RestoredObjects {
    * below the one that it arrived at, so that no other is overwritten before it has moved.
    */
   handOver(receiver: DescriptorReceiver, { tid, entries }: Table, target: (batch: CallBatch) => RebuiltProcess): void {
+    const byHandle = entries.filter(({ object }) => this.passesByHandle(object));
+    const inMessages = entries.filter((entry) => !byHandle.includes(entry));
     const arrived = handOver(
       receiver,
-      entries.map(({ object }) => must(this.#objects.get(object)).number),
+      inMessages.map(({ object }) => this.numberOf(object)),
     );
-    place(receiver, entries, arrived);
+    place(receiver, inMessages, arrived);
+    takeByHandle(
+      receiver,
+      byHandle.map(({ object }) => this.numberOf(object)),
+      (index, from, batch) => placeOne(batch, must(byHandle[index]), from),
+    );
     const batch = new CallBatch(receiver);
     const process = target(batch);
     for (const { signals, holder } of this.#descriptions) {
@@ -160,15 +171,19 @@ function place(receiver: DescriptorReceiver, entries: Table['entries'], arrived:
     const entry = must(entries[index]);
     const from = must(arrived[index]);
     if (!batch.hasRoomFor(2, 0)) batch.run();
-    if (from !== entry.fd) {
-      batch.call(`place descriptor ${entry.fd}`, SYS.dup3, from, entry.fd, entry.closeOnExec ? OPEN.O_CLOEXEC : 0);
-      batch.call('close where it arrived', SYS.close, from);
-    } else {
-      const flag = entry.closeOnExec ? FCNTL.FD_CLOEXEC : 0;
-      batch.call(`set the flags of descriptor ${entry.fd}`, SYS.fcntl, entry.fd, FCNTL.F_SETFD, flag);
-    }
+    placeOne(batch, entry, from);
   }
   batch.run();
+}
+
+function placeOne(batch: CallBatch, { fd, closeOnExec }: Table['entries'][number], from: number): void {
+  if (from === fd) {
+    const flag = closeOnExec ? FCNTL.FD_CLOEXEC : 0;
+    batch.call(`set the flags of descriptor ${fd}`, SYS.fcntl, fd, FCNTL.F_SETFD, flag);
+    return;
+  }
+  batch.call(`place descriptor ${fd}`, SYS.dup3, from, fd, closeOnExec ? OPEN.O_CLOEXEC : 0);
+  batch.call('close where it arrived', SYS.close, from);
 }
 
 function must<T>(value: T | undefined): T {

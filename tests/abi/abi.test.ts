@@ -1,6 +1,7 @@
 /** Every constant, size and offset of src/kernel/abi against the headers of this system. */
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { bpfAbi } from '../../src/kernel/abi/bpf.ts';
 import { capabilityAbi } from '../../src/kernel/abi/capability.ts';
 import type { AbiModule } from '../../src/kernel/abi/define-abi.ts';
 import { elfAbi } from '../../src/kernel/abi/elf.ts';
@@ -10,6 +11,7 @@ import { fsAbi } from '../../src/kernel/abi/fs.ts';
 import { futexAbi } from '../../src/kernel/abi/futex.ts';
 import { inetAbi } from '../../src/kernel/abi/inet.ts';
 import { inotifyAbi } from '../../src/kernel/abi/inotify.ts';
+import { ioUringAbi } from '../../src/kernel/abi/io-uring.ts';
 import { ioctlAbi } from '../../src/kernel/abi/ioctl.ts';
 import { itimerAbi } from '../../src/kernel/abi/itimer.ts';
 import { membarrierAbi } from '../../src/kernel/abi/membarrier.ts';
@@ -38,6 +40,7 @@ import { waitAbi } from '../../src/kernel/abi/wait.ts';
 import { expectedFacts, factsOfHeaders, hasCompiler } from './c-program.ts';
 
 const MODULES: Record<string, AbiModule> = {
+  'bpf.ts': bpfAbi,
   'capability.ts': capabilityAbi,
   'elf.ts': elfAbi,
   'errno.ts': errnoAbi,
@@ -47,6 +50,7 @@ const MODULES: Record<string, AbiModule> = {
   'inet.ts': inetAbi,
   'inotify.ts': inotifyAbi,
   'ioctl.ts': ioctlAbi,
+  'io-uring.ts': ioUringAbi,
   'itimer.ts': itimerAbi,
   'membarrier.ts': membarrierAbi,
   'mman.ts': mmanAbi,

@@ -4,12 +4,10 @@
  */
 import { SOCKET } from '../../kernel/abi/socket.ts';
 import { SYS } from '../../kernel/abi/syscall.ts';
-import { duplicateFrom, tryOpenPidfd } from '../../kernel/calls/descriptors.ts';
 import { connectSocket, listenOn, makeSocket, makeSocketPair, type SocketPair } from '../../kernel/calls/sockets.ts';
 import type { OwnedFd } from '../../kernel/owned-fd.ts';
-import { remoteFd } from '../../support/brand.ts';
-import { QuicksaveError } from '../../support/errors.ts';
 import type { RebuiltProcess, RestoredDescriptors } from '../resource.ts';
+import { takeOut } from '../take-out.ts';
 
 /** A socket of ours that a process has under a number of its own, until {@link leave}. Without a process all is our own doing. */
 export class SocketInside {
@@ -71,14 +69,4 @@ export function socketPairBy(world: RestoredDescriptors, pid: number, type: numb
   for (const fd of numbers) batch.call('close a socket that was taken out', SYS.close, fd);
   batch.run();
   return made;
-}
-
-function takeOut({ pid }: RebuiltProcess, number: number): OwnedFd {
-  const pidfd = tryOpenPidfd(pid);
-  if (pidfd === undefined) throw new QuicksaveError('target-ended', `Process ${pid} ended while it was being made.`);
-  try {
-    return duplicateFrom(pidfd.number, remoteFd(number), pid);
-  } finally {
-    pidfd.close();
-  }
 }

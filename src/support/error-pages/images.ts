@@ -59,6 +59,10 @@ export const imageErrors = {
     means: 'The program has memory of huge pages (MAP_HUGETLB), and the host has not enough of that size left.',
     remedy: 'Raise nr_hugepages of that size in /sys/kernel/mm/hugepages, which can be done while the host runs.',
   },
+  'no-io-uring': {
+    means: 'The program has an io_uring, which cannot be made again on this kernel.',
+    remedy: 'Set kernel.io_uring_disabled to 0, or restart it on the kernel on which it was saved.',
+  },
   'no-such-memory': {
     means: 'The process in the image has no memory there, or memory of a kind that this kernel does not know.',
     remedy: 'See quicksave inspect --maps; for a restart use a newer kernel.',

@@ -2,6 +2,10 @@
 import type { ErrorPages } from './error-page.ts';
 
 export const fileErrors = {
+  'busy-io-uring': {
+    means: 'The kernel works on requests of an io_uring, or has answers that the program has not made room for.',
+    remedy: 'Try again when they have been answered.',
+  },
   'eventfd-mode': {
     means: 'This kernel does not tell whether an eventfd is a semaphore.',
     remedy: 'Use Linux 6.5 or newer.',
@@ -12,6 +16,10 @@ export const fileErrors = {
   },
   'huge-memfd': {
     means: 'A memory file has huge pages (MFD_HUGETLB).',
+    remedy: 'Save it when the program has closed it.',
+  },
+  'io-uring': {
+    means: 'An io_uring was made, or has something registered with it, in a way that cannot be made again.',
     remedy: 'Save it when the program has closed it.',
   },
   lease: {

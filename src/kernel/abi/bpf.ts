@@ -1,0 +1,22 @@
+/** bpf(2): what a program needs that reads the kernel's memory. */
+import { defineAbi } from './define-abi.ts';
+
+export const BPF_CALL = {
+  BPF_PROG_LOAD: 5,
+  BPF_PROG_TEST_RUN: 10,
+  BPF_PROG_TYPE_SYSCALL: 31,
+  BPF_F_SLEEPABLE: 0x10,
+  BPF_FUNC_get_current_task: 35,
+  BPF_FUNC_probe_read_kernel: 113,
+} as const;
+
+export const bpfAbi = defineAbi({
+  headers: ['linux/bpf.h'],
+  constants: { ...BPF_CALL },
+  structs: {
+    bpf_insn: {
+      size: 8,
+      fields: { code: [0, 'u8'], off: [2, 'i16'], imm: [4, 'i32'] },
+    },
+  },
+});

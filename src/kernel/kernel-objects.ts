@@ -1,0 +1,152 @@
+/** Structs of the running kernel, read where they are: by its own type information, with {@link KernelMemory}. */
+import type { LocalFd } from '../support/brand.ts';
+import { KernelMemory } from './calls/kernel-memory.ts';
+import { KernelTypes } from './kernel-types.ts';
+
+/** This kernel has no such struct or member, or it could not be read: what it would tell is not known. */
+export class UnknownKernelObject extends Error {}
+
+const POINTER_SIZE = 8;
+/** A longer list is none. */
+const MAX_ENTRIES = 1 << 20;
+
+export class KernelStruct {
+  readonly address: bigint;
+  readonly #name: string;
+  readonly #bytes: Buffer;
+  readonly #types: KernelTypes;
+
+  constructor(name: string, address: bigint, bytes: Buffer, types: KernelTypes) {
+    this.#name = name;
+    this.address = address;
+    this.#bytes = bytes;
+    this.#types = types;
+  }
+
+  /** Of 32 bits. */
+  u32(field: string): number {
+    return this.#bytes.readUInt32LE(this.offsetOf(field));
+  }
+
+  u8(field: string): number {
+    return this.#bytes.readUInt8(this.offsetOf(field));
+  }
+
+  /** Of 64 bits: a pointer, a list's first entry. */
+  u64(field: string): bigint {
+    return this.#bytes.readBigUInt64LE(this.offsetOf(field));
+  }
+
+  /** A bit field of one bit, or a bool. */
+  isSet(field: string): boolean {
+    const { bitOffset, bits } = this.#place(field);
+    const byte = this.#bytes.readUInt8(bitOffset >>> 3);
+    return bits === 0 ? byte !== 0 : ((byte >>> (bitOffset & 7)) & 1) !== 0;
+  }
+
+  /** Whether a `struct list_head` in it has no entries. */
+  isEmptyList(field: string): boolean {
+    return this.u64(field) === this.address + BigInt(this.offsetOf(field));
+  }
+
+  has(field: string): boolean {
+    return this.#types.fieldOf(this.#name, field) !== undefined;
+  }
+
+  offsetOf(field: string): number {
+    return this.#place(field).bitOffset >>> 3;
+  }
+
+  #place(field: string): { readonly bitOffset: number; readonly bits: number } {
+    const place = this.#types.fieldOf(this.#name, field);
+    if (place === undefined) throw new UnknownKernelObject(`struct ${this.#name} has no ${field}`);
+    return place;
+  }
+}
+
+export class KernelObjects {
+  static #opened: KernelObjects | undefined;
+  readonly #memory: KernelMemory;
+  readonly #types: KernelTypes;
+
+  private constructor(memory: KernelMemory, types: KernelTypes) {
+    this.#memory = memory;
+    this.#types = types;
+  }
+
+  /** Undefined where the kernel does not show them, or not to us. Takes some 20 ms the first time. */
+  static tryOpen(): KernelObjects | undefined {
+    if (KernelObjects.#opened !== undefined) return KernelObjects.#opened;
+    const memory = KernelMemory.tryOpen();
+    if (memory === undefined) return undefined;
+    const types = KernelTypes.tryRead();
+    if (types === undefined) {
+      memory.close();
+      return undefined;
+    }
+    KernelObjects.#opened = new KernelObjects(memory, types);
+    return KernelObjects.#opened;
+  }
+
+  /** Throws {@link UnknownKernelObject}, as all of these do. */
+  struct(name: string, address: bigint): KernelStruct {
+    const size = this.#types.sizeOf(name);
+    const bytes = size === undefined ? undefined : this.#memory.tryRead(address, size);
+    if (bytes === undefined) throw new UnknownKernelObject(`struct ${name} cannot be read`);
+    return new KernelStruct(name, address, bytes, this.#types);
+  }
+
+  /** One member of 64 bits, of a struct that is too large to be read whole. */
+  u64(name: string, address: bigint, field: string): bigint {
+    return this.pointer(address + BigInt(this.offsetOf(name, field)));
+  }
+
+  offsetOf(name: string, field: string): number {
+    const place = this.#types.fieldOf(name, field);
+    if (place === undefined) throw new UnknownKernelObject(`struct ${name} has no ${field}`);
+    return place.bitOffset >>> 3;
+  }
+
+  pointers(address: bigint, count: number): bigint[] {
+    const bytes = this.#memory.tryRead(address, count * POINTER_SIZE);
+    if (bytes === undefined) throw new UnknownKernelObject('an array of pointers cannot be read');
+    return Array.from({ length: count }, (_, index) => bytes.readBigUInt64LE(index * POINTER_SIZE));
+  }
+
+  pointer(address: bigint): bigint {
+    return this.pointers(address, 1)[0] ?? 0n;
+  }
+
+  /** The structs `name` in the list (`struct list_head`) that begins in `head`, by their member `link`: where they are. */
+  addressesIn(head: KernelStruct, field: string, name: string, link: string): bigint[] {
+    const end = head.address + BigInt(head.offsetOf(field));
+    const back = BigInt(this.offsetOf(name, link));
+    const found: bigint[] = [];
+    for (let next = head.u64(field); next !== end; next = this.pointer(next)) {
+      if (found.length === MAX_ENTRIES) throw new UnknownKernelObject(`a list of ${name} has no end`);
+      found.push(next - back);
+    }
+    return found;
+  }
+
+  /** The open file description (struct file) behind a descriptor of ours. */
+  fileOf(fd: LocalFd): KernelStruct {
+    const table = this.struct('files_struct', this.#ofOwnTask('files'));
+    const descriptors = this.struct('fdtable', table.u64('fdt'));
+    return this.struct('file', this.pointer(descriptors.u64('fd') + BigInt(fd * POINTER_SIZE)));
+  }
+
+  /** The number of a task in our pid namespace. */
+  numberOfTask(task: bigint): number {
+    const own = this.struct('pid', this.#ofOwnTask('thread_pid'));
+    const numbers = this.u64('task_struct', task, 'thread_pid') + BigInt(this.offsetOf('pid', 'numbers'));
+    const size = this.#types.sizeOf('upid') ?? 0;
+    return this.struct('upid', numbers + BigInt(own.u32('level') * size)).u32('nr');
+  }
+
+  #ofOwnTask(field: string): bigint {
+    const bytes = this.#memory.tryReadOfOwnTask(this.offsetOf('task_struct', field), POINTER_SIZE);
+    if (bytes === undefined) throw new UnknownKernelObject('our own task cannot be read');
+    return bytes.readBigUInt64LE();
+  }
+}

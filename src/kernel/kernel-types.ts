@@ -1,0 +1,181 @@
+/**
+ * Layouts of the running kernel's own structs, from its type information: /sys/kernel/btf/vmlinux (BTF, CONFIG_DEBUG_INFO_BTF, Linux 5.4). No
+ * layout is written down here, so none can be that of another kernel.
+ */
+import { readFileSync } from 'node:fs';
+
+const MAGIC = 0xeb9f;
+const TYPE_SIZE = 12;
+const MEMBER_SIZE = 12;
+
+/** BTF_KIND_* of linux/btf.h. */
+const KIND = {
+  int: 1,
+  pointer: 2,
+  array: 3,
+  struct: 4,
+  union: 5,
+  enum: 6,
+  typedef: 8,
+  volatile: 9,
+  const: 10,
+  restrict: 11,
+  functionPrototype: 13,
+  variable: 14,
+  section: 15,
+  declarationTag: 17,
+  typeTag: 18,
+  enum64: 19,
+} as const;
+
+/** Bytes behind the head of a type, beside those for each member. */
+const TRAILERS = new Map<number, number>([
+  [KIND.int, 4],
+  [KIND.array, 12],
+  [KIND.variable, 4],
+  [KIND.declarationTag, 4],
+]);
+const PER_MEMBER = new Map<number, number>([
+  [KIND.struct, MEMBER_SIZE],
+  [KIND.union, MEMBER_SIZE],
+  [KIND.enum, 8],
+  [KIND.functionPrototype, 8],
+  [KIND.section, 12],
+  [KIND.enum64, 12],
+]);
+const QUALIFIERS: readonly number[] = [KIND.typedef, KIND.volatile, KIND.const, KIND.restrict, KIND.typeTag];
+
+/** Where a field begins in its struct; `bits` of a bit field, 0 of others. */
+export interface FieldPlace {
+  readonly bitOffset: number;
+  readonly bits: number;
+}
+
+interface Type {
+  readonly kind: number;
+  readonly members: number;
+  /** Of a struct, in bytes; of what refers to another type, that. */
+  readonly sizeOrType: number;
+  /** Member offsets have the width of bit fields in them. */
+  readonly hasBitFields: boolean;
+  /** Where the members begin. */
+  readonly behind: number;
+}
+
+export class KernelTypes {
+  readonly #types: DataView;
+  readonly #names: Buffer;
+  /** Where each type begins; type 0 is void. */
+  readonly #starts: readonly number[];
+  readonly #structs = new Map<string, Type | undefined>();
+
+  /** Undefined where the kernel has no type information, or in another form. */
+  static tryRead(path = '/sys/kernel/btf/vmlinux'): KernelTypes | undefined {
+    let bytes: Buffer;
+    try {
+      bytes = readFileSync(path);
+    } catch {
+      return undefined;
+    }
+    return bytes.length >= 24 && bytes.readUInt16LE(0) === MAGIC ? new KernelTypes(bytes) : undefined;
+  }
+
+  constructor(bytes: Buffer) {
+    const header = bytes.readUInt32LE(4);
+    const part = (offset: number, length: number): Buffer => bytes.subarray(header + offset, header + offset + length);
+    const types = part(bytes.readUInt32LE(8), bytes.readUInt32LE(12));
+    this.#types = new DataView(types.buffer, types.byteOffset, types.length);
+    this.#names = part(bytes.readUInt32LE(16), bytes.readUInt32LE(20));
+    this.#starts = this.#index();
+  }
+
+  #index(): number[] {
+    const starts = [0];
+    for (let at = 0; at < this.#types.byteLength; ) {
+      starts.push(at);
+      const { kind, members } = this.#typeAt(at);
+      at += TYPE_SIZE + (TRAILERS.get(kind) ?? 0) + (PER_MEMBER.get(kind) ?? 0) * members;
+    }
+    return starts;
+  }
+
+  #typeAt(at: number): Type {
+    const info = this.#types.getUint32(at + 4, true);
+    return {
+      kind: (info >>> 24) & 0x1f,
+      members: info & 0xffff,
+      hasBitFields: info >>> 31 === 1,
+      sizeOrType: this.#types.getUint32(at + 8, true),
+      behind: at + TYPE_SIZE,
+    };
+  }
+
+  /** In bytes; undefined if this kernel has no such struct. */
+  sizeOf(struct: string): number | undefined {
+    return this.#struct(struct)?.sizeOrType;
+  }
+
+  /** `path`: names of members, each of the one before; those of members without a name count as the struct's own. */
+  fieldOf(struct: string, path: string): FieldPlace | undefined {
+    let within = this.#struct(struct);
+    let place: FieldPlace = { bitOffset: 0, bits: 0 };
+    for (const name of path.split('.')) {
+      const found = within === undefined ? undefined : this.#member(within, name);
+      if (found === undefined) return undefined;
+      place = { bitOffset: place.bitOffset + found.bitOffset, bits: found.bits };
+      within = this.#resolve(found.type);
+    }
+    return place;
+  }
+
+  #struct(name: string): Type | undefined {
+    if (!this.#structs.has(name)) this.#structs.set(name, this.#find(name));
+    return this.#structs.get(name);
+  }
+
+  #find(struct: string): Type | undefined {
+    const place = this.#names.indexOf(`\0${struct}\0`, 0, 'latin1') + 1;
+    if (place === 0) return undefined;
+    for (let id = 1; id < this.#starts.length; id++) {
+      const at = this.#starts[id] ?? 0;
+      if (this.#types.getUint32(at, true) !== place) continue;
+      const type = this.#typeAt(at);
+      if (type.kind === KIND.struct) return type;
+    }
+    return undefined;
+  }
+
+  /** Without typedefs and qualifiers. */
+  #resolve(id: number): Type | undefined {
+    for (let next = id; next > 0; ) {
+      const at = this.#starts[next];
+      if (at === undefined) return undefined;
+      const type = this.#typeAt(at);
+      if (!QUALIFIERS.includes(type.kind)) return type;
+      next = type.sizeOrType;
+    }
+    return undefined;
+  }
+
+  #member(within: Type, name: string): (FieldPlace & { readonly type: number }) | undefined {
+    if (within.kind !== KIND.struct && within.kind !== KIND.union) return undefined;
+    for (let index = 0; index < within.members; index++) {
+      const at = within.behind + index * MEMBER_SIZE;
+      const raw = this.#types.getUint32(at + 8, true);
+      const bitOffset = within.hasBitFields ? raw & 0xff_ffff : raw;
+      const bits = within.hasBitFields ? raw >>> 24 : 0;
+      const type = this.#types.getUint32(at + 4, true);
+      const own = this.#nameAt(this.#types.getUint32(at, true));
+      if (own === name) return { bitOffset, bits, type };
+      if (own !== '') continue;
+      const inner = this.#resolve(type);
+      const found = inner === undefined ? undefined : this.#member(inner, name);
+      if (found !== undefined) return { ...found, bitOffset: found.bitOffset + bitOffset };
+    }
+    return undefined;
+  }
+
+  #nameAt(offset: number): string {
+    return this.#names.toString('latin1', offset, this.#names.indexOf(0, offset));
+  }
+}
