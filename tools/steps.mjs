@@ -19,7 +19,10 @@ export const OK_STEPS = [
   { name: 'unit and abi tests', command: ['vitest', 'run', '--project', 'unit'], tests: true },
 ];
 
-export const SETUP_STEP = { name: 'set-up', command: [process.execPath, 'tools/setup-debian.mjs'] };
+export const SETUP_STEPS = [
+  { name: 'set-up', command: [process.execPath, 'tools/setup-debian.mjs'] },
+  { name: 'newer versions of Node', command: [process.execPath, 'tools/setup-nodes.mjs'] },
+];
 export const BUILD_STEP = { name: 'build', command: [process.execPath, 'tools/build.mjs'] };
 export const SYSTEM_STEP = {
   name: 'system tests',

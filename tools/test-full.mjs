@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { BUILD_STEP, runSteps, SETUP_STEP, SYSTEM_STEP } from './steps.mjs';
+import { BUILD_STEP, runSteps, SETUP_STEPS, SYSTEM_STEP } from './steps.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const names = process.argv.slice(2);
@@ -22,5 +22,5 @@ if (files.length === 0) {
   process.exitCode = 2;
 } else {
   console.log(`in their long form:\n  ${files.join('\n  ')}`);
-  runSteps([SETUP_STEP, BUILD_STEP, system]);
+  runSteps([...SETUP_STEPS, BUILD_STEP, system]);
 }

@@ -10,7 +10,7 @@ import { xsaveLayout } from '../kernel/cpu.ts';
 import { PageCrew } from '../pages/page-crew.ts';
 import { is32BitProgram } from '../procfs/exe.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
-import { listTasks, speakerOf } from '../procfs/tasks.ts';
+import { listThreads, speakerOf } from '../procfs/tasks.ts';
 import { readWaiting, type Waiting } from '../procfs/waiting.ts';
 import { lookAhead } from '../resources/mapped-file.ts';
 import type { Pid } from '../support/brand.ts';
@@ -106,7 +106,7 @@ function restartedWaits(pid: Pid): Map<number, Waiting> {
   const found = new Map<number, Waiting>();
   // What 64-bit code of a 32-bit program waits in is not looked for.
   const { restartSyscall } = is32BitProgram(speakerOf(pid)) ? callsOfI386 : callsOf64;
-  for (const tid of listTasks(pid)) {
+  for (const tid of listThreads(pid)) {
     const waiting = unlessMissing(() => readWaiting(pid, tid));
     if (waiting?.call === restartSyscall) found.set(tid, waiting);
   }

@@ -23,7 +23,7 @@ import { type TaskEvent, tryWaitForTask } from '../kernel/calls/wait.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
 import { readTaskStat } from '../procfs/stat.ts';
 import { readTaskStatus } from '../procfs/status.ts';
-import { listTasks } from '../procfs/tasks.ts';
+import { isKernelsOwn, listTasks } from '../procfs/tasks.ts';
 import { asPid, asTid, type Pid, remoteAddress, type Tid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { CallGuard } from '../tracee/call-guard.ts';
@@ -132,7 +132,7 @@ function seizeNew(pid: Pid, seized: Set<Tid>): boolean {
   if (tids === undefined) throw new QuicksaveError('target-ended', `Process ${pid} ended before it could be saved.`);
   let found = false;
   for (const tid of tids) {
-    if (seized.has(tid)) continue;
+    if (seized.has(tid) || isKernelsOwn(pid, tid)) continue;
     const outcome = trySeize(tid, PTRACE.PTRACE_O_TRACESYSGOOD);
     if (outcome === 'not-permitted') refuseUnlessEnding(pid, tid);
     if (outcome !== 'seized') continue;

@@ -11,7 +11,7 @@ import { is32BitProgram } from '../procfs/exe.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
 import { readSched, type SchedStatus } from '../procfs/sched.ts';
 import { readTaskStat } from '../procfs/stat.ts';
-import { listTasks, speakerOf } from '../procfs/tasks.ts';
+import { listThreads, speakerOf } from '../procfs/tasks.ts';
 import { readWaiting } from '../procfs/waiting.ts';
 import { asPid, asTid, type Pid, type Tid } from '../support/brand.ts';
 import type { FrozenProcess } from './freeze.ts';
@@ -32,7 +32,7 @@ const MS_PER_NS = 1e-6;
 /** The threads of a running process that are in a call with a timeout. */
 export function timedWaits(pid: Pid): Map<number, TimedWait> {
   const abi = is32BitProgram(speakerOf(pid)) ? callsOfI386 : callsOf64;
-  const sleepers = listTasks(pid).flatMap((tid) => sleeperIn(pid, tid, abi) ?? []);
+  const sleepers = listThreads(pid).flatMap((tid) => sleeperIn(pid, tid, abi) ?? []);
   const found = new Map<number, TimedWait>();
   for (const processor of new Set(sleepers.map((sleeper) => sleeper.processor))) {
     const clock = clockOf(processor);

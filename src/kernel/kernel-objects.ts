@@ -28,6 +28,11 @@ export class KernelStruct {
     return this.#bytes.readUInt32LE(this.offsetOf(field));
   }
 
+  u32s(field: string, count: number): number[] {
+    const start = this.offsetOf(field);
+    return Array.from({ length: count }, (_, index) => this.#bytes.readUInt32LE(start + 4 * index));
+  }
+
   u8(field: string): number {
     return this.#bytes.readUInt8(this.offsetOf(field));
   }
@@ -134,6 +139,16 @@ export class KernelObjects {
     const table = this.struct('files_struct', this.#ofOwnTask('files'));
     const descriptors = this.struct('fdtable', table.u64('fdt'));
     return this.struct('file', this.pointer(descriptors.u64('fd') + BigInt(fd * POINTER_SIZE)));
+  }
+
+  /** The open file descriptions of a task (struct file), each with one number under which it has it. */
+  filesOfTask(task: bigint): Map<bigint, number> {
+    const table = this.struct('fdtable', this.u64('files_struct', this.u64('task_struct', task, 'files'), 'fdt'));
+    const found = new Map<bigint, number>();
+    this.pointers(table.u64('fd'), table.u32('max_fds')).forEach((file, number) => {
+      if (file !== 0n && !found.has(file)) found.set(file, number);
+    });
+    return found;
   }
 
   /** The number of a task in our pid namespace. */

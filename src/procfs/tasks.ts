@@ -10,6 +10,16 @@ import { type ProcessStat, readTaskStat } from './stat.ts';
 /** The threads of a process, ascending. */
 export const listTasks = (pid: Pid): Tid[] => listProcNumbers(pid, 'task').map(asTid);
 
+/** PF_IO_WORKER and PF_USER_WORKER of linux/sched.h: threads that the kernel has made in a process for itself (io_uring(7), vhost). */
+const KERNELS_OWN = 0x10 | 0x4000;
+
+/** {@link listTasks} without those that the kernel has made there for itself: they have no registers, and come again when they are needed. */
+export const listThreads = (pid: Pid): Tid[] => listTasks(pid).filter((tid) => !isKernelsOwn(pid, tid));
+
+/** No leader is. */
+export const isKernelsOwn = (pid: Pid, tid: Tid): boolean =>
+  tid !== asTid(pid) && ((unlessMissing(() => readTaskStat(pid, tid))?.flags ?? 0) & KERNELS_OWN) !== 0;
+
 /**
  * The living threads of a process, ascending, and the leader if that has ended before them: it is a zombie until they have all ended. /proc/PID shows then
  * nothing of what threads share; /proc/TID of one that lives does.
@@ -19,7 +29,7 @@ export function livingTasks(pid: Pid): {
   readonly tids: Tid[];
   readonly endedLeader?: ProcessStat;
 } {
-  const tids = listTasks(pid);
+  const tids = listThreads(pid);
   const endedLeader = readTaskStat(pid, asTid(pid));
   if (endedLeader.state !== 'Z') return { speaker: pid, tids };
   const living = tids.filter((tid) => tid !== asTid(pid));

@@ -274,6 +274,8 @@ export interface DescriptorKind<State> {
   /** Bytes of the object itself that the image carries: they are read from and written to it by position. Default: none. */
   readonly contentBytes?: (state: NoInfer<State>) => number;
   readonly plan?: (state: NoInfer<State>, host: HostView, path: readonly string[]) => Problem[];
+  /** In {@link finish} the kernel takes hold of memory of the process: none of its pages may come later. Default: false. */
+  readonly touchesMemory?: (state: NoInfer<State>) => boolean;
   /** Descriptor numbers of the process that it refers to: each must be in the image. */
   readonly descriptorsOf?: (state: NoInfer<State>) => readonly number[];
   /** Open file descriptions that wait in it: each must be in the image. */

@@ -236,7 +236,7 @@ export class ProcessRebuild {
     attachSegments(this.#live, mappings, this.taken, this.#spaceEnd);
     fillMappings(this.plan.pid, mappings);
     dropPages(this.#live, this.#sharing?.rest.drop ?? []);
-    lazy?.prepare(this.plan, this.#live);
+    if (!this.#common.objects.touchMemoryOf(asTid(this.plan.pid))) lazy?.prepare(this.plan, this.#live);
     this.#live.pause();
   }
 

@@ -46,6 +46,11 @@ export class RestoredObjects {
     return must(this.#objects.get(objref)).number;
   }
 
+  /** Whether what is finished in it takes hold of its memory. */
+  touchMemoryOf(task: Tid): boolean {
+    return this.#finishedIn(task).some(({ kind, state }) => kind.touchesMemory?.(state) === true);
+  }
+
   passesByHandle(objref: number): boolean {
     return this.#descriptions.some((one) => one.objref === objref && one.kind.passesByHandle === true);
   }

@@ -19,8 +19,17 @@ describe('the calls of x86-64', () => {
       poll: [poll],
       epollWait: [SYS.epoll_wait, SYS.epoll_pwait],
     });
-    const { semop, rt_sigtimedwait, io_getevents, semtimedop, epoll_wait, epoll_pwait, io_pgetevents, epoll_pwait2 } =
-      SYS;
+    const {
+      semop,
+      rt_sigtimedwait,
+      io_getevents,
+      semtimedop,
+      epoll_wait,
+      epoll_pwait,
+      io_pgetevents,
+      io_uring_enter,
+      epoll_pwait2,
+    } = SYS;
     const calls = [
       semop,
       rt_sigtimedwait,
@@ -29,6 +38,7 @@ describe('the calls of x86-64', () => {
       epoll_wait,
       epoll_pwait,
       io_pgetevents,
+      io_uring_enter,
       epoll_pwait2,
     ];
     const ofSockets = [
@@ -57,6 +67,7 @@ describe('the calls of i386', () => {
         'io_getevents',
         'io_pgetevents',
         'io_pgetevents_time64',
+        'io_uring_enter',
       ] as const),
       ...(['epoll_wait', 'epoll_pwait', 'epoll_pwait2', 'semtimedop_time64'] as const),
       ...(['read', 'write', 'readv', 'writev', 'socketcall', 'connect', 'accept4', 'sendto', 'recvfrom'] as const),

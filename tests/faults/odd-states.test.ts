@@ -1,8 +1,9 @@
 /** States that cannot be saved yet are refused by name before anything is done, and the program goes on. */
+import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { compiled, newFolder, quicksave, said, start, stateOf, waitFor } from '../support/harness.ts';
+import { command, compiled, newFolder, quicksave, said, start, stateOf, waitFor } from '../support/harness.ts';
 
 const refused = async (pid: number): Promise<string> => {
   const { status, stderr } = await quicksave('checkpoint', String(pid), '--kill', '-o', join(newFolder(), 'image'));
@@ -23,6 +24,39 @@ test.each([
   await said(target.output, 'ok');
 });
 
+test.each([
+  ['polled', /an io_uring open that a thread of the kernel polls \(IORING_SETUP_SQPOLL\)/],
+  ['polling', /an io_uring open that polls devices/],
+  ['disabled', /an io_uring open that is not enabled yet/],
+  ['another thread', /an io_uring open that only thread \d+ may use/],
+  ['restricted', /an io_uring open with restrictions registered/],
+  ['credentials', /an io_uring open with credentials registered/],
+  ['chosen buffers', /an io_uring open with buffers to choose from registered/],
+  ['a closed file', /an io_uring open with a file that has been closed registered/],
+  ['itself', /an io_uring open with its own descriptor registered/],
+  ['a request', /Its io_uring has a request in flight, which only the kernel knows/],
+  ['a poll', /Its io_uring has a request in flight/],
+  ['overflow', /Its io_uring has completions that the ring has no room for/],
+  ['closed', /It has memory of an io_uring mapped that no process has open any more/],
+])('a ring of requests (%s) is refused, and not harmed', async (oddity, sentence) => {
+  const folder = newFolder();
+  const target = start(folder, compiled('odd-rings'), [oddity]);
+  await said(target.output, 'ready');
+  expect(await refused(target.pid)).toMatch(sentence);
+  writeFileSync(join(folder, 'go'), '');
+  await said(target.output, 'ok');
+});
+
+test.skipIf(process.getuid?.() !== 0)('a ring of requests is refused without the right to look at it', async () => {
+  const target = start(newFolder(), compiled('odd-rings'));
+  await said(target.output, 'ready');
+  const without = ['--bounding-set', '-all,+checkpoint_restore,+sys_ptrace,+net_admin', '--inh-caps', '-all'];
+  const words = [...without, command, 'checkpoint', String(target.pid), '-o', join(newFolder(), 'image')];
+  const { status, stderr } = spawnSync('setpriv', words, { encoding: 'utf8' });
+  expect(stderr).toMatch(/only to be seen with CAP_BPF and CAP_PERFMON.*\n.*kernel\.io_uring_disabled=2/);
+  expect(status).toBe(1);
+});
+
 const python = (body: string): string[] => ['-c', `${body}\nprint("ready", flush=True)\nimport time; time.sleep(600)`];
 
 test.each([
@@ -39,11 +73,6 @@ test.each([
   ],
   ['a path that is no text', 'f = open(b"\\xff\\xfe", "w")', /is not UTF-8/],
   ['a userfaultfd', kernelObject(323, '0o2000000'), /a userfaultfd, by which it handles page faults/],
-  [
-    'an io_uring',
-    kernelObject(425, '4, ctypes.create_string_buffer(120)'),
-    /an io_uring.*\n.*kernel\.io_uring_disabled=2/,
-  ],
   ['a fanotify', kernelObject(300, '0, 0'), /a fanotify, by which it watches/],
   ['a performance counter', kernelObject(298, 'attr, 0, -1, -1, 0'), /a performance counter/],
   ['a BPF map', kernelObject(321, '0, mapAttr, 72'), /a BPF map open.*\n.*Detach the BPF program/],

@@ -23,6 +23,7 @@ import {
   type Target,
   waitFor,
 } from '../support/harness.ts';
+import { nodeVersions, thisNode } from '../support/nodes.ts';
 
 const shellProgram = `
 kept='as it was'
@@ -93,6 +94,8 @@ else {
 interface Program {
   readonly name: string;
   readonly needs?: string;
+  /** Why it cannot be tested, if it cannot. */
+  readonly missing?: string | undefined;
   readonly start: (folder: string, image: string) => Target;
 }
 
@@ -110,11 +113,12 @@ const script = (name: string, interpreter: string, text: string): Program => ({
   },
 });
 
-const inNode = (name: string, text: string): Program => ({
-  name,
+const inNode = (name: string, text: string, { name: version, program, missing } = thisNode): Program => ({
+  name: `${name} of ${version}`,
+  missing,
   start: (folder) => {
     writeFileSync(join(folder, 'program.mjs'), text);
-    return start(folder, process.execPath, ['program.mjs']);
+    return start(folder, program, ['program.mjs']);
   },
 });
 
@@ -133,8 +137,8 @@ const programs: readonly Program[] = [
   script('a sh script', 'dash', shellProgram),
   script('a Python program', 'python3', pythonProgram('')),
   script('a Python program that captures what is said', 'python3', pythonProgram(', capture_output=True')),
-  inNode('a Node program', nodeProgram),
-  inNode('a worker of a Node program', workerProgram),
+  ...nodeVersions.map((version) => inNode('a program', nodeProgram, version)),
+  inNode('a worker of a program', workerProgram),
 ];
 
 const sidesIn = (folder: string): string => readIfThere(join(folder, 'sides')) ?? '';
@@ -163,9 +167,10 @@ async function end(pid: number): Promise<void> {
   await gone(pid);
 }
 
-describe.each(programs)('$name', ({ needs, start: begin }) => {
+describe.each(programs)('$name', ({ needs, missing, start: begin }) => {
   test('goes on after it has saved itself, and comes back twice from that image', async (context) => {
     if (needs !== undefined && !has(needs)) context.skip(`${needs} is not installed`);
+    if (missing !== undefined) context.skip(missing);
     const folder = newFolder();
     const image = join(folder, 'image');
     const { pid, output } = begin(folder, image);

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { bringBack, isAlive, newFolder, readIfThere, said, saveAndEnd, start, waitFor } from '../support/harness.ts';
+import { nodeVersions } from '../support/nodes.ts';
 
 const CYCLES = 3;
 
@@ -43,23 +44,27 @@ console.log(counted.length === count && counted.every((value, index) => value ==
 await worker.terminate();
 `;
 
-test('a Node program with timers, a pool and a worker goes on after each of three restarts', async () => {
-  const folder = newFolder();
-  writeFileSync(join(folder, 'program.mjs'), program);
-  const target = start(folder, process.execPath, ['program.mjs']);
-  await said(target.output, 'ready');
-  const counted = (): number => (readIfThere(join(folder, 'count')) ?? '').split('\n').length - 1;
-  for (let cycle = 0; cycle < CYCLES; cycle++) {
+test.for(nodeVersions)(
+  'a program of $name goes on after three restarts',
+  async ({ program: node, missing }, context) => {
+    if (missing !== undefined) context.skip(missing);
+    const folder = newFolder();
+    writeFileSync(join(folder, 'program.mjs'), program);
+    const target = start(folder, node, ['program.mjs']);
+    await said(target.output, 'ready');
+    const counted = (): number => (readIfThere(join(folder, 'count')) ?? '').split('\n').length - 1;
+    for (let cycle = 0; cycle < CYCLES; cycle++) {
+      const before = counted();
+      await waitFor('it to count', () => counted() >= before + 20);
+      const image = join(folder, `image.${cycle}`);
+      await saveAndEnd(target.pid, image);
+      expect(await bringBack(image)).toBe(target.pid);
+    }
     const before = counted();
     await waitFor('it to count', () => counted() >= before + 20);
-    const image = join(folder, `image.${cycle}`);
-    await saveAndEnd(target.pid, image);
-    expect(await bringBack(image)).toBe(target.pid);
-  }
-  const before = counted();
-  await waitFor('it to count', () => counted() >= before + 20);
-  writeFileSync(join(folder, 'go'), '');
-  await said(target.output, 'ok');
-  expect(readIfThere(target.output)).not.toContain('not ok');
-  await waitFor('its end', () => !isAlive(target.pid));
-});
+    writeFileSync(join(folder, 'go'), '');
+    await said(target.output, 'ok');
+    expect(readIfThere(target.output)).not.toContain('not ok');
+    await waitFor('its end', () => !isAlive(target.pid));
+  },
+);

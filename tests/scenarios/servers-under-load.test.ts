@@ -16,6 +16,7 @@ import {
   start,
   waitFor,
 } from '../support/harness.ts';
+import { nodeVersions } from '../support/nodes.ts';
 
 interface Run {
   readonly status: number | null;
@@ -123,36 +124,41 @@ server.on('upgrade', (request, socket) => {
 server.listen(Number(process.argv[2]), '127.0.0.1');
 `;
 
-test('a Node server keeps 200 connections, half of which are no longer HTTP', { timeout: 120_000 }, async () => {
-  const folder = newFolder();
-  writeFileSync(join(folder, 'server.cjs'), NODE_SERVER);
-  const port = await freePort();
-  const server = start(folder, process.execPath, ['server.cjs', String(port)]);
-  const clients = await Promise.all(Array.from({ length: 200 }, () => clientOf(port)));
-  onTestFinished(() => {
-    for (const client of clients) client.destroy();
-  });
-  const received = clients.map((client) => new Received(client));
-  const isEcho = (index: number): boolean => index % 2 === 1;
-  const all = (what: string, text: (index: number) => string): Promise<unknown> =>
-    waitFor(what, () => received.every((one, index) => one.text.endsWith(text(index))));
-  for (const [index, client] of clients.entries()) {
-    const upgrade = isEcho(index) ? 'Connection: Upgrade\r\nUpgrade: echo\r\n' : '';
-    client.write(`GET /${index} HTTP/1.1\r\nHost: x\r\n${upgrade}\r\n`);
-  }
-  await all('the first answers', (index) => (isEcho(index) ? 'Upgrade: echo\r\n\r\n' : `answer to /${index}`));
-  for (const [index, client] of clients.entries()) if (isEcho(index)) client.write('before');
-  await all('the first echoes', (index) => (isEcho(index) ? '1:before' : `answer to /${index}`));
-  // Half a request, or what is sent while nobody is there.
-  for (const [index, client] of clients.entries()) if (!isEcho(index)) client.write(`GET /${index}/again HTTP/1.1\r\n`);
-  const image = join(folder, 'image');
-  await mustRun('checkpoint', String(server.pid), '--output', image);
-  await saveAndEnd(server.pid, image);
-  for (const [index, client] of clients.entries()) client.write(isEcho(index) ? 'behind' : 'Host: x\r\n\r\n');
-  expect(await bringBack(image)).toBe(server.pid);
-  await all('the last answers', (index) => (isEcho(index) ? '2:behind' : `answer to /${index}/again`));
-  expect(received.filter(({ ended, error }) => ended || error !== undefined)).toEqual([]);
-});
+test.for(nodeVersions)(
+  'a server of $name keeps 200 connections, half of which are no longer HTTP',
+  async ({ program: node, missing }, context) => {
+    if (missing !== undefined) context.skip(missing);
+    const folder = newFolder();
+    writeFileSync(join(folder, 'server.cjs'), NODE_SERVER);
+    const port = await freePort();
+    const server = start(folder, node, ['server.cjs', String(port)]);
+    const clients = await Promise.all(Array.from({ length: 200 }, () => clientOf(port)));
+    onTestFinished(() => {
+      for (const client of clients) client.destroy();
+    });
+    const received = clients.map((client) => new Received(client));
+    const isEcho = (index: number): boolean => index % 2 === 1;
+    const all = (what: string, text: (index: number) => string): Promise<unknown> =>
+      waitFor(what, () => received.every((one, index) => one.text.endsWith(text(index))));
+    for (const [index, client] of clients.entries()) {
+      const upgrade = isEcho(index) ? 'Connection: Upgrade\r\nUpgrade: echo\r\n' : '';
+      client.write(`GET /${index} HTTP/1.1\r\nHost: x\r\n${upgrade}\r\n`);
+    }
+    await all('the first answers', (index) => (isEcho(index) ? 'Upgrade: echo\r\n\r\n' : `answer to /${index}`));
+    for (const [index, client] of clients.entries()) if (isEcho(index)) client.write('before');
+    await all('the first echoes', (index) => (isEcho(index) ? '1:before' : `answer to /${index}`));
+    // Half a request, or what is sent while nobody is there.
+    for (const [index, client] of clients.entries())
+      if (!isEcho(index)) client.write(`GET /${index}/again HTTP/1.1\r\n`);
+    const image = join(folder, 'image');
+    await mustRun('checkpoint', String(server.pid), '--output', image);
+    await saveAndEnd(server.pid, image);
+    for (const [index, client] of clients.entries()) client.write(isEcho(index) ? 'behind' : 'Host: x\r\n\r\n');
+    expect(await bringBack(image)).toBe(server.pid);
+    await all('the last answers', (index) => (isEcho(index) ? '2:behind' : `answer to /${index}/again`));
+    expect(received.filter(({ ended, error }) => ended || error !== undefined)).toEqual([]);
+  },
+);
 
 const IRC = `
 [Global]

@@ -25,12 +25,12 @@ export interface CallAbi {
 }
 
 /**
- * semop, rt_sigtimedwait, io_getevents, semtimedop, epoll_wait, epoll_pwait, io_pgetevents, epoll_pwait2; and with SO_RCVTIMEO or
+ * semop, rt_sigtimedwait, io_getevents, semtimedop, epoll_wait, epoll_pwait, io_pgetevents, io_uring_enter, epoll_pwait2; and with SO_RCVTIMEO or
  * SO_SNDTIMEO read, write, readv, writev, connect, accept, sendto, recvfrom, sendmsg, recvmsg, accept4, recvmmsg, sendmmsg, none of
  * which has moved anything then.
  */
 const interrupted: ReadonlySet<number> = new Set([
-  65, 128, 208, 220, 232, 281, 333, 441, 0, 1, 19, 20, 42, 43, 44, 45, 46, 47, 288, 299, 307,
+  65, 128, 208, 220, 232, 281, 333, 426, 441, 0, 1, 19, 20, 42, 43, 44, 45, 46, 47, 288, 299, 307,
 ]);
 
 export const callsOf64: CallAbi = {
@@ -45,11 +45,11 @@ export const callsOf64: CallAbi = {
 };
 
 /**
- * rt_sigtimedwait, io_getevents, epoll_wait, epoll_pwait, io_pgetevents; and with times of 64 bits the later ones. Of sockets read, write,
+ * rt_sigtimedwait, io_getevents, epoll_wait, epoll_pwait, io_pgetevents, io_uring_enter; and with times of 64 bits the later ones. Of sockets read, write,
  * readv, writev, socketcall, recvmmsg, sendmmsg, connect, accept4, sendto, sendmsg, recvfrom, recvmsg, recvmmsg_time64.
  */
 const interruptedI386: ReadonlySet<number> = new Set([
-  177, 247, 256, 319, 385, 416, 420, 421, 441, 3, 4, 145, 146, 102, 337, 345, 362, 364, 369, 370, 371, 372, 417,
+  177, 247, 256, 319, 385, 416, 420, 421, 426, 441, 3, 4, 145, 146, 102, 337, 345, 362, 364, 369, 370, 371, 372, 417,
 ]);
 /** ipc(2), which has semop and semtimedop as its numbers 1 and 4; a version stands above 16 bits. */
 const IPC = 117;

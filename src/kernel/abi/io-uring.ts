@@ -34,9 +34,15 @@ export const IORING = {
   IORING_OP_NOP: 0,
   IOSQE_CQE_SKIP_SUCCESS: 0x40,
   IORING_ENTER_GETEVENTS: 0x1,
-  IORING_REGISTER_BUFFERS2: 15,
+  IORING_REGISTER_EVENTFD: 4,
+  IORING_REGISTER_EVENTFD_ASYNC: 7,
   IORING_REGISTER_FILES2: 13,
+  IORING_REGISTER_FILES_UPDATE2: 14,
+  IORING_REGISTER_BUFFERS2: 15,
+  IORING_REGISTER_BUFFERS_UPDATE: 16,
+  IORING_REGISTER_IOWQ_MAX_WORKERS: 19,
   IORING_REGISTER_FILE_ALLOC_RANGE: 25,
+  IORING_RSRC_REGISTER_SPARSE: 1,
   ...NEWER_IORING,
 } as const;
 
@@ -63,9 +69,17 @@ export const ioUringAbi = defineAbi({
       size: 16,
       fields: { user_data: [0, 'u64'] },
     },
+    io_uring_file_index_range: {
+      size: 16,
+      fields: { off: [0, 'u32'], len: [4, 'u32'] },
+    },
     io_uring_rsrc_register: {
       size: 32,
       fields: { nr: [0, 'u32'], flags: [4, 'u32'], data: [16, 'u64'], tags: [24, 'u64'] },
+    },
+    io_uring_rsrc_update2: {
+      size: 32,
+      fields: { offset: [0, 'u32'], data: [8, 'u64'], tags: [16, 'u64'], nr: [24, 'u32'] },
     },
   },
 });

@@ -78,6 +78,7 @@ export const SYS_I386 = {
   io_getevents: 247,
   io_pgetevents: 385,
   io_pgetevents_time64: 416,
+  io_uring_enter: 426,
   gettid: 224,
   get_thread_area: 244,
   set_thread_area: 243,

@@ -1,7 +1,8 @@
 /**
  * A ring of requests to the kernel: io_uring(7). Its memory is read where the program maps it; what it was made with, and that no request is being worked
  * on, from the kernel's own struct (ring-facts.ts). Saved: an idle ring, also with completions that nobody has taken and submissions that have not
- * been handed in. Refused: requests in flight, what has been registered with it, a thread of the kernel's that polls it.
+ * been handed in, and registered files, buffers, eventfd and limit of workers. Refused: requests in flight, what else has been registered, a thread of the
+ * kernel's that polls it.
  * Lost: who pays for its memory, the processors and the number of its workers.
  */
 import * as v from 'valibot';
@@ -13,12 +14,19 @@ import { duplicateFrom, fcntl, tryOpenPidfd } from '../../kernel/calls/descripto
 import { RingMemory, type RingShape, tryMakeRing } from '../../kernel/calls/io-uring.ts';
 import { KernelObjects, UnknownKernelObject } from '../../kernel/kernel-objects.ts';
 import type { OwnedFd } from '../../kernel/owned-fd.ts';
-import type { LocalFd } from '../../support/brand.ts';
+import type { LocalFd, Pid } from '../../support/brand.ts';
 import type { Problem } from '../../support/errors.ts';
 import { heldOutside } from '../held-outside.ts';
 import type { DescriptorKind, DescriptorView } from '../resource.ts';
 import { type RingFacts, readRing } from '../ring-facts.ts';
 import { isOfOneTask, otherLayout, remakeRing, sqeSize } from '../ring-making.ts';
+import {
+  lostRegistrations,
+  registerAgain,
+  registeredDescriptors,
+  ringRegistrations,
+  savedRegistrations,
+} from '../ring-registrations.ts';
 import { STATUS_FLAGS } from '../status-flags.ts';
 
 const PAGE = 4096;
@@ -61,6 +69,7 @@ const schema = v.pipe(
     sqeBytes: v.pipe(count, v.maxValue(MAX_BYTES)),
     rings: byteString(MAX_BYTES),
     sqes: byteString(MAX_BYTES),
+    registrations: ringRegistrations,
   }),
   v.check((ring) => ring.cqTail <= ring.sqHead, 'must not have more completions than submissions'),
   v.check((ring) => ring.cqEntries >= ring.sqEntries, 'must have room for a completion of each submission'),
@@ -96,7 +105,7 @@ export const ioUring: DescriptorKind<IoUring> = {
   isMapped: true,
   passesByHandle: true,
   collect: ({ own, pid, info }) => {
-    const facts = readRing(kernelObjects(), own);
+    const facts = readRing(kernelObjects(), own, pid);
     const { setup, sqEntries, cqEntries, sqHead, cqTail, offsets } = facts;
     const ringBytes = facts.ringPages * PAGE;
     const sqeBytes = facts.sqePages * PAGE;
@@ -113,14 +122,18 @@ export const ioUring: DescriptorKind<IoUring> = {
       sqeBytes,
       rings: memoryOf(own, IORING.IORING_OFF_SQ_RING, ringBytes),
       sqes: memoryOf(own, IORING.IORING_OFF_SQES, sqeBytes),
+      registrations: savedRegistrations(facts.registrations),
     };
   },
   plan: (state, _host, path) => cannotBeMade(state, path),
+  descriptorsOf: ({ registrations }) => registeredDescriptors(registrations),
+  touchesMemory: ({ registrations: { buffers } }) => buffers.length > 0,
   restore: (state, world) => {
     const made = remakeRing(state, world.process(state.pid) ?? world.root());
     fcntl(made.number, FCNTL.F_SETFL, state.flags & STATUS_FLAGS, 'set the flags of an io_uring');
     return made;
   },
+  finish: ({ registrations }, process, fd) => registerAgain(registrations, process, fd),
 };
 
 /** Not the zeros at its end. */
@@ -176,15 +189,15 @@ const LOOKS_WHILE_RUNNING = 10;
 function factsOf(view: DescriptorView): RingFacts | undefined {
   let facts: RingFacts | undefined;
   for (let looks = view.queuesSeen ? 1 : LOOKS_WHILE_RUNNING; looks > 0; looks--) {
-    facts = withOwn(view, (own) => tryReadRing(own));
+    facts = withOwn(view, (own) => tryReadRing(own, view.pid));
     if (facts === undefined || (facts.inFlight === 0 && !facts.hasOverflow)) return facts;
   }
   return facts;
 }
 
-function tryReadRing(own: LocalFd): RingFacts | undefined {
+function tryReadRing(own: LocalFd, pid: Pid): RingFacts | undefined {
   try {
-    return readRing(kernelObjects(), own);
+    return readRing(kernelObjects(), own, pid);
   } catch (error) {
     if (error instanceof UnknownKernelObject) return undefined;
     throw error;
@@ -205,7 +218,8 @@ function withOwn<T>({ pid, fd }: DescriptorView, use: (own: LocalFd) => T): T | 
 }
 
 function oddities(facts: RingFacts, view: DescriptorView): string[] {
-  const { setup, registered, registeredFiles, registeredBuffers, issuer } = facts;
+  const { setup, issuer } = facts;
+  const registered = lostRegistrations(facts);
   const isOneTasks = isOfOneTask(facts);
   const found: [boolean, string][] = [
     [(setup & IORING.IORING_SETUP_SQPOLL) !== 0, 'that a thread of the kernel polls (IORING_SETUP_SQPOLL)'],
@@ -214,8 +228,6 @@ function oddities(facts: RingFacts, view: DescriptorView): string[] {
     [(setup & IORING.IORING_SETUP_NO_MMAP) !== 0, "in the program's own memory (IORING_SETUP_NO_MMAP)"],
     [facts.isCompat, 'that 32-bit code has made'],
     [isOneTasks && issuer !== view.pid, `that only thread ${issuer} may use (IORING_SETUP_SINGLE_ISSUER)`],
-    [registeredFiles > 0, 'with files registered'],
-    [registeredBuffers > 0, 'with buffers registered'],
     [registered.length > 0, `with ${registered.join(', ')} registered`],
     [facts.cqTail > facts.sqHead, 'that has posted more completions than it has taken requests'],
   ];

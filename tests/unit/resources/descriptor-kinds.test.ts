@@ -75,6 +75,7 @@ describe('an open file description is recognised:', () => {
     ['an inotify', { target: 'anon_inode:inotify', mode: 0o600 }, 'inotify'],
     ['a pidfd', { target: 'anon_inode:[pidfd]', mode: 0o600 }, 'pidfd'],
     ['an eventfd', looks.eventfd, 'eventfd'],
+    ['an io_uring', looks.ring, 'io_uring'],
     ['an epoll', looks.epoll, 'epoll'],
     ['a file by its path only', { ...looks.file, flags: OPEN.O_PATH }, 'path-only'],
     ['a folder by its path only', { ...looks.directory, flags: OPEN.O_PATH }, 'path-only'],

@@ -390,6 +390,27 @@ export const descriptorStates = {
   },
   pidfd: { pid: 4242, flags: OPEN.O_NONBLOCK },
   eventfd: { count: 2n ** 64n - 2n, semaphore: true, flags: OPEN.O_RDWR | OPEN.O_NONBLOCK },
+  io_uring: {
+    flags: OPEN.O_NONBLOCK,
+    pid: 4242,
+    setup: 0x1008,
+    sqEntries: 64,
+    cqEntries: 256,
+    sqHead: 2 ** 32 - 1,
+    cqTail: 70_000,
+    offsets: { cqes: 64, array: 4160 },
+    ringBytes: 8192,
+    sqeBytes: 4096,
+    rings: Buffer.alloc(4200, 1),
+    sqes: Buffer.alloc(0),
+    registrations: {
+      files: [null, { fd: 7, tag: 2n ** 64n - 1n }],
+      buffers: [{ address: 0x7f00_0000_1000, sizeBytes: 65_536, tag: 0n }, null],
+      free: { start: 0, end: 2 },
+      eventfd: { fd: 9, isAsync: true },
+      workers: [4, 1024],
+    },
+  },
   epoll: {
     flags: OPEN.O_RDWR,
     entries: [
@@ -410,6 +431,7 @@ export const mappingStates = {
   'private-object': { object: 5 },
   'shared-object': { object: 6 },
   'system-v-segment': { object: 7, readOnly: true },
+  io_uring: { ring: 8 },
 } satisfies States;
 
 export const mappedFileState = { file: identity, buildId: 'ab12', writable: true };

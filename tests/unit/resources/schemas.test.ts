@@ -158,6 +158,9 @@ describe('a state that no save writes is refused:', () => {
   const { scheduling, signalStack, settings, threadPointers } = threadStates;
   const instructions = (count: number) => ({ program: Buffer.alloc(count * 8, 6), log: false });
   const regular = descriptorStates['regular-file'];
+  const ring = descriptorStates.io_uring;
+  const registered = (other: object): unknown => ({ ...ring, registrations: { ...ring.registrations, ...other } });
+  const [aBuffer] = ring.registrations.buffers;
   const [action] = signalActions;
   const [aTimer] = processStates.posixTimers;
 
@@ -236,6 +239,20 @@ describe('a state that no save writes is refused:', () => {
     ['descriptor external-stream', 'a fourth stream', { ...descriptorStates['external-stream'], stream: 3 }],
     ['descriptor pipe', 'a pipe of less than a page', { ...descriptorStates.pipe, capacityBytes: 4095 }],
     ['descriptor pipe', 'content that is a text', { ...descriptorStates.pipe, content: 'queued' }],
+    ['descriptor io_uring', 'a way of making it that cannot be made again', { ...ring, setup: 2 }],
+    ['descriptor io_uring', 'a number of entries that is no power of two', { ...ring, sqEntries: 63 }],
+    ['descriptor io_uring', 'more entries than there can be', { ...ring, sqEntries: 65_536, cqEntries: 65_536 }],
+    ['descriptor io_uring', 'more completions than submissions', { ...ring, sqHead: 69_999 }],
+    ['descriptor io_uring', 'a larger queue of submissions than of completions', { ...ring, cqEntries: 32 }],
+    ['descriptor io_uring', 'less memory than its entries take', { ...ring, ringBytes: 4096 }],
+    ['descriptor io_uring', 'an index array in the completions', { ...ring, offsets: { cqes: 64, array: 4156 } }],
+    ['descriptor io_uring', 'no index array', { ...ring, offsets: { cqes: 64, array: 0 } }],
+    ['descriptor io_uring', 'an index array that it has not', { ...ring, setup: 0x1_1008 }],
+    ['descriptor io_uring', 'more bytes than memory', { ...ring, rings: Buffer.alloc(8193) }],
+    ['descriptor io_uring', 'free slots behind the last one', registered({ free: { start: 1, end: 3 } })],
+    ['descriptor io_uring', 'free slots that end before they begin', registered({ free: { start: 2, end: 1 } })],
+    ['descriptor io_uring', 'a buffer of the kernel', registered({ buffers: [{ ...aBuffer, address: 2 ** 47 + 1 }] })],
+    ['descriptor io_uring', 'an empty buffer', registered({ buffers: [{ ...aBuffer, sizeBytes: 0 }] })],
     ['mapping kernel', 'a name that is too long', { name: `[${'v'.repeat(32)}]` }],
     ['mapping anonymous', 'a name that is too long', { name: 'x'.repeat(257) }],
     ['mapping private-file', 'object 0', { file: 0 }],

@@ -12,7 +12,6 @@ const sentenceOf = (target: string, mode = 0o600): string => {
 };
 
 it.each([
-  ['anon_inode:[io_uring]', /an io_uring, whose requests/],
   ['anon_inode:[userfaultfd]', /a userfaultfd/],
   ['anon_inode:bpf-map', /a BPF map open/],
   ['anon_inode:bpf-prog', /a BPF program open/],

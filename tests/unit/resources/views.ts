@@ -92,6 +92,7 @@ export const looks = {
   timerfd: { target: 'anon_inode:[timerfd]', mode: 0o600 },
   signalfd: { target: 'anon_inode:[signalfd]', mode: 0o600 },
   eventfd: { target: 'anon_inode:[eventfd]', mode: 0o600 },
+  ring: { target: 'anon_inode:[io_uring]', mode: 0o600 },
   epoll: { target: 'anon_inode:[eventpoll]', mode: 0o600 },
 } satisfies Record<string, Looks>;
 
