@@ -43,15 +43,16 @@ export class NativeMemory {
 
   /**
    * Anonymous memory, zero-filled, private unless `shared`. With `populate` its pages are touched at once, so that no page fault happens
-   * later, while a target stands still. With `low` they lie below 2 GiB.
+   * later, while a target stands still. With `low` they lie below 2 GiB. `hugeSizeFlag` (MAP_HUGE_*): of huge pages.
    */
   static allocate(
     sizeBytes: number,
-    options: { populate?: boolean; shared?: boolean; low?: boolean } = {},
+    options: { populate?: boolean; shared?: boolean; low?: boolean; hugeSizeFlag?: number } = {},
   ): NativeMemory {
     const sharing = options.shared ? MAP.MAP_SHARED : MAP.MAP_PRIVATE;
     const place = options.low ? MAP.MAP_32BIT : 0;
-    const flags = sharing | MAP.MAP_ANONYMOUS | place | (options.populate ? MAP.MAP_POPULATE : 0);
+    const huge = options.hugeSizeFlag === undefined ? 0 : MAP.MAP_HUGETLB | options.hugeSizeFlag;
+    const flags = sharing | MAP.MAP_ANONYMOUS | place | huge | (options.populate ? MAP.MAP_POPULATE : 0);
     const address = rawSyscall(SYS.mmap, 0, sizeBytes, PROT.PROT_READ | PROT.PROT_WRITE, flags, -1, 0);
     check('mmap', address, { doing: `get ${sizeBytes} bytes of memory` });
     return new NativeMemory(localAddress(address), sizeBytes);

@@ -1,5 +1,5 @@
 /** Reading an image: a file is mapped and checked whole before anything is made; a stream is read as it comes. */
-import { fstatSync, writeSync } from 'node:fs';
+import { fstatSync, statfsSync, writeSync } from 'node:fs';
 import type { ByteSource } from '../image/byte-stream.ts';
 import { misuse } from '../image/image-errors.ts';
 import type { FindImage } from '../image/image-folder.ts';
@@ -9,6 +9,7 @@ import type { PageRun } from '../image/page-chunk.ts';
 import { type ChunkRecord, ImageReader, unpackChunk } from '../image/reader.ts';
 import { recordLabel } from '../image/record-types.ts';
 import type { Signature } from '../image/signature.ts';
+import { writeHugePages } from '../kernel/calls/file-io.ts';
 import { bytesAt } from '../kernel/native-memory.ts';
 import type { LocalFd } from '../support/brand.ts';
 import { ImageError, QuicksaveError } from '../support/errors.ts';
@@ -233,13 +234,25 @@ function loadIntoFile(
   const fd = target.contentTarget(chunk.objref);
   if (fd === undefined) throw new ImageError('bad-record', `Object ${chunk.objref} takes no pages.`);
   const { size } = fstatSync(fd);
+  const hugePage = hugePageBytes(fd);
   let from = 0;
   for (const run of chunk.runs) {
     if (run.kind !== 'data') continue;
     const length = run.pages * PAGE;
-    writeSync(fd, pages, from, Math.min(length, size - run.start), run.start);
+    const taken = Math.min(length, size - run.start);
+    if (hugePage === undefined) writeSync(fd, pages, from, taken, run.start);
+    else writeHugePages(fd, pages.subarray(from, from + taken), run.start, hugePage);
     from += length;
   }
+}
+
+/** linux/magic.h */
+const HUGETLBFS_MAGIC = 0x9584_58f6;
+
+/** Of a file of huge pages. */
+function hugePageBytes(fd: LocalFd): number | undefined {
+  const { type, bsize } = statfsSync(`/proc/self/fd/${fd}`);
+  return type === HUGETLBFS_MAGIC ? bsize : undefined;
 }
 
 /** A chunk whose data was read into `stored`. */

@@ -2,8 +2,8 @@
 import type { MapsEntry } from '../procfs/smaps.ts';
 import { isSegmentName } from './segment-names.ts';
 
-/** Names that the kernel gives to what cannot be made again: secret memory, huge pages, asynchronous I/O. */
-const OTHER_NAMES = /^\/(secretmem|anon_hugepage|\[aio\])$/;
+/** Names that the kernel gives to what cannot be made again: secret memory, asynchronous I/O. */
+const OTHER_NAMES = /^\/(secretmem|\[aio\])$/;
 
 /** `path` is that of a deleted file, as the kernel shows it. System V segments are a kind of their own. */
 export const canBeMadeAgain = (path: string): boolean =>

@@ -276,6 +276,8 @@ export interface DescriptorKind<State> {
   readonly plan?: (state: NoInfer<State>, host: HostView, path: readonly string[]) => Problem[];
   /** In {@link finish} the kernel takes hold of memory of the process: none of its pages may come later. Default: false. */
   readonly touchesMemory?: (state: NoInfer<State>) => boolean;
+  /** How many huge pages of the host's pool it takes, and of which size; undefined if it is of other pages. */
+  readonly hugePages?: (state: NoInfer<State>) => { readonly pageBytes: number; readonly pages: number } | undefined;
   /** Descriptor numbers of the process that it refers to: each must be in the image. */
   readonly descriptorsOf?: (state: NoInfer<State>) => readonly number[];
   /** Open file descriptions that wait in it: each must be in the image. */

@@ -50,7 +50,7 @@ const SEALED = 'sl';
 const locking: ReadonlySet<string> = new Set(['lo', 'lf']);
 
 const refused: ReadonlyMap<string, string> = new Map([
-  ['ht', 'huge pages of hugetlbfs that are shared or have a name'],
+  ['ht', 'huge pages of hugetlbfs that are private and of a file'],
   ['um', 'a live userfaultfd (missing pages)'],
   ['uw', 'a live userfaultfd (write protection)'],
   ['ui', 'a live userfaultfd (minor faults)'],

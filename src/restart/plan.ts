@@ -77,7 +77,7 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   const request = { model, host, problems, leaders, segments };
   const processes = model.processes.map((process) => planProcess(process, request));
   refuseOddFileSystems(processes, model);
-  problems.push(...tooFewHugePages(processes, host));
+  problems.push(...tooFewHugePages(processes, descriptions, host));
   const { pid } = model.root.task;
   const clocks = planClocks(host.clock, model.root.task.clocks, host.status);
   problems.push(...clocks.problems);
@@ -165,8 +165,16 @@ function hostProblems(model: ImageModel, host: RestartHost, { helpers }: Hierarc
 }
 
 /** A mapping reserves what it has room for, unless it was made with MAP_NORESERVE, which takes a page when it is filled. */
-function tooFewHugePages(processes: readonly ProcessPlan[], host: RestartHost): Problem[] {
+function tooFewHugePages(
+  processes: readonly ProcessPlan[],
+  descriptions: readonly PlannedDescription[],
+  host: RestartHost,
+): Problem[] {
   const needed = new Map<number, number>();
+  for (const { kind, state } of descriptions) {
+    const object = kind.hugePages?.(state);
+    if (object !== undefined) needed.set(object.pageBytes, (needed.get(object.pageBytes) ?? 0) + object.pages);
+  }
   for (const { state, made } of processes.flatMap(({ mappings }) => mappings)) {
     const size = made?.hugePageBytes;
     if (size === undefined || made === undefined || (made.flags & MAP.MAP_NORESERVE) !== 0) continue;

@@ -1,6 +1,7 @@
-/** Private memory of huge pages: it comes back, a save takes none of it from the program, and a host that has too few refuses. */
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+/** Memory of huge pages: it comes back, a save takes none of it from the program, and a host that has too few refuses. */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
   bringBack,
@@ -54,6 +55,56 @@ test('three restarts keep huge pages, and who has which of them', async (context
     await saveAndEnd(target.pid, image);
     expect(await bringBack(image)).toBe(target.pid);
   }
+  writeFileSync(join(folder, 'go'), '');
+  await said(target.output, 'ok');
+});
+
+/** A file of huge pages in a file system of the test's own; undefined where none may be mounted. */
+function hugeFile(folder: string): string | undefined {
+  const mounted = join(folder, 'huge');
+  mkdirSync(mounted);
+  if (spawnSync('mount', ['-t', 'hugetlbfs', '-o', 'pagesize=2M', 'none', mounted]).status !== 0) return undefined;
+  const file = join(mounted, 'file');
+  writeFileSync(file, '');
+  truncateSync(file, 2 << 20);
+  return file;
+}
+
+test('three restarts keep shared huge pages: without a file, of a memfd, of System V, of a file', async (context) => {
+  if (!isThere) context.skip(NONE);
+  const folder = newFolder();
+  const file = hugeFile(folder);
+  const target = start(folder, compiled('huge-objects'), file === undefined ? [] : [file]);
+  try {
+    await said(target.output, 'ready');
+    for (let cycle = 0; cycle < 3; cycle++) {
+      const image = join(folder, `image.${cycle}`);
+      const before = footprint(target.pid);
+      if (cycle === 1) await mustRun('checkpoint', String(target.pid), '--output', image);
+      expect(footprint(target.pid)).toEqual(before);
+      await saveAndEnd(target.pid, image);
+      expect(await bringBack(image)).toBe(target.pid);
+    }
+    writeFileSync(join(folder, 'go'), '');
+    await said(target.output, 'ok');
+  } finally {
+    // Before the folder is removed.
+    if (file !== undefined) spawnSync('umount', ['--lazy', dirname(file)]);
+  }
+});
+
+test('a host that has too few pages for shared memory refuses before anything is made', async (context) => {
+  if (!isThere) context.skip(NONE);
+  const folder = newFolder();
+  const target = start(folder, compiled('huge-objects'));
+  await said(target.output, 'ready');
+  const image = join(folder, 'image');
+  await saveAndEnd(target.pid, image);
+  keepPages(found + 1);
+  const refused = await quicksave('restart', image, '--detach');
+  expect(refused.stderr).toMatch(/It needs 7 huge pages of 2048 KiB, and \d+ are left here/);
+  keepPages(found + NEEDED);
+  expect(await bringBack(image)).toBe(target.pid);
   writeFileSync(join(folder, 'go'), '');
   await said(target.output, 'ok');
 });

@@ -7,6 +7,8 @@ export const SHM = {
   IPC_EXCL: 0o2000,
   IPC_RMID: 0,
   IPC_SET: 1,
+  /** Of huge pages. */
+  SHM_HUGETLB: 0o4000,
   SHM_RDONLY: 0o10000,
   SHM_LOCK: 11,
   SHM_UNLOCK: 12,

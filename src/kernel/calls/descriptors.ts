@@ -70,12 +70,15 @@ export function duplicate(fd: LocalFd): OwnedFd {
 /** linux/memfd.h */
 const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
+const MFD_HUGETLB = 4;
 
 /** An empty file in memory (memfd_create(2)). */
-export function newMemoryFile(name: string, options: { sealable?: boolean } = {}): OwnedFd {
+/** `hugeSizeFlag`: of huge pages of that size, as MFD_HUGE_* tells it. */
+export function newMemoryFile(name: string, options: { sealable?: boolean; hugeSizeFlag?: number } = {}): OwnedFd {
   newCall();
   const label = cString(name);
-  const flags = MFD_CLOEXEC | (options.sealable ? MFD_ALLOW_SEALING : 0);
+  const huge = options.hugeSizeFlag === undefined ? 0 : MFD_HUGETLB | options.hugeSizeFlag;
+  const flags = MFD_CLOEXEC | (options.sealable ? MFD_ALLOW_SEALING : 0) | huge;
   const result = rawSyscall(SYS.memfd_create, label.address, flags);
   return new OwnedFd(check('memfd_create', result, { doing: 'make a file in memory' }));
 }

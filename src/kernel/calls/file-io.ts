@@ -1,12 +1,14 @@
 /** Writing native memory to files and pipes, whole or with an error. */
-import type { LocalAddress, LocalFd } from '../../support/brand.ts';
+import { type LocalAddress, type LocalFd, localAddress } from '../../support/brand.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { FCNTL } from '../abi/fcntl.ts';
 import { FALLOC } from '../abi/fs.ts';
+import { MAP, PROT } from '../abi/mman.ts';
 import { POLL } from '../abi/poll.ts';
 import { SYS } from '../abi/syscall.ts';
 import { check } from '../errors.ts';
 import { rawSyscall } from '../ffi.ts';
+import { bytesAt } from '../native-memory.ts';
 import { cString, newCall, scratch } from '../scratch.ts';
 
 export interface LocalRange {
@@ -80,6 +82,23 @@ export function nextData(fd: LocalFd, from: number): number | undefined {
   const at = rawSyscall(SYS.lseek, fd, from, FCNTL.SEEK_DATA);
   if (at === -ERRNO.ENXIO) return undefined;
   return Math.max(from, Math.floor(check('lseek', at, { doing: 'look for data in a file' }) / PAGE) * PAGE);
+}
+
+/**
+ * As pwrite(2), which files of huge pages (hugetlbfs) do not have: through a mapping, which reserves its pages, so that none is missing when they are written.
+ * `pageBytes`: of the file.
+ */
+export function writeHugePages(fd: LocalFd, bytes: Uint8Array, position: number, pageBytes: number): void {
+  const start = Math.floor(position / pageBytes) * pageBytes;
+  const sizeBytes = Math.ceil((position + bytes.length - start) / pageBytes) * pageBytes;
+  const access = PROT.PROT_READ | PROT.PROT_WRITE;
+  const address = rawSyscall(SYS.mmap, 0, sizeBytes, access, MAP.MAP_SHARED, fd, start);
+  check('mmap', address, { doing: 'fill huge pages' });
+  try {
+    bytesAt(localAddress(address + position - start), bytes.length).set(bytes);
+  } finally {
+    rawSyscall(SYS.munmap, address, sizeBytes);
+  }
 }
 
 /** All of it reads as zeros, and takes no room. */

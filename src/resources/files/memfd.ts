@@ -1,41 +1,43 @@
 /**
  * A file in memory: memfd_create(2). Read from the link in /proc/PID/fd, fdinfo, stat(2) and F_GET_SEALS. Its bytes are carried
- * in the image; the seals are set when they are in. Lost: times, extended attributes, holes of the file. Huge pages: refused.
+ * in the image; the seals are set when they are in. Lost: times, extended attributes, holes of the file.
  */
-import { chmodSync, chownSync, statfsSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, statSync } from 'node:fs';
 import * as v from 'valibot';
 import { boundedString, count, u32, u64 } from '../../image/schema.ts';
 import { FCNTL, OPEN } from '../../kernel/abi/fcntl.ts';
 import { STAT } from '../../kernel/abi/stat.ts';
 import { fcntl, newMemoryFile, openFile, setFileSize, trySeek } from '../../kernel/calls/descriptors.ts';
 import type { LocalFd } from '../../support/brand.ts';
-import type { Problem } from '../../support/errors.ts';
 import { lockObstacles, locks, locksOf, takeDescriptionLocks, takeProcessLocks } from '../file-locks.ts';
 import { isFirstOfFile } from '../first-of.ts';
-import type { DescriptorKind, DescriptorView } from '../resource.ts';
+import { hasWholePages, hugePageField, hugePageKiB, hugeSizeFlag, pagesOfPool } from '../huge-page-size.ts';
+import type { DescriptorKind } from '../resource.ts';
 
 /** F_SEAL_* of linux/fcntl.h, up to F_SEAL_EXEC (Linux 6.3). */
 const ALL_SEALS = 0x3f;
 
-const schema = v.strictObject({
-  name: boundedString(249),
-  /** Descriptions with the same number are of one file. */
-  inode: u64,
-  flags: u32,
-  mode: u32,
-  owner: v.strictObject({ uid: u32, gid: u32 }),
-  seals: v.pipe(u32, v.maxValue(ALL_SEALS)),
-  position: u64,
-  sizeBytes: count,
-  /** The first description of the file carries its bytes. */
-  carries: v.boolean(),
-  locks,
-});
+const schema = v.pipe(
+  v.strictObject({
+    name: boundedString(249),
+    /** Descriptions with the same number are of one file. */
+    inode: u64,
+    flags: u32,
+    mode: u32,
+    owner: v.strictObject({ uid: u32, gid: u32 }),
+    seals: v.pipe(u32, v.maxValue(ALL_SEALS)),
+    position: u64,
+    sizeBytes: count,
+    /** The first description of the file carries its bytes. */
+    carries: v.boolean(),
+    locks,
+    hugePageKiB,
+  }),
+  v.check((state) => hasWholePages(state), 'must have whole huge pages'),
+);
 type Memfd = v.InferOutput<typeof schema>;
 
 const PREFIX = '/memfd:';
-/** linux/magic.h */
-const HUGETLBFS_MAGIC = 0x9584_58f6;
 const OPENING_FLAGS = OPEN.O_CREAT | OPEN.O_EXCL | OPEN.O_TRUNC | OPEN.O_CLOEXEC | OPEN.O_NOFOLLOW;
 
 export const memfd: DescriptorKind<Memfd> = {
@@ -47,7 +49,7 @@ export const memfd: DescriptorKind<Memfd> = {
     (stat.mode & STAT.S_IFMT) === STAT.S_IFREG &&
     (info.flags & OPEN.O_PATH) === 0 &&
     stat.links === 0n,
-  obstacles,
+  obstacles: ({ pid, fd, descriptor, info }) => lockObstacles(info.locks, [`pid ${pid}`, `fd ${fd}`, descriptor.name]),
   collect: ({ descriptor, stat, info, own, ...view }) => ({
     name: descriptor.name.slice(PREFIX.length),
     inode: stat.inode,
@@ -59,8 +61,10 @@ export const memfd: DescriptorKind<Memfd> = {
     sizeBytes: Number(stat.sizeBytes),
     carries: isFirstOfFile({ descriptor, stat, info, ...view }),
     locks: locksOf(info.locks),
+    ...hugePageField(`/proc/self/fd/${own}`),
   }),
   contentBytes: (state) => (state.carries ? state.sizeBytes : 0),
+  hugePages: ({ carries, hugePageKiB: size, sizeBytes }) => (carries ? pagesOfPool(size, sizeBytes) : undefined),
   restore: (state, world) => {
     const { file } = world.shared(keyOf(state), () => ({ file: makeFile(state) }));
     const fd = openFile(`/proc/self/fd/${file.number}`, state.flags & ~OPENING_FLAGS);
@@ -73,24 +77,10 @@ export const memfd: DescriptorKind<Memfd> = {
   finish: (state, process, fd) => takeProcessLocks(fd, state.locks, state.name, process),
 };
 
-function obstacles({ pid, fd, descriptor, info }: DescriptorView): Problem[] {
-  const path = [`pid ${pid}`, `fd ${fd}`, descriptor.name];
-  const found = lockObstacles(info.locks, path);
-  if (fd >= 0 && statfsSync(`/proc/${pid}/fd/${fd}`).type === HUGETLBFS_MAGIC) {
-    found.push({
-      code: 'huge-memfd',
-      path,
-      message: 'It is a file of huge pages (MFD_HUGETLB), which cannot be saved yet.',
-      remedy: 'Save it when the program has closed it.',
-    });
-  }
-  return found;
-}
-
 const keyOf = ({ inode }: Memfd): string => `memfd ${inode}`;
 
-function makeFile({ name, sizeBytes }: Memfd): ReturnType<typeof newMemoryFile> {
-  const file = newMemoryFile(name, { sealable: true });
+function makeFile({ name, sizeBytes, hugePageKiB: size }: Memfd): ReturnType<typeof newMemoryFile> {
+  const file = newMemoryFile(name, { sealable: true, ...(size && { hugeSizeFlag: hugeSizeFlag(size) }) });
   setFileSize(file.number, sizeBytes);
   return file;
 }

@@ -29,6 +29,7 @@ import { readMaps } from '../../procfs/smaps.ts';
 import { chooseNextIpcId, readSegments, type Segment } from '../../procfs/sysvipc.ts';
 import { asPid } from '../../support/brand.ts';
 import { type Problem, QuicksaveError } from '../../support/errors.ts';
+import { hasWholePages, hugePageField, hugePageKiB, hugeSizeFlag, pagesOfPool } from '../huge-page-size.ts';
 import { mapLink } from '../mapped-file.ts';
 import type { DescriptorKind, HostView, RebuiltProcess, RestoredDescriptors } from '../resource.ts';
 import { isSegmentName, keyInName, showKey } from '../segment-names.ts';
@@ -36,18 +37,22 @@ import { asUser, ipcFields, placeOf, rightsProblems } from './ipc-object.ts';
 
 const segmentPath = ({ id }: { id: number }): string[] => [`System V segment ${id}`];
 
-const schema = v.strictObject({
-  /** Its key is that it was made with: one that has been removed has none any more, but in its name. */
-  ...ipcFields,
-  sizeBytes: v.pipe(count, v.minValue(1)),
-  creatorPid: integerBetween(0, 4_194_304),
-  /** Seconds since 1970: by this it is known again. */
-  changedAt: count,
-  /** The same: whether somebody has attached it since. */
-  attachedAt: count,
-  removed: v.boolean(),
-  locked: v.boolean(),
-});
+const schema = v.pipe(
+  v.strictObject({
+    /** Its key is that it was made with: one that has been removed has none any more, but in its name. */
+    ...ipcFields,
+    sizeBytes: v.pipe(count, v.minValue(1)),
+    creatorPid: integerBetween(0, 4_194_304),
+    /** Seconds since 1970: by this it is known again. */
+    changedAt: count,
+    /** The same: whether somebody has attached it since. */
+    attachedAt: count,
+    removed: v.boolean(),
+    locked: v.boolean(),
+    hugePageKiB,
+  }),
+  v.check((state) => hasWholePages(state), 'must have whole huge pages'),
+);
 type SegmentState = v.InferOutput<typeof schema>;
 
 export const segment: DescriptorKind<SegmentState> = {
@@ -55,11 +60,12 @@ export const segment: DescriptorKind<SegmentState> = {
   schema,
   recognise: ({ fd, descriptor, stat }) =>
     fd < 0 && descriptor.deleted && isSegmentName(descriptor.name) && (stat.mode & STAT.S_IFMT) === STAT.S_IFREG,
-  collect: ({ descriptor, stat }) => {
+  collect: ({ descriptor, stat, own }) => {
     const { attachments: _, ...found } = segmentOf(Number(stat.inode));
-    return { ...found, key: keyInName(descriptor.name) };
+    return { ...found, key: keyInName(descriptor.name), ...hugePageField(`/proc/self/fd/${own}`) };
   },
   contentBytes: ({ sizeBytes }) => sizeBytes,
+  hugePages: ({ hugePageKiB: size, sizeBytes }) => pagesOfPool(size, sizeBytes),
   segment: ({ id, sizeBytes }) => ({ id, sizeBytes }),
   plan: (state, host) =>
     host.programRuns ? [] : [...rightsProblems('shm', segmentPath(state), state, host), ...placeProblems(state, host)],
@@ -193,10 +199,18 @@ function removeIfMadeBy(pid: number, id: number): void {
 }
 
 /** The id, or a negative errno. */
-function askFor({ id, sizeBytes, creator }: SegmentState, key: number, process: RebuiltProcess): number {
+function askFor(state: SegmentState, key: number, process: RebuiltProcess): number {
+  const { id, sizeBytes, creator, hugePageKiB: size } = state;
+  const pages = size === undefined ? 0 : SHM.SHM_HUGETLB | hugeSizeFlag(size);
   chooseNextIpcId('shm', id);
   return asUser(process, creator, ({ batch }) =>
-    batch.tryCall('make a System V segment', SYS.shmget, key, sizeBytes, SHM.IPC_CREAT | SHM.IPC_EXCL | FIRST_MODE),
+    batch.tryCall(
+      'make a System V segment',
+      SYS.shmget,
+      key,
+      sizeBytes,
+      SHM.IPC_CREAT | SHM.IPC_EXCL | FIRST_MODE | pages,
+    ),
   ).result;
 }
 

@@ -22,6 +22,8 @@ function fileMapping(kind: string, shared: boolean, flags: number, pages: PagePo
     recognise: (mapping) =>
       mapping.shared === shared && mapping.path.startsWith('/') && !isObjectMapping(mapping) && !isAttachment(mapping),
     obstacles: (mapping) => [...otherMemory(mapping), ...device(mapping)],
+    // The file has its pages: nothing of huge ones is in the image.
+    ...(shared ? { ownWords: ['ht'] } : {}),
     pages,
     collect: (mapping: Mapping, { speaker, files }: CollectedProcess) => ({
       file: files.reference(mapLink(speaker, mapping), mapping.path, shared && mapping.vmFlags.includes('mw'), mapping),

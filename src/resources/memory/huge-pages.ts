@@ -1,6 +1,6 @@
 /**
  * Private memory of huge pages: mmap(2) with MAP_PRIVATE, MAP_ANONYMOUS and MAP_HUGETLB, proc_pid_smaps(5) `KernelPageSize`. The kernel backs it by a
- * file without a name, `/anon_hugepage`, of which every mapping has its own. What of hugetlbfs is shared, or has a name, is refused elsewhere.
+ * file without a name, `/anon_hugepage`, of which every mapping has its own. Shared ones are objects (files/shared-memory.ts).
  *
  * The pages are a scarce pool. A write to a page that fork(2) has left to two processes takes another one, and where the pool is empty the kernel takes the
  * page from the child, or ends the writer with SIGBUS if its mapping has reserved none: if it is a child itself, or with MAP_NORESERVE (hugetlb_wp() in the
@@ -10,16 +10,14 @@ import * as v from 'valibot';
 import { MAP } from '../../kernel/abi/mman.ts';
 import type { Mapping } from '../../procfs/smaps.ts';
 import type { Problem } from '../../support/errors.ts';
+import { HUGE_SIZES_KIB, hugeSizeFlag } from '../huge-page-size.ts';
 import type { MappingKind } from '../resource.ts';
 
-/** The sizes that x86 has, in KiB, and their places in the flags of mmap(2) (MAP_HUGE_2MB, MAP_HUGE_1GB). */
-const SIZES_KIB = [2048, 1048576] as const;
-
-const schema = v.strictObject({ pageKiB: v.picklist(SIZES_KIB) });
+const schema = v.strictObject({ pageKiB: v.picklist(HUGE_SIZES_KIB) });
 type HugePages = v.InferOutput<typeof schema>;
 
 const sizeOf = ({ sizesKiB }: Mapping): HugePages['pageKiB'] | undefined =>
-  SIZES_KIB.find((size) => size === sizesKiB.kernelPageSize);
+  HUGE_SIZES_KIB.find((size) => size === sizesKiB.kernelPageSize);
 
 export const hugePages: MappingKind<HugePages> = {
   kind: 'huge-pages',
@@ -36,7 +34,7 @@ export const hugePages: MappingKind<HugePages> = {
   isUnforkable: true,
   collect: (mapping) => ({ pageKiB: sizeOf(mapping) ?? 2048 }),
   mapping: ({ pageKiB }) => ({
-    flags: MAP.MAP_PRIVATE | MAP.MAP_ANONYMOUS | MAP.MAP_HUGETLB | (Math.log2(pageKiB * 1024) << MAP.MAP_HUGE_SHIFT),
+    flags: MAP.MAP_PRIVATE | MAP.MAP_ANONYMOUS | MAP.MAP_HUGETLB | hugeSizeFlag(pageKiB),
     file: 0,
     name: '',
     hugePageBytes: pageKiB * 1024,

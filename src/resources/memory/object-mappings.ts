@@ -8,6 +8,7 @@ import * as v from 'valibot';
 import { objectReference } from '../../image/schema.ts';
 import { MAP } from '../../kernel/abi/mman.ts';
 import type { Mapping } from '../../procfs/smaps.ts';
+import type { Problem } from '../../support/errors.ts';
 import { mapLink } from '../mapped-file.ts';
 import { isObjectMapping } from '../memory-objects.ts';
 import type { CollectedProcess, MappingKind, PagePolicy } from '../resource.ts';
@@ -20,12 +21,29 @@ function objectMapping(kind: string, shared: boolean, flags: number, pages: Page
     kind,
     schema,
     recognise: (mapping) => mapping.shared === shared && isObjectMapping(mapping),
+    obstacles: oddHugePages,
+    ...(shared ? { ownWords: [HUGE] } : {}),
     pages,
     collect: (mapping: Mapping, { speaker, files }: CollectedProcess) => ({
       object: files.object(mapLink(speaker, mapping), mapping.path, shared && mapping.vmFlags.includes('mw')),
     }),
     mapping: (state) => ({ flags, file: state.object, nameless: true, name: '' }),
   };
+}
+
+const HUGE = 'ht';
+
+/** Files of hugetlbfs that have lost their name are made again nowhere. */
+function oddHugePages({ shared, path, vmFlags }: Mapping): Problem[] {
+  if (!shared || !vmFlags.includes(HUGE) || /^\/(memfd:|anon_hugepage$)/.test(path)) return [];
+  return [
+    {
+      code: 'mapping-flag',
+      path: [],
+      message: `It is memory of a file of huge pages without a name (${path}), which cannot be saved yet.`,
+      remedy: 'Save it when the program has unmapped this memory.',
+    },
+  ];
 }
 
 export const sharedObject = objectMapping('shared-object', true, MAP.MAP_SHARED, 'none');

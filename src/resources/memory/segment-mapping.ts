@@ -22,6 +22,8 @@ export const segmentMapping: MappingKind<v.InferOutput<typeof schema>> = {
   recognise: isAttachment,
   treeObstacles,
   pages: 'none',
+  // SHM_HUGETLB
+  ownWords: ['ht'],
   isCounted: true,
   collect: (mapping, { speaker, files }) => ({
     object: files.object(mapLink(speaker, mapping), mapping.path, false),

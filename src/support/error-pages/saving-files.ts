@@ -14,10 +14,6 @@ export const fileErrors = {
     means: 'A file that has state of its own is open outside of what is saved too.',
     remedy: 'Close it there, or end the other process first.',
   },
-  'huge-memfd': {
-    means: 'A memory file has huge pages (MFD_HUGETLB).',
-    remedy: 'Save it when the program has closed it.',
-  },
   'io-uring': {
     means: 'An io_uring was made, or has something registered with it, in a way that cannot be made again.',
     remedy: 'Save it when the program has closed it.',

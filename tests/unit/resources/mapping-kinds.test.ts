@@ -134,9 +134,16 @@ describe('huge pages', () => {
     expect([2048, 1048576, 64].map((size) => kindOf(view('rw-p', size)))).toEqual([
       'huge-pages',
       'huge-pages',
-      'private-file',
+      'private-object',
     ]);
-    expect(kindOf(view('rw-s', 2048))).toBe('shared-file');
+    expect(kindOf(view('rw-s', 2048))).toBe('shared-object');
+  });
+
+  it('are refused where they are shared and of a file that has lost its name', () => {
+    const shared = (path: string) => mappingView('rw-s', `${path} (deleted)`, 'rd wr sh mr mw me ms ht');
+    expect(sharedObject.obstacles?.(shared('/mnt/huge/file'))).toMatchObject([{ code: 'mapping-flag' }]);
+    expect(sharedObject.obstacles?.(shared('/memfd:pool'))).toEqual([]);
+    expect(sharedObject.obstacles?.(shared('/anon_hugepage'))).toEqual([]);
   });
 
   it('are made in their size', () => {

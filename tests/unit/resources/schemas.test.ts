@@ -201,6 +201,12 @@ describe('a state that no save writes is refused:', () => {
       'a maker whom nobody can be',
       { ...descriptorStates['system-v-segment'], creator: { uid: 2 ** 32 - 1, gid: 0 } },
     ],
+    ['descriptor memfd', 'half a huge page', { ...descriptorStates.memfd, sizeBytes: 1 << 20, hugePageKiB: 2048 }],
+    [
+      'descriptor shared-memory',
+      'pages of a size that there is not',
+      { ...descriptorStates['shared-memory'], hugePageKiB: 4096 },
+    ],
     ['descriptor shared-memory', 'no size', { ...descriptorStates['shared-memory'], sizeBytes: 0 }],
     ['process sharedPendingSignals', 'a siginfo that is cut', [siginfo(10).subarray(0, 127)]],
     ['process sharedPendingSignals', 'a siginfo with a byte too many', [Buffer.concat([siginfo(10), Buffer.alloc(1)])]],

@@ -82,7 +82,7 @@ describe('the words of one mapping', () => {
 
   it('are all refused by name, not just the first', () => {
     expect(refusedWords(['rd', 'ht', 'zz', 'ss'])).toEqual([
-      'huge pages of hugetlbfs that are shared or have a name',
+      'huge pages of hugetlbfs that are private and of a file',
       'the flag "zz", which this version does not know',
       'a shadow stack',
     ]);
