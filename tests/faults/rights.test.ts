@@ -28,7 +28,9 @@ test.skipIf(cannotTry)('a user without capabilities saves a program of its own',
   const mine = join(folder, 'images');
   mkdirSync(mine);
   chmodSync(mine, 0o777);
-  const { pid } = start(folder, 'setpriv', [...NOBODY, '/usr/bin/perl', '-e', 'sleep 1 while 1']);
+  const { pid, output } = start(folder, 'setpriv', [...NOBODY, '/usr/bin/perl', '-e', 'sleep 1 while 1']);
+  // Its own, so that the restart may open it.
+  chownSync(output, 65534, 65534);
   await waitFor('perl', () => readIfThere(`/proc/${pid}/comm`) === 'perl\n');
   const image = join(mine, 'image');
   const saved = asNobody(command, 'checkpoint', String(pid), '--output', image);
@@ -157,6 +159,11 @@ test.skipIf(cannotTry)(
     chmodSync(folder, 0o777);
     const secret = join(folder, 'secret');
     writeFileSync(secret, 'secret', { mode: 0o600 });
+    const readable = join(folder, 'readable');
+    writeFileSync(readable, 'readable', { mode: 0o644 });
+    const closed = join(folder, 'closed');
+    mkdirSync(closed, { mode: 0o700 });
+    writeFileSync(join(closed, 'inner'), 'inner');
     const cases: [string, string[], string, RegExp][] = [
       [
         'capability',
@@ -165,7 +172,11 @@ test.skipIf(cannotTry)(
         /capPermitted, capInheritable|capPermitted/,
       ],
       ['user', ['--reuid', '0'], '', /this command's uid, gid, groups.* differ/],
-      ['file', [...AS_USER], `exec 5<'${secret}'; `, /secret/],
+      ['file', [...AS_USER], `exec 5<'${secret}'; `, /fd 5.*\n? *.*You may not read .*secret/],
+      ['file to be written', [...AS_USER], `exec 5>'${readable}'; `, /You may not write .*readable/],
+      ['folder', [...AS_USER], `exec 5<'${closed}'; `, /You may not read .*closed/],
+      ['file in a folder', [...AS_USER], `exec 5<'${join(closed, 'inner')}'; `, /You may not read .*inner/],
+      ['working directory', [...AS_USER], `cd '${closed}'; `, /You may not enter .*closed/],
     ];
     for (const [name, rights, open, reason] of cases) {
       // What a descriptor is open for is asked again: the shell has opened it as root.
@@ -180,6 +191,7 @@ test.skipIf(cannotTry)(
       chownSync(image, USER, USER);
       const refused = asUser('restart', image);
       expect(refused.stderr).toMatch(reason);
+      expect(refused.stderr).not.toContain('openat');
       expect(refused.status).toBe(1);
       expect(isAlive(pid)).toBe(false);
     }
