@@ -57,6 +57,43 @@ test.skipIf(cannotTry)('a user without capabilities is told who may save a progr
   await said(output, 'ok');
 });
 
+/** Both ends of a connection. */
+const CONNECTED = `import signal, socket
+listener = socket.create_server(('127.0.0.1', 0))
+ends = socket.create_connection(listener.getsockname()), listener.accept()[0]
+print('ready', flush=True); signal.pause()`;
+
+/** As --json has them. */
+const problemsIn = (text: string): unknown => {
+  const found = JSON.parse(text) as { problems?: unknown; error?: { problems?: unknown } };
+  return found.problems ?? found.error?.problems;
+};
+
+test.skipIf(cannotTry)(
+  'what stands in the way of connections, for lack of rights or because they are not wanted, check says as a checkpoint does',
+  async () => {
+    const folder = newFolder();
+    chmodSync(folder, 0o777);
+    const { pid, output } = start(folder, 'setpriv', [...NOBODY, '/usr/bin/python3', '-c', CONNECTED]);
+    chownSync(output, 65534, 65534);
+    await said(output, 'ready');
+    const image = join(folder, 'image');
+    for (const [policy, code] of [
+      ['established', 'not-enough-rights'],
+      ['refuse', 'tcp-connection'],
+    ] as const) {
+      const checked = asNobody(command, 'check', String(pid), '--json', '--tcp', policy);
+      expect(checked.status).toBe(1);
+      const refused = asNobody(command, 'checkpoint', String(pid), '--output', image, '--json', '--tcp', policy);
+      expect(problemsIn(checked.stdout)).toMatchObject([{ code }, { code }]);
+      expect(problemsIn(refused.stdout)).toEqual(problemsIn(checked.stdout));
+      expect(existsSync(image)).toBe(false);
+    }
+    expect(asNobody(command, 'check', String(pid), '--tcp', 'close').stdout).not.toContain('connected from');
+    expect(asNobody(command, 'checkpoint', String(pid), '--output', image, '--tcp', 'close').status).toBe(0);
+  },
+);
+
 const USER = 54321;
 const AS_USER = ['--reuid', `${USER}`, '--regid', `${USER}`, '--groups', `${USER},1234,4321`];
 
