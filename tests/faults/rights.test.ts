@@ -153,6 +153,36 @@ test.skipIf(cannotTry)(
   },
 );
 
+function saveInside(outside: number, pid: number, image: string): void {
+  const enter = ['nsenter', '--mount', '--pid', '--user', '--preserve-credentials', '--target', String(outside)];
+  const saved = spawnSync('setpriv', [...AS_USER, ...enter, command, 'checkpoint', `${pid}`, '-o', image]);
+  expect(saved.stderr.toString()).toMatch(/^saved process/);
+}
+
+test.skipIf(cannotTry)(
+  'a user without capabilities restarts what was saved in a namespace of its own, generation after generation, with all its groups',
+  async () => {
+    const { pid, image, ask } = await savedByUser();
+    for (let generation = 1; generation <= 3; generation++) {
+      const restarted = asUser('restart', `${image}${generation === 1 ? '' : `.${generation}`}`, '--detach');
+      expect(restarted.stderr).toMatch(/^restarted process/);
+      const outside = Number(restarted.stdout);
+      remember(outside);
+      await ask(`${generation + 1}: ${pid} ${USER}`);
+      expect(statusOf(outside, 'Groups')).toBe(`1234 4321 ${USER}`);
+      for (const set of ['CapPrm', 'CapEff']) expect(statusOf(outside, set)).toMatch(/^0+$/);
+      saveInside(outside, pid, `${image}.${generation + 1}`);
+      process.kill(outside, 'SIGKILL');
+      await gone(outside);
+    }
+    const others = ['--reuid', `${USER}`, '--regid', `${USER}`, '--groups', `${USER},1234`];
+    const refused = spawnSync('setpriv', [...others, command, 'restart', `${image}.4`], { encoding: 'utf8' });
+    expect(refused.stderr).toContain('had no number for 2 of its groups, and this command has other groups');
+    expect(refused.status).toBe(1);
+  },
+  60_000,
+);
+
 test.skipIf(cannotTry)(
   'a user without capabilities restarts a program in the background, and saves it again',
   async () => {
@@ -166,9 +196,7 @@ test.skipIf(cannotTry)(
     expect(refused.stderr).toContain(
       `where its pid is ${pid}: nsenter --mount --pid --user --preserve-credentials --target ${outside}`,
     );
-    const enter = ['nsenter', '--mount', '--pid', '--user', '--preserve-credentials', '--target', String(outside)];
-    const again = spawnSync('setpriv', [...AS_USER, ...enter, command, 'checkpoint', `${pid}`, '-o', `${image}.2`]);
-    expect(again.stderr.toString()).toMatch(/^saved process/);
+    saveInside(outside, pid, `${image}.2`);
     // Whatever is left of the restart ends with the program.
     const reaper = Number(statusOf(outside, 'PPid'));
     remember(reaper);
