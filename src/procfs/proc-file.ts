@@ -6,6 +6,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import type { Pid } from '../support/brand.ts';
 import type { ErrorCode } from '../support/error-pages/catalogue.ts';
 import { QuicksaveError } from '../support/errors.ts';
+import { remedyForLack } from '../support/lacking.ts';
 
 const errnoOf = (error: unknown): string | undefined =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
@@ -29,6 +30,12 @@ export function procError(error: unknown, pid: number, path: string): QuicksaveE
       cause: error,
     });
   }
+  const remedy = errno === undefined ? undefined : remedyForLack(errno);
+  if (remedy !== undefined)
+    return new QuicksaveError('no-room', `/proc/${pid}/${path} could not be read (${errno}).`, {
+      remedy,
+      cause: error,
+    });
   const reason = error instanceof Error ? error.message : String(error);
   return new QuicksaveError('proc-unreadable', `/proc/${pid}/${path} could not be read: ${reason}.`, { cause: error });
 }
