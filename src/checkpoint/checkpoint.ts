@@ -22,7 +22,7 @@ import { openParentImage, type ParentImage } from './parent-image.ts';
 import { listTree } from './process-tree.ts';
 import { refuseUnsavable } from './process-view.ts';
 import { rehearse } from './rehearsal.ts';
-import type { CheckpointRequest, CheckpointSummary } from './request.ts';
+import { type CheckpointRequest, type CheckpointSummary, policyOf } from './request.ts';
 import { surveyRunning } from './running-survey.ts';
 import { type Refuse, residentBytes, Save } from './save.ts';
 import { refuseStream } from './saver.ts';
@@ -85,11 +85,13 @@ const isLarge = (pids: readonly Pid[]): boolean => !pids.map(residentBytes).ever
 
 /** Refuses before anything is frozen, and reads ahead. The programs run meanwhile: what fails now is found out later. */
 function preflight(
-  { pid, savesItself, outside }: CheckpointRequest,
+  request: CheckpointRequest,
   pids: readonly Pid[],
   outsiders: OutsiderSearch,
   keepers: Keepers,
 ): ReadonlyMap<number, Waiting> {
+  const { pid, savesItself } = request;
+  const outside = policyOf(request);
   const look = <T>(what: () => T): T | undefined => tryOnRunningTarget(pid, savesItself, what);
   const survey = look(() =>
     surveyRunning({ root: pid, isLeftOut: isLeftOut(savesItself), outsiders, keepers, outside }),

@@ -56,8 +56,16 @@ export function sharingRemarks(view: DescriptorView, holders: readonly Holder[])
   const name = `descriptor ${fd} (${descriptor.name})`;
   return isUnlinked
     ? [`${name} has no name, and ${namesOf(sharers)} has it open too: a restart makes a file of its own`]
-    : [`${name} is shared with ${namesOf(sharers)}: after a restart it has a position and flags of its own`];
+    : [
+        `${name} is shared with ${namesOf(sharers)}: after a restart it has a position and flags of its own${lockClause(view)}`,
+      ];
 }
+
+/** Of flock(2) and F_OFD_SETLK (fcntl(2)), which belong to the description: whoever has it keeps the lock when the program has ended. */
+const lockClause = ({ info }: DescriptorView): string =>
+  info.locks.some(({ kind, type }) => (kind === 'FLOCK' || kind === 'OFDLCK') && type === 'WRITE')
+    ? ', and its lock cannot be taken again while that process has it'
+    : '';
 
 function isSameFile({ stat }: DescriptorView, { pid, fd }: Holder): boolean {
   try {

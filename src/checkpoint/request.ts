@@ -1,7 +1,7 @@
 /** What a save is asked for, and what it tells. */
 import type { ImageAccess, Protection } from '../image/protection.ts';
 import type { TcpPolicy } from '../resources/connection-keeper.ts';
-import type { OutsidePolicy } from '../resources/outside-policy.ts';
+import { type OutsidePolicy, refusesOutside } from '../resources/outside-policy.ts';
 import type { Pid } from '../support/brand.ts';
 import type { Compression } from './compression-choice.ts';
 import type { Output } from './output.ts';
@@ -28,6 +28,9 @@ export interface CheckpointRequest {
   /** Called between chunks; may throw to give up. */
   readonly onPages: (doneBytes: number, totalBytes: number) => void;
 }
+
+/** What stands in its way depends on it. */
+export const policyOf = ({ outside = refusesOutside, tcp }: CheckpointRequest): OutsidePolicy => ({ ...outside, tcp });
 
 export interface CheckpointSummary {
   /** Of the root. */

@@ -23,7 +23,7 @@ import type { OutsiderSearch } from './outsiders.ts';
 import type { ParentImage } from './parent-image.ts';
 import { type OursInTarget, type ProcessSurvey, surveyTree, type TreeSurvey } from './preflight.ts';
 import { readableRelatives, relativesIn } from './relatives.ts';
-import type { CheckpointRequest, CheckpointSummary } from './request.ts';
+import { type CheckpointRequest, type CheckpointSummary, policyOf } from './request.ts';
 import { outsideObstacles } from './running-survey.ts';
 import { frozenSeccompObstacles } from './sandboxes.ts';
 import { SaveClock } from './save-clock.ts';
@@ -169,7 +169,7 @@ export class Save {
       for (const one of inFlight) one.close();
     });
     const oursIn = (pid: Pid): OursInTarget => must(ours.get(pid));
-    const { outside } = this.#request;
+    const outside = policyOf(this.#request);
     return surveyTree(pids, { outsiders, keepers: tracking?.keepers, oursIn, outside, inFlight });
   }
 

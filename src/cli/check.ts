@@ -1,18 +1,17 @@
 /** `quicksave check [PID] [--json]` */
 import { checkProcess, type ProcessCheck } from '../checkpoint/check.ts';
-import type { OutsideChoice } from '../checkpoint/outside-choice.ts';
 import { checkHost } from '../report/check-host.ts';
 import { renderHostCheck, renderProcessCheck } from '../report/render-check.ts';
 import { asPid } from '../support/brand.ts';
 import { withRemedy } from '../support/errors.ts';
 import { paintFor } from './colour.ts';
-import { parseOutside } from './outside-option.ts';
+import { type OutsideOptions, parseOutside } from './outside-option.ts';
 import { asJson, printResult } from './print-result.ts';
 import { UsageError } from './usage-error.ts';
 
 const STANDARD_OUTPUT = 1;
 
-interface Options extends OutsideChoice {
+interface Options extends OutsideOptions {
   readonly json?: boolean;
 }
 

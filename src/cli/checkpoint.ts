@@ -3,7 +3,7 @@ import { fstatSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { checkpoint } from '../checkpoint/checkpoint.ts';
 import { openOutput } from '../checkpoint/remote-output.ts';
-import type { CheckpointRequest, CheckpointSummary } from '../checkpoint/request.ts';
+import type { CheckpointSummary } from '../checkpoint/request.ts';
 import { ownParent } from '../checkpoint/saver.ts';
 import { readProtection } from '../image/protection.ts';
 import { sizeText } from '../report/table.ts';
@@ -12,7 +12,7 @@ import { elapsedText } from '../support/duration.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { parseCompression } from './compression-option.ts';
 import { interruptible } from './interruptible.ts';
-import { parseOutside } from './outside-option.ts';
+import { parseOutside, parseTcp } from './outside-option.ts';
 import { printLine } from './print-error.ts';
 import { asJson, printResult } from './print-result.ts';
 import { treeText } from './tree-text.ts';
@@ -119,9 +119,4 @@ function ratioText({ pageBytes, storedBytes }: CheckpointSummary): string {
 export function parsePid(text: string): ReturnType<typeof asPid> {
   if (!/^[1-9]\d{0,9}$/.test(text)) throw new UsageError(`"${text}" is not a process id.`);
   return asPid(Number(text));
-}
-
-function parseTcp(text: string): CheckpointRequest['tcp'] {
-  if (text === 'established' || text === 'close' || text === 'refuse') return text;
-  throw new UsageError(`--tcp takes established, close or refuse, not "${text}".`);
 }

@@ -5,6 +5,7 @@ import { printable } from '../report/table.ts';
 import { trailOf } from '../support/call-trail.ts';
 import type { ErrorCode } from '../support/error-pages/catalogue.ts';
 import { QuicksaveError, RefusedError } from '../support/errors.ts';
+import { remedyForLack } from '../support/lacking.ts';
 import { VERSION } from '../support/version.ts';
 import { coloured } from './colour.ts';
 import { EXIT_FAILED, EXIT_USAGE } from './exit-status.ts';
@@ -56,6 +57,9 @@ interface DescribedError {
 export function describe(error: unknown): DescribedError {
   if (!(error instanceof QuicksaveError)) {
     const reason = error instanceof Error ? error.message : String(error);
+    const remedy = remedyForLack((error as NodeJS.ErrnoException | undefined)?.code ?? '');
+    if (remedy !== undefined)
+      return describe(new QuicksaveError('no-room', `Something is used up: ${reason}.`, { remedy }));
     return describe(new QuicksaveError('internal', `Something went wrong inside quicksave: ${reason}.`));
   }
   const { code, message, remedy } = error;

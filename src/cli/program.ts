@@ -3,7 +3,7 @@ import { Command, Option } from 'commander';
 import { VERSION } from '../support/version.ts';
 import { isLoader, runLoader } from './background.ts';
 import { examples } from './examples.ts';
-import { closeExternal, external } from './outside-option.ts';
+import { closeExternal, external, tcp } from './outside-option.ts';
 
 type Commands = typeof import('./commands.ts');
 
@@ -75,11 +75,7 @@ function addSaving(root: Command, commands: Load): void {
       'where the image goes: a file, s3://BUCKET/KEY or ssh://HOST/PATH; - is standard output',
     )
     .option('--kill', 'end the process once the image is safely on disk')
-    .option(
-      '--tcp <policy>',
-      'TCP connections: established (kept), close (they come back as reset) or refuse',
-      'established',
-    )
+    .addOption(tcp())
     .addOption(external())
     .addOption(closeExternal())
     .option('--parent <image>', 'write only pages that differ from this earlier image of the process')
@@ -118,6 +114,7 @@ function addSaving(root: Command, commands: Load): void {
     .command('check')
     .description('say what this host can do, or what stands in the way of saving a process')
     .argument('[pid]', 'process to look at; nothing is done to it')
+    .addOption(tcp())
     .addOption(external())
     .addOption(closeExternal())
     .option('--json', 'print the result as data')

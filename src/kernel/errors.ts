@@ -1,5 +1,6 @@
 /** Every errno becomes one class that carries call, errno name, pid and what was being done for the user. */
 import { QuicksaveError } from '../support/errors.ts';
+import { remedyForFailedCall } from '../support/lacking.ts';
 import { ERRNO, errnoName, errnoSentence } from './abi/errno.ts';
 
 export interface CallContext {
@@ -17,10 +18,16 @@ export class KernelError extends QuicksaveError {
 
   constructor(call: string, errno: number, context: CallContext) {
     const whose = context.pid === undefined ? '' : ` of process ${context.pid}`;
-    super('kernel-call', `Could not ${context.doing}${whose}: ${errnoSentence(errno)} (${call}: ${errnoName(errno)}).`);
+    const name = errnoName(errno);
+    const remedy = remedyForFailedCall(call, name, context.pid !== undefined);
+    super(
+      remedy === undefined ? 'kernel-call' : 'no-room',
+      `Could not ${context.doing}${whose}: ${errnoSentence(errno)} (${call}: ${name}).`,
+      remedy === undefined ? {} : { remedy },
+    );
     this.call = call;
     this.errno = errno;
-    this.errnoName = errnoName(errno);
+    this.errnoName = name;
     this.pid = context.pid;
   }
 }

@@ -6,6 +6,7 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import type { Pid } from '../support/brand.ts';
 import type { ErrorCode } from '../support/error-pages/catalogue.ts';
 import { QuicksaveError } from '../support/errors.ts';
+import { remedyForLack } from '../support/lacking.ts';
 
 const errnoOf = (error: unknown): string | undefined =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
@@ -29,6 +30,12 @@ export function procError(error: unknown, pid: number, path: string): QuicksaveE
       cause: error,
     });
   }
+  const remedy = errno === undefined ? undefined : remedyForLack(errno);
+  if (remedy !== undefined)
+    return new QuicksaveError('no-room', `/proc/${pid}/${path} could not be read (${errno}).`, {
+      remedy,
+      cause: error,
+    });
   const reason = error instanceof Error ? error.message : String(error);
   return new QuicksaveError('proc-unreadable', `/proc/${pid}/${path} could not be read: ${reason}.`, { cause: error });
 }
@@ -97,3 +104,19 @@ export const readPidMax = (): number => Number(readFileSync('/proc/sys/kernel/pi
 
 /** /proc/sys/kernel/overflowuid, proc_sys_kernel(5): whom users look like that a user namespace has no number for. */
 export const readOverflowUid = (): number => Number(readFileSync('/proc/sys/kernel/overflowuid', 'utf8'));
+
+/**
+ * The group that all groups look like which our user namespace has no number for (/proc/sys/kernel/overflowgid). Undefined if it is a group of this
+ * namespace: /proc/PID/gid_map, user_namespaces(7).
+ */
+export function readNamelessGroup(): number | undefined {
+  const overflow = Number(readFileSync('/proc/sys/kernel/overflowgid', 'utf8'));
+  return isMapped(readFileSync('/proc/self/gid_map', 'utf8'), overflow) ? undefined : overflow;
+}
+
+/** The text of a map of ids: first id inside, first id outside, and how many, in each line. */
+export const isMapped = (map: string, id: number): boolean =>
+  map.split('\n').some((line) => {
+    const [first = 0, , count = 0] = line.trim().split(/\s+/).map(Number);
+    return id >= first && id < first + count;
+  });

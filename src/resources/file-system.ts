@@ -13,6 +13,7 @@ import { asPid, type Tid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import { tryStat } from '../support/try-stat.ts';
 import type { CallBatch } from '../tracee/call-batch.ts';
+import { enteringProblems } from './may-open.ts';
 
 export const fileSystemSchema = v.strictObject({
   workingDirectory: boundedString(4096),
@@ -31,7 +32,8 @@ export function restoreFileSystem(state: FileSystemContext, batch: CallBatch): v
 }
 
 export function planFileSystem({ workingDirectory }: FileSystemContext, path: string): Problem[] {
-  if (tryStat(workingDirectory)?.isDirectory() ?? false) return [];
+  const refused = enteringProblems(workingDirectory, [path, 'working directory']);
+  if (refused.length > 0 || tryStat(workingDirectory)?.isDirectory()) return refused;
   return [
     {
       code: 'missing-directory',

@@ -14,6 +14,7 @@ import type { Problem } from '../support/errors.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import { tryStat } from '../support/try-stat.ts';
 import { compareFile, fileIdentity, fileProblem } from './file-identity.ts';
+import { openingProblems } from './may-open.ts';
 import type { HostView, ShownFile } from './resource.ts';
 
 export const mappedFileSchema = v.strictObject({
@@ -87,8 +88,10 @@ export function lookAhead(path: string): void {
 }
 
 export function planMappedFile(saved: MappedFile, host: HostView): Problem[] {
-  const found = compareFile(saved.file);
   const path = ['mapped file', saved.file.path];
+  const refused = openingProblems(saved.file.path, openingFlags(saved), path);
+  if (refused.length > 0) return refused;
+  const found = compareFile(saved.file);
   if (found === 'same') return [];
   if (found === 'missing' || found === 'not-regular') return [fileProblem(saved.file, found, path)];
   if (saved.buildId !== '' && readBuildId(saved.file.path) === saved.buildId) return [];
@@ -106,6 +109,6 @@ const shrunkFile = ({ path: name, sizeBytes }: MappedFile['file'], path: readonl
   remedy: 'Put the old file back.',
 });
 
-export function openMappedFile(saved: MappedFile): OwnedFd {
-  return openFile(saved.file.path, saved.writable ? OPEN.O_RDWR : OPEN.O_RDONLY);
-}
+const openingFlags = ({ writable }: MappedFile): number => (writable ? OPEN.O_RDWR : OPEN.O_RDONLY);
+
+export const openMappedFile = (saved: MappedFile): OwnedFd => openFile(saved.file.path, openingFlags(saved));

@@ -3,6 +3,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { imagesBeside } from '../image/image-folder.ts';
 import type { ImageAccess } from '../image/protection.ts';
+import { KernelError } from '../kernel/errors.ts';
 import type { ImageInput } from '../pages/image-input.ts';
 import type { PlacedChunk } from '../pages/load-job.ts';
 import { readImage } from '../pages/open-image.ts';
@@ -11,7 +12,7 @@ import { chunksOf, type StoredPiece } from '../pages/stored-pages.ts';
 import { openInput } from '../remote/open-input.ts';
 import type { ClockChoice } from '../resources/clock-choice.ts';
 import { asTid, type LocalFd, type Pid } from '../support/brand.ts';
-import { QuicksaveError } from '../support/errors.ts';
+import { QuicksaveError, RefusedError } from '../support/errors.ts';
 import type { End } from './accompany.ts';
 import { sideOf } from './command-states.ts';
 import { lookAtHost } from './host.ts';
@@ -20,6 +21,7 @@ import type { Ended } from './lazy-tracing.ts';
 import { numbersOf, planRestart, type RestartPlan } from './plan.ts';
 import { Rebuild } from './rebuild.ts';
 import { resumeTree } from './resume.ts';
+import { takenPids } from './taken-pids.ts';
 import { awaitReaping } from './zombies.ts';
 
 export interface RestartRequest {
@@ -84,7 +86,8 @@ export function restart(request: RestartRequest): RestartSummary {
       loads: true,
       unchecked: lazy !== undefined,
     });
-    awaitReaping(numbersOf(input.model));
+    const numbers = numbersOf(input.model);
+    awaitReaping(numbers);
     const plan = planRestart(input.model, host);
     // A stream that is standard input is used up by the image: the program gets nothing from it.
     const streams = request.source === '-' ? withoutInput(request.streams) : undefined;
@@ -98,7 +101,12 @@ export function restart(request: RestartRequest): RestartSummary {
     });
     try {
       const pages = { input, crew, summary };
-      return rebuildAndResume({ ...request, streams: streams?.streams ?? request.streams }, plan, pages, host.layout);
+      return rebuildAndResume(
+        { ...request, streams: streams?.streams ?? request.streams, numbers },
+        plan,
+        pages,
+        host.layout,
+      );
     } finally {
       streams?.close();
     }
@@ -110,7 +118,7 @@ export function restart(request: RestartRequest): RestartSummary {
 }
 
 function rebuildAndResume(
-  request: RestartRequest,
+  request: RestartRequest & { readonly numbers: readonly number[] },
   plan: RestartPlan,
   { input, crew, summary }: { input: ImageInput; crew: PageCrew; summary: () => RestartSummary },
   layout: Parameters<typeof resumeTree>[1],
@@ -140,11 +148,24 @@ function rebuildAndResume(
   } catch (error) {
     lazy?.abandon();
     rebuild.abandon();
-    throw error;
+    throw isNumberTaken(error) ? overtaken(plan, request.numbers, error) : error;
   }
   const running = summary();
   if (lazy === undefined || request.lazy === undefined) return running;
   return { ...running, ended: loadTheRest(lazy, request.lazy, running) };
+}
+
+/** All numbers were free when the plan was made. */
+const isNumberTaken = (error: unknown): error is KernelError =>
+  error instanceof KernelError && error.call === 'clone3' && error.errnoName === 'EEXIST';
+
+/** By whom, if it still is: what was made of this restart has ended. */
+function overtaken({ pid }: RestartPlan, numbers: readonly number[], cause: KernelError): QuicksaveError {
+  const taken = takenPids(numbers);
+  const why = `The image of process ${pid} was not restarted: while it was being rebuilt another process, perhaps another restart of it, took a number that it needs.`;
+  return taken.length > 0
+    ? new RefusedError(why, taken)
+    : new QuicksaveError('pid-in-use', why, { remedy: 'Try again.', cause });
 }
 
 /** Returns how the root has ended, if it has. */

@@ -28,7 +28,9 @@ test.skipIf(cannotTry)('a user without capabilities saves a program of its own',
   const mine = join(folder, 'images');
   mkdirSync(mine);
   chmodSync(mine, 0o777);
-  const { pid } = start(folder, 'setpriv', [...NOBODY, '/usr/bin/perl', '-e', 'sleep 1 while 1']);
+  const { pid, output } = start(folder, 'setpriv', [...NOBODY, '/usr/bin/perl', '-e', 'sleep 1 while 1']);
+  // Its own, so that the restart may open it.
+  chownSync(output, 65534, 65534);
   await waitFor('perl', () => readIfThere(`/proc/${pid}/comm`) === 'perl\n');
   const image = join(mine, 'image');
   const saved = asNobody(command, 'checkpoint', String(pid), '--output', image);
@@ -54,6 +56,43 @@ test.skipIf(cannotTry)('a user without capabilities is told who may save a progr
   writeFileSync(join(folder, 'go'), '');
   await said(output, 'ok');
 });
+
+/** Both ends of a connection. */
+const CONNECTED = `import signal, socket
+listener = socket.create_server(('127.0.0.1', 0))
+ends = socket.create_connection(listener.getsockname()), listener.accept()[0]
+print('ready', flush=True); signal.pause()`;
+
+/** As --json has them. */
+const problemsIn = (text: string): unknown => {
+  const found = JSON.parse(text) as { problems?: unknown; error?: { problems?: unknown } };
+  return found.problems ?? found.error?.problems;
+};
+
+test.skipIf(cannotTry)(
+  'what stands in the way of connections, for lack of rights or because they are not wanted, check says as a checkpoint does',
+  async () => {
+    const folder = newFolder();
+    chmodSync(folder, 0o777);
+    const { pid, output } = start(folder, 'setpriv', [...NOBODY, '/usr/bin/python3', '-c', CONNECTED]);
+    chownSync(output, 65534, 65534);
+    await said(output, 'ready');
+    const image = join(folder, 'image');
+    for (const [policy, code] of [
+      ['established', 'not-enough-rights'],
+      ['refuse', 'tcp-connection'],
+    ] as const) {
+      const checked = asNobody(command, 'check', String(pid), '--json', '--tcp', policy);
+      expect(checked.status).toBe(1);
+      const refused = asNobody(command, 'checkpoint', String(pid), '--output', image, '--json', '--tcp', policy);
+      expect(problemsIn(checked.stdout)).toMatchObject([{ code }, { code }]);
+      expect(problemsIn(refused.stdout)).toEqual(problemsIn(checked.stdout));
+      expect(existsSync(image)).toBe(false);
+    }
+    expect(asNobody(command, 'check', String(pid), '--tcp', 'close').stdout).not.toContain('connected from');
+    expect(asNobody(command, 'checkpoint', String(pid), '--output', image, '--tcp', 'close').status).toBe(0);
+  },
+);
 
 const USER = 54321;
 const AS_USER = ['--reuid', `${USER}`, '--regid', `${USER}`, '--groups', `${USER},1234,4321`];
@@ -114,6 +153,36 @@ test.skipIf(cannotTry)(
   },
 );
 
+function saveInside(outside: number, pid: number, image: string): void {
+  const enter = ['nsenter', '--mount', '--pid', '--user', '--preserve-credentials', '--target', String(outside)];
+  const saved = spawnSync('setpriv', [...AS_USER, ...enter, command, 'checkpoint', `${pid}`, '-o', image]);
+  expect(saved.stderr.toString()).toMatch(/^saved process/);
+}
+
+test.skipIf(cannotTry)(
+  'a user without capabilities restarts what was saved in a namespace of its own, generation after generation, with all its groups',
+  async () => {
+    const { pid, image, ask } = await savedByUser();
+    for (let generation = 1; generation <= 3; generation++) {
+      const restarted = asUser('restart', `${image}${generation === 1 ? '' : `.${generation}`}`, '--detach');
+      expect(restarted.stderr).toMatch(/^restarted process/);
+      const outside = Number(restarted.stdout);
+      remember(outside);
+      await ask(`${generation + 1}: ${pid} ${USER}`);
+      expect(statusOf(outside, 'Groups')).toBe(`1234 4321 ${USER}`);
+      for (const set of ['CapPrm', 'CapEff']) expect(statusOf(outside, set)).toMatch(/^0+$/);
+      saveInside(outside, pid, `${image}.${generation + 1}`);
+      process.kill(outside, 'SIGKILL');
+      await gone(outside);
+    }
+    const others = ['--reuid', `${USER}`, '--regid', `${USER}`, '--groups', `${USER},1234`];
+    const refused = spawnSync('setpriv', [...others, command, 'restart', `${image}.4`], { encoding: 'utf8' });
+    expect(refused.stderr).toContain('had no number for 2 of its groups, and this command has other groups');
+    expect(refused.status).toBe(1);
+  },
+  60_000,
+);
+
 test.skipIf(cannotTry)(
   'a user without capabilities restarts a program in the background, and saves it again',
   async () => {
@@ -127,9 +196,7 @@ test.skipIf(cannotTry)(
     expect(refused.stderr).toContain(
       `where its pid is ${pid}: nsenter --mount --pid --user --preserve-credentials --target ${outside}`,
     );
-    const enter = ['nsenter', '--mount', '--pid', '--user', '--preserve-credentials', '--target', String(outside)];
-    const again = spawnSync('setpriv', [...AS_USER, ...enter, command, 'checkpoint', `${pid}`, '-o', `${image}.2`]);
-    expect(again.stderr.toString()).toMatch(/^saved process/);
+    saveInside(outside, pid, `${image}.2`);
     // Whatever is left of the restart ends with the program.
     const reaper = Number(statusOf(outside, 'PPid'));
     remember(reaper);
@@ -157,6 +224,11 @@ test.skipIf(cannotTry)(
     chmodSync(folder, 0o777);
     const secret = join(folder, 'secret');
     writeFileSync(secret, 'secret', { mode: 0o600 });
+    const readable = join(folder, 'readable');
+    writeFileSync(readable, 'readable', { mode: 0o644 });
+    const closed = join(folder, 'closed');
+    mkdirSync(closed, { mode: 0o700 });
+    writeFileSync(join(closed, 'inner'), 'inner');
     const cases: [string, string[], string, RegExp][] = [
       [
         'capability',
@@ -165,7 +237,11 @@ test.skipIf(cannotTry)(
         /capPermitted, capInheritable|capPermitted/,
       ],
       ['user', ['--reuid', '0'], '', /this command's uid, gid, groups.* differ/],
-      ['file', [...AS_USER], `exec 5<'${secret}'; `, /secret/],
+      ['file', [...AS_USER], `exec 5<'${secret}'; `, /fd 5.*\n? *.*You may not read .*secret/],
+      ['file to be written', [...AS_USER], `exec 5>'${readable}'; `, /You may not write .*readable/],
+      ['folder', [...AS_USER], `exec 5<'${closed}'; `, /You may not read .*closed/],
+      ['file in a folder', [...AS_USER], `exec 5<'${join(closed, 'inner')}'; `, /You may not read .*inner/],
+      ['working directory', [...AS_USER], `cd '${closed}'; `, /You may not enter .*closed/],
     ];
     for (const [name, rights, open, reason] of cases) {
       // What a descriptor is open for is asked again: the shell has opened it as root.
@@ -180,6 +256,7 @@ test.skipIf(cannotTry)(
       chownSync(image, USER, USER);
       const refused = asUser('restart', image);
       expect(refused.stderr).toMatch(reason);
+      expect(refused.stderr).not.toContain('openat');
       expect(refused.status).toBe(1);
       expect(isAlive(pid)).toBe(false);
     }

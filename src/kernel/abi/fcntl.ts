@@ -82,6 +82,9 @@ export const FCNTL = {
   LOCK_EX: 2,
   LOCK_NB: 4,
   LOCK_UN: 8,
+  X_OK: 1,
+  W_OK: 2,
+  R_OK: 4,
   SEEK_SET: 0,
   SEEK_CUR: 1,
   SEEK_END: 2,
@@ -89,6 +92,7 @@ export const FCNTL = {
   SEEK_HOLE: 4,
   AT_FDCWD: -100,
   AT_SYMLINK_NOFOLLOW: 256,
+  AT_EACCESS: 512,
   AT_REMOVEDIR: 512,
   AT_SYMLINK_FOLLOW: 1024,
   AT_NO_AUTOMOUNT: 2048,
@@ -104,7 +108,7 @@ export const FCNTL = {
 const { O_ASYNC: FASYNC, ...SPELLED_ALIKE } = OPEN;
 
 export const fcntlAbi = defineAbi({
-  headers: ['asm/fcntl.h', 'linux/fcntl.h', 'stdio.h'],
+  headers: ['asm/fcntl.h', 'linux/fcntl.h', 'stdio.h', 'unistd.h'],
   constants: { ...SPELLED_ALIKE, FASYNC, ...FCNTL },
   unlisted: { ...NEWER_FCNTL },
   structs: {

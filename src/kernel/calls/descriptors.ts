@@ -1,6 +1,6 @@
 /** Descriptors: our own, and duplicates of a target's. A duplicate is the same open file description, not a new one. */
 import type { LocalFd, Pid, RemoteFd, Tid } from '../../support/brand.ts';
-import { ERRNO } from '../abi/errno.ts';
+import { ERRNO, errnoName } from '../abi/errno.ts';
 import { FCNTL, OPEN } from '../abi/fcntl.ts';
 import { KCMP } from '../abi/fs.ts';
 import { SOCKET } from '../abi/socket.ts';
@@ -61,6 +61,18 @@ export function tryOpenFile(path: string, flags: number): OwnedFd | undefined {
   const fd = rawSyscall(SYS.openat, FCNTL.AT_FDCWD, cString(path).address, flags | OPEN.O_CLOEXEC, 0);
   return isFailure(fd) ? undefined : new OwnedFd(fd);
 }
+
+/**
+ * faccessat2(2), Linux 5.8, asked with the effective ids: whether the kernel would refuse `mode` (R_OK, W_OK, X_OK) of that path for lack of rights, or
+ * because its file system is read-only. The errno's name; undefined if it would not, or cannot be asked. Unlike open(2) it breaks no lease and tells no watch.
+ */
+export function whyNoAccess(path: string, mode: number): string | undefined {
+  newCall();
+  const answer = rawSyscall(SYS.faccessat2, FCNTL.AT_FDCWD, cString(path).address, mode, FCNTL.AT_EACCESS);
+  return REFUSALS.has(-answer) ? errnoName(-answer) : undefined;
+}
+
+const REFUSALS: ReadonlySet<number> = new Set([ERRNO.EACCES, ERRNO.EPERM, ERRNO.EROFS]);
 
 /** A duplicate of our own descriptor, close-on-exec. */
 export function duplicate(fd: LocalFd): OwnedFd {

@@ -15,6 +15,7 @@ import type { OwnedFd } from '../../kernel/owned-fd.ts';
 import type { Problem } from '../../support/errors.ts';
 import { tryStat } from '../../support/try-stat.ts';
 import { anyLockObstacles } from '../file-locks.ts';
+import { makingProblems, openingProblems } from '../may-open.ts';
 import { isOfProc } from '../of-proc.ts';
 import type { DescriptorKind, DescriptorStat } from '../resource.ts';
 
@@ -46,6 +47,11 @@ export const directory: DescriptorKind<Directory> = {
     ...(descriptor.deleted ? { deleted: identityOf(stat) } : {}),
   }),
   plan: (state, host, path) => {
+    const refused =
+      state.deleted === undefined
+        ? openingProblems(state.path, OPEN.O_RDONLY, path)
+        : makingProblems(dirname(state.path), path);
+    if (refused.length > 0) return refused;
     if (state.deleted === undefined) return tryStat(state.path)?.isDirectory() ? [] : [missing(state.path, path)];
     const folder = dirname(state.path);
     if (!tryStat(folder)?.isDirectory()) return [missing(folder, path)];

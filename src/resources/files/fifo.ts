@@ -3,7 +3,9 @@
  * restart that nobody has open; one without a name is made under the old name for an instant. Read from the link in /proc/PID/fd,
  * fdinfo (flags), F_GETPIPE_SZ, and tee(2).
  */
+
 import { chmodSync, rmSync } from 'node:fs';
+import { dirname } from 'node:path';
 import * as v from 'valibot';
 import { boundedString, u32, u64 } from '../../image/schema.ts';
 import { OPEN } from '../../kernel/abi/fcntl.ts';
@@ -17,6 +19,7 @@ import type { Problem } from '../../support/errors.ts';
 import { tryStat } from '../../support/try-stat.ts';
 import { anyLockObstacles } from '../file-locks.ts';
 import { describeHolders, heldOutside } from '../held-outside.ts';
+import { makingProblems, openingProblems } from '../may-open.ts';
 import {
   capacity,
   capacityOf,
@@ -99,7 +102,8 @@ export const fifo: DescriptorKind<Fifo> = {
 const OPENING_FLAGS =
   OPEN.O_CREAT | OPEN.O_EXCL | OPEN.O_TRUNC | OPEN.O_NOCTTY | OPEN.O_CLOEXEC | OPEN.O_NOFOLLOW | OPEN.O_DIRECTORY;
 
-const isWriter = ({ info }: DescriptorView): boolean => (info.flags & OPEN.O_ACCMODE) !== OPEN.O_RDONLY;
+const isWriter = ({ info }: { readonly info: { readonly flags: number } }): boolean =>
+  (info.flags & OPEN.O_ACCMODE) !== OPEN.O_RDONLY;
 
 const endsOf = (view: DescriptorView): readonly DescriptorView[] =>
   view.siblings.filter(
@@ -124,6 +128,11 @@ function obstacles(view: DescriptorView): Problem[] {
 }
 
 function nameProblems(state: Fifo, host: HostView, path: readonly string[]): Problem[] {
+  const refused = state.unlinked
+    ? makingProblems(dirname(state.path), path)
+    : // Its content stays in a reader of ours.
+      openingProblems(state.path, isWriter({ info: state }) ? OPEN.O_RDWR : OPEN.O_RDONLY, path);
+  if (refused.length > 0) return refused;
   const now = tryStat(state.path);
   if (host.programRuns) return [];
   if (state.unlinked) {

@@ -9,6 +9,7 @@ import { STAT } from '../../kernel/abi/stat.ts';
 import { openFile } from '../../kernel/calls/descriptors.ts';
 import { tryStat } from '../../support/try-stat.ts';
 import { anyLockObstacles } from '../file-locks.ts';
+import { openingProblems } from '../may-open.ts';
 import type { DescriptorKind } from '../resource.ts';
 
 /** Major number 1, Documentation/admin-guide/devices.txt. */
@@ -51,6 +52,8 @@ export const memoryDevice: DescriptorKind<MemoryDevice> = {
     flags: (info.flags & ~OPEN.O_CLOEXEC) >>> 0,
   }),
   plan: (state, _host, path) => {
+    const refused = openingProblems(state.path, state.flags, path);
+    if (refused.length > 0) return refused;
     const now = tryStat(state.path);
     const device = now?.isCharacterDevice() ? Number(now.rdev) : 0;
     if (majorOf(device) === MEMORY_MAJOR && minorOf(device) === state.minor) return [];

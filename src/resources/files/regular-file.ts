@@ -14,6 +14,7 @@ import type { Problem } from '../../support/errors.ts';
 import { tryStat } from '../../support/try-stat.ts';
 import { checksumOfEnds, compareFile, fileIdentity, fileProblem } from '../file-identity.ts';
 import { isLeased, lockObstacles, locks, locksOf, takeDescriptionLocks, takeProcessLocks } from '../file-locks.ts';
+import { openingProblems } from '../may-open.ts';
 import { isOfProc } from '../of-proc.ts';
 import { otherNameOf } from '../other-name.ts';
 import type { DescriptorKind, DescriptorStat, DescriptorView } from '../resource.ts';
@@ -56,6 +57,8 @@ export const regularFile: DescriptorKind<RegularFile> = {
     locks: locksOf(info.locks),
   }),
   plan: (state, host, path) => {
+    const refused = openingProblems(state.file.path, state.flags, path);
+    if (refused.length > 0) return refused;
     const found = compareFile(state.file, state.endsChecksum);
     if (found === 'same' || found === 'appended') return [];
     return found === 'changed' && host.acceptChangedFiles ? [] : [fileProblem(state.file, found, path)];

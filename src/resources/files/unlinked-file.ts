@@ -20,6 +20,7 @@ import type { Problem } from '../../support/errors.ts';
 import { tryStat } from '../../support/try-stat.ts';
 import { lockObstacles, locks, locksOf, takeDescriptionLocks, takeProcessLocks } from '../file-locks.ts';
 import { isFirstOfFile } from '../first-of.ts';
+import { makingProblems } from '../may-open.ts';
 import { canBeMadeAgain } from '../memory-objects.ts';
 import type { DescriptorKind, DescriptorView, RebuiltProcess } from '../resource.ts';
 
@@ -71,17 +72,13 @@ export const unlinkedFile: DescriptorKind<UnlinkedFile> = {
     locks: locksOf(info.locks),
   }),
   contentBytes: (state) => (state.carries ? state.sizeBytes : 0),
-  plan: (state, _host, path) =>
-    tryStat(dirname(state.path))?.isDirectory()
-      ? []
-      : [
-          {
-            code: 'missing-directory',
-            path,
-            message: `The folder ${dirname(state.path)} of a file without a name does not exist here.`,
-            remedy: `Make it: mkdir -p ${dirname(state.path)}`,
-          },
-        ],
+  plan: ({ path: name }, _host, path) => {
+    const folder = dirname(name);
+    const refused = makingProblems(folder, path);
+    if (refused.length > 0 || tryStat(folder)?.isDirectory()) return refused;
+    const message = `The folder ${folder} of a file without a name does not exist here.`;
+    return [{ code: 'missing-directory', path, message, remedy: `Make it: mkdir -p ${folder}` }];
+  },
   restore: (state, world) => {
     const { file } = world.shared(`file ${state.device}:${state.inode}`, () => ({ file: makeUnlinked(state) }));
     const fd = openFile(`/proc/self/fd/${file.number}`, state.flags & ~OPENING_FLAGS);

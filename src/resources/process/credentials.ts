@@ -2,13 +2,15 @@
  * Credentials: credentials(7), capabilities(7). Read from /proc/PID/status; securebits are asked inside. Restored in two steps: the
  * ids first, with all capabilities kept, because much of what follows needs them; the capabilities last, in every thread, so
  * that a program which has dropped its rights does not get them back. What would give the program more than the caller has
- * is refused.
+ * is refused. Supplementary groups that the user namespace has no number for all look like the overflow gid: only how many there are is saved, and they come
+ * back where the restart has them by inheritance, because nobody in that namespace may change them (setgroups(2), user_namespaces(7)).
  */
 import * as v from 'valibot';
 import { signed32, u32, u64 } from '../../image/schema.ts';
 import { CAP, LINUX_CAPABILITY_VERSION_3, SECBIT } from '../../kernel/abi/capability.ts';
 import { PR } from '../../kernel/abi/prctl.ts';
 import { SYS } from '../../kernel/abi/syscall.ts';
+import { readNamelessGroup } from '../../procfs/proc-file.ts';
 import type { Credentials, ProcessStatus } from '../../procfs/status.ts';
 import type { Problem } from '../../support/errors.ts';
 import type { CallBatch } from '../../tracee/call-batch.ts';
@@ -22,6 +24,8 @@ const rights = v.strictObject({
   uid: ids,
   gid: ids,
   groups: v.pipe(v.array(u32), v.maxLength(65536)),
+  /** How many more groups it had, that its user namespace had no number for. */
+  namelessGroups: v.optional(u32),
   capInheritable: u64,
   capPermitted: u64,
   capEffective: u64,
@@ -50,7 +54,7 @@ export const credentials: ProcessAspect<CredentialsState> = {
   stage: 'early',
   collect: ({ batch, status }) => {
     const securebits = batch.call('read the securebits', SYS.prctl, PR.PR_GET_SECUREBITS);
-    return () => ({ ...rightsOf(status), securebits: securebits.result });
+    return () => ({ ...withNameless(rightsOf(status)), securebits: securebits.result });
   },
   // Its own securebits are inherited as they are.
   ofCommand: ({ status }) => ({ ...rightsOf(status), securebits: 0 }),
@@ -58,8 +62,10 @@ export const credentials: ProcessAspect<CredentialsState> = {
   // Inherited, and nobody can take a filter away (seccomp(2)).
   remark: (_state, _pid, { status: { seccompMode = 0 } }) =>
     seccompMode === 0 ? undefined : 'it runs under the seccomp filter of the restart command',
-  restore: (state, { batch }) => {
-    if (!hasOtherIds(state, ownRights())) return;
+  restore: (saved, { batch }) => {
+    const ours = ownRights();
+    const state = withInherited(saved, ours);
+    if (!hasOtherIds(state, ours)) return;
     // Neither does the change of ids touch the capabilities: securebits are set again at the end.
     const bits = SECBIT.SECBIT_NO_SETUID_FIXUP | SECBIT.SECBIT_KEEP_CAPS;
     batch.call('keep the capabilities for a while', SYS.prctl, PR.PR_SET_SECUREBITS, bits);
@@ -74,8 +80,9 @@ export const credentials: ProcessAspect<CredentialsState> = {
     batch.call('set the user ids', SYS.setresuid, uid.real, uid.effective, uid.saved);
     batch.call('set the user id for files', SYS.setfsuid, uid.filesystem);
   },
-  finish: (state, { batch }) => {
+  finish: (saved, { batch }) => {
     const own = ownRights();
+    const state = withInherited(saved, own);
     const keepsAll = !hasOtherIds(state, own) && sameCapabilities(state, own);
     if (!keepsAll) return dropCapabilities(state, own, batch);
     if (state.securebits !== 0) setSecurebits(state, own, batch);
@@ -138,6 +145,21 @@ function rightsOf(status: ProcessStatus): Rights {
   };
 }
 
+/** As a restart will find them: without those that look all alike. */
+function withNameless(seen: Rights): Rights & Pick<CredentialsState, 'namelessGroups'> {
+  const nameless = readNamelessGroup();
+  const groups = seen.groups.filter((group) => group !== nameless);
+  const namelessGroups = seen.groups.length - groups.length;
+  return namelessGroups === 0 ? seen : { ...seen, groups, namelessGroups };
+}
+
+/** With the groups of the command, where those may be the same. */
+function withInherited(state: CredentialsState, { groups: own }: Rights): CredentialsState {
+  const { groups, namelessGroups = 0 } = state;
+  const maybe = groups.length + namelessGroups === own.length && groups.every((group) => own.includes(group));
+  return namelessGroups > 0 && maybe ? { ...state, groups: [...own], namelessGroups: 0 } : state;
+}
+
 const copyIds = (from: Credentials): Ids => ({
   real: from.real,
   effective: from.effective,
@@ -157,9 +179,12 @@ const sameCapabilities = (state: Rights, own: Rights): boolean =>
 const has = ({ capEffective }: Rights, capability: number): boolean =>
   ((capEffective >> BigInt(capability)) & 1n) === 1n;
 
-function refuseMoreRights(state: CredentialsState, host: HostView, pid: number): Problem[] {
+function refuseMoreRights(saved: CredentialsState, host: HostView, pid: number): Problem[] {
   // All rights that it has in a namespace of its own are not rights that it may give.
   const own = rightsOf(outsideStatus() ?? host.status);
+  const state = withInherited(saved, own);
+  const { namelessGroups = 0 } = state;
+  if (namelessGroups > 0) return [otherNameless(namelessGroups, pid)];
   const mayChangeIds = [CAP.CAP_SETUID, CAP.CAP_SETGID, CAP.CAP_SETPCAP].every((capability) => has(own, capability));
   const needsBits = state.securebits !== 0 && state.securebits !== SECBIT.SECBIT_KEEP_CAPS;
   const changesMore = needsBits || state.capBounding !== own.capBounding;
@@ -179,3 +204,10 @@ function refuseMoreRights(state: CredentialsState, host: HostView, pid: number):
     },
   ];
 }
+
+const otherNameless = (count: number, pid: number): Problem => ({
+  code: 'other-credentials',
+  path: [`pid ${pid}`, 'credentials'],
+  message: `It was saved in a user namespace that had no number for ${count} of its groups, and this command has other groups.`,
+  remedy: 'Run the restart with the groups that the program had, as the user who made that namespace.',
+});

@@ -91,8 +91,44 @@ export function tcpObstacles(view: DescriptorView): Problem[] {
     found.push(inetProblem(view, 'tcp-layer', 'It has keys that its segments are signed with (TCP_MD5SIG)'));
   if (layer !== '')
     found.push(inetProblem(view, 'tcp-layer', `Its connection has the kernel's ${layer} on it (TCP_ULP)`));
+  found.push(...connectionObstacles(view, info));
   return found;
 }
+
+/** Asked once for all descriptors that are looked at together. */
+const rights = new WeakMap<readonly DescriptorView[], boolean>();
+
+function mayRepairAll(siblings: readonly DescriptorView[]): boolean {
+  const known = rights.get(siblings) ?? mayRepair();
+  rights.set(siblings, known);
+  return known;
+}
+
+/** What becomes of a connection is the choice of the save, and needs the rights for it. */
+function connectionObstacles(view: DescriptorView, { state }: TcpInfo): Problem[] {
+  const { tcp = 'established' } = view.outside;
+  if (!ENDS.has(state) || tcp === 'close') return [];
+  if (tcp === 'established' && mayRepairAll(view.siblings)) return [];
+  const ends = lookThrough(view, (own) => ({ local: nameOfSocket(own), remote: tryPeerNameOf(own) }));
+  if (ends?.remote === undefined) return [];
+  const path = [`pid ${view.pid}`, `fd ${view.fd}`, view.descriptor.target];
+  const where = `It is connected from ${endText(ends.local)} to ${endText(ends.remote)}`;
+  return [tcp === 'refuse' ? unwanted(path, where) : notAllowed(path, where)];
+}
+
+const unwanted = (path: readonly string[], where: string): Problem => ({
+  code: 'tcp-connection',
+  path,
+  message: `${where}.`,
+  remedy: 'Close the connection first, or give --tcp established or --tcp close.',
+});
+
+const notAllowed = (path: readonly string[], where: string): Problem => ({
+  code: 'not-enough-rights',
+  path,
+  message: `${where}, which only who administers the network may save.`,
+  remedy: 'Run quicksave as root, or give it CAP_NET_ADMIN; or give --tcp close.',
+});
 
 const signed = new WeakMap<readonly DescriptorView[], ReadonlySet<number>>();
 
@@ -164,16 +200,9 @@ function refuseWaiting({ pid, fd, connections }: OpenDescriptor, waiting: number
 function streamOf(open: OpenDescriptor, info: TcpInfo, ends: { local: Buffer; remote: Buffer }): SavedStream {
   const { connections, own, pid, fd } = open;
   const where = `Descriptor ${fd} of process ${pid} is connected from ${endText(ends.local)} to ${endText(ends.remote)}`;
-  if (connections.policy === 'refuse') {
-    throw new QuicksaveError('tcp-connection', `${where}.`, {
-      remedy: 'Close the connection first, or give --tcp established or --tcp close.',
-    });
-  }
-  if (!mayRepair()) {
-    throw new QuicksaveError('not-enough-rights', `${where}, which only who administers the network may save.`, {
-      remedy: 'Run quicksave as root, or give it CAP_NET_ADMIN; or give --tcp close.',
-    });
-  }
+  // It has been answered since it was looked at.
+  if (connections.policy === 'refuse') throw asError(unwanted([], where));
+  if (!mayRepair()) throw asError(notAllowed([], where));
   connections.hold(() => connectionsOf(open));
   connections.silence(own);
   const fins = ENDS.get(info.state) ?? { own: 'open', other: false };
@@ -190,6 +219,9 @@ function streamOf(open: OpenDescriptor, info: TcpInfo, ends: { local: Buffer; re
     table: connections.table,
   };
 }
+
+const asError = ({ code, message, remedy }: Problem): QuicksaveError =>
+  new QuicksaveError(code, message, remedy === undefined ? {} : { remedy });
 
 /** Whom a socket is connecting to: getpeername(2) does not tell before there is an answer. */
 function goalOf({ stat, pid, fd }: DescriptorView): Buffer {

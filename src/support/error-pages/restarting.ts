@@ -26,6 +26,11 @@ export const restartErrors = {
     means: 'A hard limit of the program is above that of the restart.',
     remedy: 'Raise the limit of the shell that runs the restart, or run it with CAP_SYS_RESOURCE.',
   },
+  'may-not-open': {
+    means:
+      'A file or folder that the program had open, mapped, or as its working directory may not be opened by who runs the restart. An image gives nobody more than the caller has.',
+    remedy: 'Run the restart as a user who may open it, or as root, or change who may: chmod, chown.',
+  },
   'missing-address': {
     means: 'A socket is bound to an address that this host does not have.',
     remedy: 'Add the address to an interface first: ip address add',

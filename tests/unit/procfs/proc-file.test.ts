@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { isLossyText, listProcesses, procError, readProcText, unlessMissing } from '../../../src/procfs/proc-file.ts';
+import {
+  isLossyText,
+  isMapped,
+  listProcesses,
+  procError,
+  readProcText,
+  unlessMissing,
+} from '../../../src/procfs/proc-file.ts';
 import { asPid } from '../../../src/support/brand.ts';
 
 const failure = (code: string): Error => Object.assign(new Error(`${code}: oh`), { code });
@@ -47,4 +54,16 @@ it('lists processes in ascending order', () => {
 it('tells a text that was not UTF-8', () => {
   expect(isLossyText(Buffer.from([0x2f, 0xff]).toString())).toBe(true);
   expect(isLossyText('/grün')).toBe(false);
+});
+
+describe('isMapped', () => {
+  it.each([
+    ['         0          0 4294967295\n', 65534, true],
+    ['     54321      54321          1\n', 65534, false],
+    ['         0     100000      65534\n', 65534, false],
+    ['         0       1000          1\n     65534     100000          1\n', 65534, true],
+    ['', 65534, false],
+  ])('of the map %j says whether it has the id %i', (map, id, mapped) => {
+    expect(isMapped(map, id)).toBe(mapped);
+  });
 });

@@ -279,6 +279,22 @@ describe('credentials', () => {
     expect(credentials.plan?.(fewer, host(rich), PID)).toEqual([]);
   });
 
+  it('of which some groups had no number are those of the command, if it has as many', () => {
+    const own = host({ ...poor, groups: [5, 6, 7] });
+    const plan = (groups: number[], namelessGroups: number) =>
+      credentials.plan?.({ ...samePoor, groups, namelessGroups }, own, PID);
+    expect(plan([6], 2)).toEqual([]);
+    for (const [groups, nameless] of [
+      [[6], 1],
+      [[8], 2],
+      [[], 4],
+    ] as const) {
+      expect(plan([...groups], nameless)).toMatchObject([
+        { code: 'other-credentials', message: expect.stringContaining(`no number for ${nameless} of its groups`) },
+      ]);
+    }
+  });
+
   it.each([
     ['effective', { capPermitted: 2n, capEffective: 6n }],
     ['ambient', { capAmbient: 2n }],
