@@ -30,6 +30,7 @@ export const examples: Readonly<Record<string, readonly Example[]>> = {
       line: 'quicksave restart job.qs --clock continue',
       does: 'on another host, or after a reboot: CLOCK_MONOTONIC goes on where it stood',
     },
+    { line: 'quicksave restart job.qs --cgroups', does: 'after a reboot: makes the cgroups that it was in' },
     { line: 'quicksave restart ssh://backup/srv/job.qs', does: 'brings it back from a file of another host' },
   ],
   check: [

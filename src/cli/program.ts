@@ -101,6 +101,8 @@ function addSaving(root: Command, commands: Load): void {
         'CLOCK_MONOTONIC and CLOCK_BOOTTIME: those of this host, or going on where they stood; default: as the program had it, and going on after a reboot',
       ).choices(['host', 'continue']),
     )
+    .option('--cgroups', 'make the cgroups that it was in and that are not there; fail if it cannot be in all of them')
+    .option('--no-cgroups', 'leave it in those of this command; default: those of its own that are there')
     .addOption(key())
     .addOption(verifyKey())
     .addOption(trust())

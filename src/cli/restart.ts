@@ -22,6 +22,8 @@ interface Options {
   readonly pidFile?: string;
   readonly files: string;
   readonly clock?: NonNullable<RestartRequest['clock']>;
+  /** `true`: missing ones are made; `false`: they are left alone. */
+  readonly cgroups?: boolean;
   readonly images?: string;
   readonly key?: readonly string[];
   readonly verifyKey?: string;
@@ -87,7 +89,7 @@ function bringBack(
   options: Options,
 ): RestartSummary {
   const pidFile = isInOwnNamespace() ? undefined : options.pidFile;
-  const { detach, images, clock, key: keys, verifyKey, trust = false } = options;
+  const { detach, images, clock, cgroups, key: keys, verifyKey, trust = false } = options;
   const access = { ...readAccess({ keys, verifyKey }), ownOnly: !trust };
   const sentence = 'The restart was interrupted; no process was left.';
   let written = false;
@@ -98,6 +100,7 @@ function bringBack(
         acceptChangedFiles: policy === 'accept-changed',
         images,
         clock,
+        cgroups: cgroups === undefined ? 'join' : cgroups ? 'create' : 'ignore',
         access,
         streams: [0, 1, 2],
         parent: process.pid,

@@ -44,6 +44,7 @@ export interface RestartOrder {
   /** Pages come when it runs. */
   readonly lazy?: boolean;
   readonly clock?: RestartRequest['clock'];
+  readonly cgroups?: RestartRequest['cgroups'];
 }
 
 export type Order = CheckpointOrder | RestartOrder;

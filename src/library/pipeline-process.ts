@@ -71,12 +71,13 @@ function save(
 }
 
 function bringBack(order: Extract<Order, { kind: 'restart' }>, onPages: OnPages): unknown {
-  const { source, acceptChangedFiles, images, keys, verifyKey, trust, lazy, clock } = order;
+  const { source, acceptChangedFiles, images, keys, verifyKey, trust, lazy, clock, cgroups } = order;
   return restart({
     source,
     acceptChangedFiles,
     images,
     clock,
+    cgroups,
     access: { ...readAccess({ keys, verifyKey }), ownOnly: !trust },
     streams: [FIRST_STREAM_FD, FIRST_STREAM_FD + 1, FIRST_STREAM_FD + 2],
     parent: process.ppid,

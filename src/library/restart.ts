@@ -26,6 +26,11 @@ export interface RestartOptions extends PipelineOptions {
    * program had it.
    */
   readonly clock?: NonNullable<RestartRequest['clock']>;
+  /**
+   * The cgroups that it was in: `join` those that are there and may be joined, and tell of the others; `create` the missing ones, and refuse if it
+   * cannot be in all of them; `ignore`: it stays in our own. Default `join`.
+   */
+  readonly cgroups?: NonNullable<RestartRequest['cgroups']>;
   /** Our descriptors for standard streams that led to the outside. Default: our own. */
   readonly streams?: readonly [number, number, number];
 }
@@ -56,11 +61,23 @@ export async function restart(source: string | Readable, options: RestartOptions
     trust = false,
     lazy = false,
     clock,
+    cgroups,
     streams: restarted = [0, 1, 2],
   } = options;
   const isPath = typeof source === 'string';
   const summary = await runPipeline<RestartSummary>(
-    { kind: 'restart', source: isPath ? source : '-', acceptChangedFiles, images, keys, verifyKey, trust, lazy, clock },
+    {
+      kind: 'restart',
+      source: isPath ? source : '-',
+      acceptChangedFiles,
+      images,
+      keys,
+      verifyKey,
+      trust,
+      lazy,
+      clock,
+      cgroups,
+    },
     options,
     isPath ? { restarted } : { source, restarted },
   );

@@ -115,6 +115,13 @@ export interface RebuiltThread {
 
 // ------------------------------------------------------------------------------------------------------------ kinds
 
+/** Lines of /proc/PID/cgroup without the number of the hierarchy. */
+export interface ProcessCgroups {
+  readonly cgroups: readonly string[];
+  /** Threads that are in others than their process. */
+  readonly threads: readonly { readonly tid: number; readonly cgroups: readonly string[] }[];
+}
+
 /** One piece of the state of a process. */
 export interface ProcessAspect<State> {
   /** Key in the image, and name in messages. */
@@ -129,6 +136,8 @@ export interface ProcessAspect<State> {
   readonly plan?: (state: NoInfer<State>, host: HostView, pid: Pid) => Problem[];
   /** File objects that it refers to: each must be in the image. */
   readonly filesOf?: (state: NoInfer<State>) => readonly number[];
+  /** The cgroups that it was in: it is put there as soon as it is made. */
+  readonly cgroupsOf?: (state: NoInfer<State>) => ProcessCgroups;
   /**
    * `early`: before memory and descriptors are made. `memory`: when the mappings stand and their files are still open.
    * `late`: when all else stands, just before the agent leaves.

@@ -23,6 +23,7 @@ import { asPid, asTid, type Pid, type Tid } from '../support/brand.ts';
 import { endOfSectionHeaders } from '../support/elf-extent.ts';
 import { readRemote } from '../tracee/remote-memory.ts';
 import { TaskGoneError, waitForInterruptStop } from '../tracee/stopped-task.ts';
+import { type CgroupChoice, type CgroupHost, lookAtCgroups } from './cgroups.ts';
 
 export interface RestartHost extends HostView {
   readonly layout: XstateLayout;
@@ -34,6 +35,7 @@ export interface RestartHost extends HostView {
   readonly mayChoosePids: boolean;
   /** Undefined: as the program had it. */
   readonly clock: ClockChoice | undefined;
+  readonly cgroups: CgroupHost;
   /** PR_SET_VMA_ANON_NAME, a configuration of the kernel. */
   readonly mayNameMemory: boolean;
   /** What younger kernels have of memory. */
@@ -53,7 +55,8 @@ export interface KernelMemory {
 }
 
 export function lookAtHost(
-  request: Pick<HostView, 'acceptChangedFiles' | 'keepsParent'> & Partial<Pick<RestartHost, 'clock'>>,
+  request: Pick<HostView, 'acceptChangedFiles' | 'keepsParent'> &
+    Partial<Pick<RestartHost, 'clock'>> & { readonly cgroups?: CgroupChoice | undefined },
 ): RestartHost {
   const ownPid = asPid(process.pid);
   const status = readStatus(ownPid);
@@ -63,6 +66,7 @@ export function lookAtHost(
     acceptChangedFiles: request.acceptChangedFiles,
     keepsParent: request.keepsParent,
     clock: request.clock,
+    cgroups: lookAtCgroups(ownPid, request.cgroups ?? 'join'),
     maySetTimerNumbers: timersMayChooseNumbers(),
     layout: xsaveLayout(),
     cpuFeatures: readCpuinfo().flags,

@@ -22,6 +22,7 @@ import type { DescriptorKind } from '../resources/resource.ts';
 import { type Signals, signalsSchema } from '../resources/signal-driven.ts';
 import { asPid, asTid, type Pid, remoteFd, type Tid } from '../support/brand.ts';
 import { ImageError, type Problem, RefusedError } from '../support/errors.ts';
+import { type CgroupPlan, planCgroups } from './cgroups.ts';
 import { refuseOddEnd } from './exited.ts';
 import type { RestartHost } from './host.ts';
 import { FILE_SYSTEM, type PlannedThread, type ProcessPlan, parse, planProcess } from './process-plan.ts';
@@ -55,6 +56,7 @@ export interface RestartPlan {
   readonly descriptions: readonly PlannedDescription[];
   /** Where its clocks shall go on. Undefined: those of the host. */
   readonly clocks: ClockPair | undefined;
+  readonly cgroups: CgroupPlan;
   readonly remarks: readonly string[];
 }
 
@@ -81,6 +83,8 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   const { pid } = model.root.task;
   const clocks = planClocks(host.clock, model.root.task.clocks, host.status);
   problems.push(...clocks.problems);
+  const cgroups = planCgroups(processes, host.cgroups);
+  problems.push(...cgroups.problems);
   const distinct = withoutRepetition(problems);
   if (distinct.length > 0) {
     const reasons = distinct.length === 1 ? 'one thing stands' : `${distinct.length} things stand`;
@@ -90,6 +94,7 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
     ...(outsideStatus() === undefined ? [] : [ownNamespaceRemark]),
     ...(model.origin?.remarks ?? []),
     ...clocks.remarks,
+    ...cgroups.remarks,
     ...processes.flatMap((process) => process.remarks),
     ...descriptions.flatMap(({ kind, state, holder }) => kind.remark?.(state, remoteFd(holder?.fd ?? -1), host) ?? []),
   ];
@@ -102,6 +107,7 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
     mappedFiles,
     descriptions,
     clocks: clocks.continued,
+    cgroups,
     remarks: [...new Set(remarks)],
   };
 }

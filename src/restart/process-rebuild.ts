@@ -24,6 +24,7 @@ import type { CallSite, StoppedTask } from '../tracee/stopped-task.ts';
 import { ThreadCalls } from '../tracee/thread-calls.ts';
 import { attachSegments } from './attach-segments.ts';
 import { ALL_SIGNALS, bear, type Maker, TRACING } from './births.ts';
+import type { CgroupPlacement } from './cgroup-placement.ts';
 import { clearAddressSpace } from './clear-address-space.ts';
 import { handOverEither } from './hand-over.ts';
 import type { LazyLoading } from './lazy-loading.ts';
@@ -65,6 +66,7 @@ export interface RebuiltProcessTree {
 export interface CommonParts {
   readonly objects: RestoredObjects;
   readonly mappedFiles: ReadonlyMap<number, MappedFile>;
+  readonly cgroups: CgroupPlacement;
 }
 
 /** What is different from one process of a tree to the other, beside the plan. */
@@ -418,6 +420,7 @@ export class ProcessRebuild {
       tasks[birth.thread] = this.#makeThread(birth, maker);
     }
     for (const maker of makers) maker.standStill(false);
+    for (const { tid } of this.plan.threads) this.#common.cgroups.placeThread(tid);
     return tasks;
   }
 

@@ -29,6 +29,7 @@ import { QuicksaveError } from '../support/errors.ts';
 import { Agent } from '../tracee/agent.ts';
 import { StoppedTask, waitForInterruptStop } from '../tracee/stopped-task.ts';
 import { ALL_SIGNALS, endBy, endWith, execute, type Fork, fork, type Maker, nameTask, TRACING } from './births.ts';
+import { CgroupPlacement } from './cgroup-placement.ts';
 import { continueClocks } from './clocks.ts';
 import { exitStatus, killedBy } from './exited.ts';
 import type { LazyLoading } from './lazy-loading.ts';
@@ -59,6 +60,7 @@ export class Rebuild {
   readonly #options: RebuildOptions;
   readonly #cleanup = new CleanupStack();
   readonly #objects: RestoredObjects;
+  readonly #cgroups: CgroupPlacement;
   readonly #processes: readonly ProcessRebuild[];
   readonly #byPid = new Map<number, ProcessRebuild>();
   readonly #sharing: ReadonlyMap<number, MemorySharing>;
@@ -72,7 +74,8 @@ export class Rebuild {
     this.#plan = plan;
     this.#options = options;
     this.#objects = new RestoredObjects(plan);
-    const common = { objects: this.#objects, mappedFiles: plan.mappedFiles };
+    this.#cgroups = new CgroupPlacement(plan.cgroups);
+    const common = { objects: this.#objects, mappedFiles: plan.mappedFiles, cgroups: this.#cgroups };
     this.#sharing =
       options.pages === undefined || plan.processes.length === 1
         ? new Map()
@@ -105,6 +108,7 @@ export class Rebuild {
 
   /** All processes, their memory maps complete but for the pages. */
   buildSkeleton(streams: readonly [number, number, number]): void {
+    this.#cgroups.makeMissing((undo) => this.#cleanup.push(undo));
     this.#makeRoot();
     const world: Parameters<RestoredObjects['make']>[1] = {
       standardStream: (number) => localFd(streams[number]),
@@ -147,6 +151,7 @@ export class Rebuild {
       throw new QuicksaveError('not-permitted', `Process ${pid} could not be taken over.`);
     interruptIfAlive(tid);
     waitForInterruptStop(tid);
+    this.#cgroups.placeProcess(pid);
     root.takeOver(new StoppedTask(tid, getRegisterFile(tid), ALL_SIGNALS), stub, this.#mirror);
     // Inherited by all: who ends before all stands is gone at once, and nobody is told.
     setChildAction(root, SIG_IGN);
@@ -183,13 +188,16 @@ export class Rebuild {
     const how = { asSibling, exitSignal, shared: flagsOf(this.#plan.births.get(pid)?.gets ?? new Set()) };
     if (rebuild.bornOf !== undefined) {
       rebuild.bornOf.bequeath(this.#options.pages?.load);
-      rebuild.beBorn(this.#fork(pid, maker, how), this.#mirror);
+      const born = this.#fork(pid, maker, how);
+      this.#cgroups.placeProcess(asPid(pid));
+      rebuild.beBorn(born, this.#mirror);
       return;
     }
     const stub = rebuild.stub(parent ?? maker);
     const executable = executableFromBytes('quicksave', stub.image);
     try {
       const born = this.#fork(pid, maker, how);
+      this.#cgroups.placeProcess(asPid(pid));
       const task = execute(born, `/proc/${process.pid}/fd/${executable.number}`, layoutBits);
       rebuild.takeOver(task, stub, this.#mirror);
     } finally {
@@ -289,6 +297,11 @@ export class Rebuild {
     this.#objects.close();
     this.#objects.setConnectionsGoing();
     return rebuilt;
+  }
+
+  /** What has become otherwise than the plan says. */
+  get remarks(): readonly string[] {
+    return this.#cgroups.remarks;
   }
 
   /** Ends whatever has been made. Nothing is left afterwards. */

@@ -14,6 +14,7 @@ import type { ClockChoice } from '../resources/clock-choice.ts';
 import { asTid, type LocalFd, type Pid } from '../support/brand.ts';
 import { QuicksaveError, RefusedError } from '../support/errors.ts';
 import type { End } from './accompany.ts';
+import type { CgroupChoice } from './cgroups.ts';
 import { sideOf } from './command-states.ts';
 import { lookAtHost } from './host.ts';
 import { LazyLoading } from './lazy-loading.ts';
@@ -32,6 +33,8 @@ export interface RestartRequest {
   readonly images?: string | undefined;
   /** Default: as the program had it. */
   readonly clock?: ClockChoice | undefined;
+  /** Default: `join`. */
+  readonly cgroups?: CgroupChoice | undefined;
   /** For the image, and those that it builds on. */
   readonly access: ImageAccess;
   /** Our descriptors for the streams that led to the outside. */
@@ -92,12 +95,12 @@ export function restart(request: RestartRequest): RestartSummary {
     // A stream that is standard input is used up by the image: the program gets nothing from it.
     const streams = request.source === '-' ? withoutInput(request.streams) : undefined;
     request.onPlanned?.(plan.pid);
-    const summary = (): RestartSummary => ({
+    const summary = (remarks: readonly string[]): RestartSummary => ({
       pid: plan.pid,
       processes: plan.processes.length,
       threads: plan.processes.reduce((sum, { threads }) => sum + threads.length, 0),
       totalMs: performance.now() - started,
-      remarks: plan.remarks,
+      remarks: [...plan.remarks, ...remarks],
     });
     try {
       const pages = { input, crew, summary };
@@ -120,7 +123,11 @@ export function restart(request: RestartRequest): RestartSummary {
 function rebuildAndResume(
   request: RestartRequest & { readonly numbers: readonly number[] },
   plan: RestartPlan,
-  { input, crew, summary }: { input: ImageInput; crew: PageCrew; summary: () => RestartSummary },
+  {
+    input,
+    crew,
+    summary,
+  }: { input: ImageInput; crew: PageCrew; summary: (remarks: readonly string[]) => RestartSummary },
   layout: Parameters<typeof resumeTree>[1],
 ): RestartSummary {
   const { parent, keepsParent } = request;
@@ -150,7 +157,7 @@ function rebuildAndResume(
     rebuild.abandon();
     throw isNumberTaken(error) ? overtaken(plan, request.numbers, error) : error;
   }
-  const running = summary();
+  const running = summary(rebuild.remarks);
   if (lazy === undefined || request.lazy === undefined) return running;
   return { ...running, ended: loadTheRest(lazy, request.lazy, running) };
 }

@@ -1,20 +1,27 @@
 /**
  * Where the process was put by others: its cgroups (cgroups(7)), the label of the security module (proc_pid_attr(5)), the user
- * who logged in (proc_pid_loginuid(5)), and whether its kernel had the old vsyscall page (vdso(7)). A restarted process is
- * where the restart command is; what differs is told.
+ * who logged in (proc_pid_loginuid(5)), and whether its kernel had the old vsyscall page (vdso(7)). A restarted process is put into
+ * its cgroups; of the rest it has what the restart command has, and what differs is told.
+ * A thread may be in other cgroups than its process: in hierarchies of version 1, and in threaded ones of version 2.
  * Lost: the audit session, and the nice value of the autogroup (sched(7)).
  */
 import * as v from 'valibot';
-import { boundedString } from '../../image/schema.ts';
+import { boundedArray, boundedString, u32 } from '../../image/schema.ts';
+import { cgroupLines } from '../../procfs/cgroup.ts';
 import { readProcText } from '../../procfs/proc-file.ts';
 import { type MapsEntry, readMaps } from '../../procfs/smaps.ts';
-import type { Pid } from '../../support/brand.ts';
+import type { Pid, Tid } from '../../support/brand.ts';
 import { QuicksaveError } from '../../support/errors.ts';
 import type { ProcessAspect } from '../resource.ts';
 
+/** PID_MAX_LIMIT of linux/threads.h. */
+const MAX_THREADS = 1 << 22;
+/** `controllers:path`, as in /proc/PID/cgroup without the number of the hierarchy. */
+const cgroups = v.pipe(v.array(v.pipe(boundedString(4352), v.includes(':'))), v.maxLength(64));
 const schema = v.strictObject({
-  /** `controllers:path`, as in /proc/PID/cgroup without the number of the hierarchy. */
-  cgroups: v.pipe(v.array(boundedString(4352)), v.maxLength(64)),
+  cgroups,
+  /** Threads whose cgroups are not those of the process. Missing: none. */
+  threads: v.optional(boundedArray(v.strictObject({ tid: u32, cgroups }), MAX_THREADS)),
   /** '' without a security module that has labels. */
   label: boundedString(4096),
   /** 4294967295 before anybody has logged in; '' on a kernel without auditing. */
@@ -31,26 +38,38 @@ export const surroundings: ProcessAspect<Surroundings> = {
   // Images from before do not have them.
   schema: v.optional(schema, UNKNOWN),
   stage: 'late',
-  collect: ({ speaker, mappings }) => {
+  collect: ({ pid, speaker, tids, mappings }) => {
     const state = readSurroundings(speaker, mappings);
-    return () => state;
+    const threads = threadsElsewhere(pid, speaker, tids, state.cgroups);
+    return () => (threads.length === 0 ? state : { ...state, threads });
   },
+  cgroupsOf: ({ cgroups: lines, threads = [] }) => ({ cgroups: lines, threads }),
   restore: () => {
-    // The process is where the restart command is.
+    // Cgroups have their time of their own; of the rest it has what the restart command has.
   },
   remark: (state, _pid, { ownPid }) => differences(state, readSurroundings(ownPid, readMaps(ownPid))),
 };
 
 function readSurroundings(pid: Pid, mappings: readonly MapsEntry[]): Surroundings {
   return {
-    cgroups: (tryRead(pid, 'cgroup') ?? '')
-      .split('\n')
-      .filter((line) => line !== '')
-      .map((line) => line.slice(line.indexOf(':') + 1).slice(0, 4352)),
+    cgroups: cgroupLines(tryRead(pid, 'cgroup') ?? ''),
     label: (tryRead(pid, 'attr/current') ?? '').replace(/[\n\0]+$/, '').slice(0, 4096),
     loginUid: (tryRead(pid, 'loginuid') ?? '').trim(),
     vsyscall: vsyscallOf(mappings),
   };
+}
+
+function threadsElsewhere(
+  pid: Pid,
+  speaker: Pid,
+  tids: readonly Tid[],
+  ofProcess: readonly string[],
+): { tid: number; cgroups: string[] }[] {
+  const known = ofProcess.join();
+  return tids
+    .filter((tid) => tid !== (speaker as number))
+    .map((tid) => ({ tid, cgroups: cgroupLines(tryRead(pid, `task/${tid}/cgroup`) ?? '') }))
+    .filter(({ cgroups: lines }) => lines.length > 0 && lines.join() !== known);
 }
 
 /** Undefined where the kernel has no such file, or does not let us read it: then there is nothing to compare. */
@@ -71,7 +90,6 @@ function vsyscallOf(mappings: readonly MapsEntry[]): string {
 
 function differences(was: Surroundings, is: Surroundings): string | undefined {
   const said = [
-    ...cgroupDifferences(was.cgroups, is.cgroups),
     ...(was.label === '' || was.label === is.label
       ? []
       : [`its security label was ${was.label}, is ${is.label || 'none'}`]),
@@ -85,21 +103,6 @@ function differences(was: Surroundings, is: Surroundings): string | undefined {
 
 const NOBODY = '4294967295';
 const userText = (uid: string): string => (uid === '' || uid === NOBODY ? 'none' : uid);
-
-/** A hierarchy that only one of the two hosts has is not compared. */
-function cgroupDifferences(was: readonly string[], is: readonly string[]): string[] {
-  const paths = new Map(is.map(splitCgroup));
-  return was.map(splitCgroup).flatMap(([controllers, path]) => {
-    const now = paths.get(controllers);
-    if (now === undefined || now === path) return [];
-    return [`its cgroup${controllers === '' ? '' : ` (${controllers})`} was ${path}, is ${now}`];
-  });
-}
-
-function splitCgroup(line: string): [controllers: string, path: string] {
-  const colon = line.indexOf(':');
-  return [line.slice(0, colon), line.slice(colon + 1)];
-}
 
 /** With less than it had, a call or a read of the page ends the program with SIGSEGV. */
 function vsyscallDifferences(was: string, is: string): string[] {

@@ -6,6 +6,10 @@ export const restartErrors = {
     means: 'A socket cannot be bound as it was.',
     remedy: 'Look at the reason in the sentence, and restart again.',
   },
+  'cgroup-full': {
+    means: 'A cgroup that the program was in, or one above it, has no room for so many processes and threads.',
+    remedy: 'Raise pids.max of that group, or restart with --no-cgroups.',
+  },
   'changed-file': {
     means: 'A file that the program had open or mapped has changed since.',
     remedy: 'Put the old file back, or restart with --files accept-changed if the change does no harm.',
@@ -70,6 +74,10 @@ export const restartErrors = {
   'no-seccomp-suspension': {
     means: 'A thread had seccomp filters, which this user may not give to it again.',
     remedy: 'Run the restart as root, outside of any sandbox or container.',
+  },
+  'no-cgroup': {
+    means: 'The program cannot be put into a cgroup that it was in, and --cgroups asks for it.',
+    remedy: 'Restart it without --cgroups: it is put into those that can be joined. With --no-cgroups into none.',
   },
   'no-clocks': {
     means: 'Clocks shall go on where they stood, and the image does not say where that was.',

@@ -39,6 +39,7 @@ const kernelMemory = (vdsoSha256: string): KernelMemory => ({
 
 export const goodHost: RestartHost = {
   clock: undefined,
+  cgroups: { choice: 'join', mounts: [], own: new Map() },
   ownPid,
   status,
   acceptChangedFiles: false,
