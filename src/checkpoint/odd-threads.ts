@@ -16,20 +16,19 @@ const NAMESPACES = ['cgroup', 'ipc', 'mnt', 'net', 'pid_for_children', 'time_for
 export function oddThreads({ pid, speaker, status, tids }: ProcessView): Problem[] {
   const leader = asTid(speaker);
   const expected = rightsOf(status);
-  const namespaces = namespacesOf(pid, leader);
-  const others = tids
-    .filter((tid) => tid !== leader)
-    .flatMap((tid) => {
-      const own = unlessMissing(() => readTaskStatus(pid, tid));
-      if (own === undefined) return [];
-      const odd = [
-        ...(rightsOf(own) === expected ? [] : ['credentials or capabilities']),
-        ...(namespacesOf(pid, tid) === namespaces ? [] : ['a namespace']),
-      ];
-      const found = [...seccompObstacles(tid, own), ...odd.map((what) => refusal(pid, tid, what))];
-      return found.length > 0 && isEnding(pid, tid) ? [] : found;
-    });
-  return [...seccompObstacles(pid, status), ...others];
+  const others = tids.filter((tid) => tid !== leader);
+  const namespaces = others.length === 0 ? '' : namespacesOf(pid, leader);
+  const ofOthers = others.flatMap((tid) => {
+    const own = unlessMissing(() => readTaskStatus(pid, tid));
+    if (own === undefined) return [];
+    const odd = [
+      ...(rightsOf(own) === expected ? [] : ['credentials or capabilities']),
+      ...(namespacesOf(pid, tid) === namespaces ? [] : ['a namespace']),
+    ];
+    const found = [...seccompObstacles(tid, own), ...odd.map((what) => refusal(pid, tid, what))];
+    return found.length > 0 && isEnding(pid, tid) ? [] : found;
+  });
+  return [...seccompObstacles(pid, status), ...ofOthers];
 }
 
 const rightsOf = (status: ProcessStatus): string =>

@@ -46,7 +46,15 @@ function refuseOthers(pid: Pid, speaker: Pid): Problem[] {
 
 function differs(speaker: Pid, kind: string): boolean {
   const theirs = link(`/proc/${speaker}/ns/${kind}`);
-  return theirs !== undefined && theirs !== link(`/proc/self/ns/${kind}`);
+  return theirs !== undefined && theirs !== ownLink(kind);
+}
+
+/** We never leave them while we save. */
+const ownLinks = new Map<string, string | undefined>();
+
+function ownLink(kind: string): string | undefined {
+  if (!ownLinks.has(kind)) ownLinks.set(kind, link(`/proc/self/ns/${kind}`));
+  return ownLinks.get(kind);
 }
 
 /** A clause, if it has another number there. */
