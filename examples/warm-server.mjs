@@ -36,7 +36,7 @@ createServer((request, response) => {
 
 const nothing = openSync('/dev/null', 'r+');
 const cold = performance.now();
-// What a shell may have left open would stand in the way; and so does the io_uring of Node 22 and newer, unless kernel.io_uring_disabled is 2.
+// What a shell may have left open would stand in the way. The rings (io_uring) of Node 22 and newer can be saved as root.
 const closing = 'for fd in $(ls /proc/$$/fd); do [ $fd -gt 2 ] && eval "exec $fd>&-"; done; exec "$0" "$@"';
 const child = spawn('bash', ['-c', closing, process.execPath, 'server.mjs'], {
   cwd: folder,

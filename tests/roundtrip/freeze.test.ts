@@ -18,6 +18,7 @@ import {
   stateOf,
   waitFor,
 } from '../support/harness.ts';
+import { nodeVersions } from '../support/nodes.ts';
 
 const entry = new URL('../../dist/index.js', import.meta.url).href;
 const { freeze, QuicksaveError } = (await import(entry)) as typeof Library;
@@ -102,22 +103,28 @@ test('what cannot stand still is refused', async () => {
   await expect(freeze(999_999_999)).rejects.toBeInstanceOf(QuicksaveError);
 });
 
-test('the example returns to one save many times', (context) => {
-  if (!has('python3')) context.skip('there is no python3');
-  const rounds = full ? 1000 : 5;
-  const example = join(root, 'examples', 'return-many-times.mjs');
-  const said = execFileSync(process.execPath, [example, String(rounds)], { encoding: 'utf8', cwd: root });
-  expect(said).toMatch(new RegExp(`^${rounds} rounds, \\d+ ms each: `));
-  expect(said).toContain(`"42":${rounds / 5}`);
-});
+test.for(nodeVersions)(
+  'the example returns to one save many times, on $name',
+  ({ program: node, missing }, context) => {
+    if (missing !== undefined) context.skip(missing);
+    if (!has('python3')) context.skip('there is no python3');
+    const rounds = full ? 1000 : 5;
+    const example = join(root, 'examples', 'return-many-times.mjs');
+    const said = execFileSync(node, [example, String(rounds)], { encoding: 'utf8', cwd: root });
+    expect(said).toMatch(new RegExp(`^${rounds} rounds, \\d+ ms each: `));
+    expect(said).toContain(`"42":${rounds / 5}`);
+  },
+);
 
-test('the example brings a server that was warmed up back in a fraction of its start time', (context) => {
-  const major = Number(process.versions.node.split('.')[0]);
-  if (major >= 22) context.skip('this Node has an io_uring, which cannot be saved');
-  const example = join(root, 'examples', 'warm-server.mjs');
-  const said = execFileSync(process.execPath, [example, full ? '10000' : '3000'], { encoding: 'utf8', cwd: root });
-  const [, cold, warm, rest = ''] = /^started in (\d+) ms, brought back in (\d+) ms: (.*)\n$/.exec(said) ?? [];
-  expect(JSON.parse(rest)).toEqual({ size: expect.any(Number), requests: 2 });
-  // On a machine with much else to do a restart takes longer, and the warm-up as long as ever.
-  expect(Number(warm)).toBeLessThan(full ? Number(cold) / 2 : Number(cold));
-});
+test.for(nodeVersions)(
+  'the example brings a warmed-up server back, on $name',
+  ({ program: node, missing }, context) => {
+    if (missing !== undefined) context.skip(missing);
+    const example = join(root, 'examples', 'warm-server.mjs');
+    const said = execFileSync(node, [example, full ? '10000' : '3000'], { encoding: 'utf8', cwd: root });
+    const [, cold, warm, rest = ''] = /^started in (\d+) ms, brought back in (\d+) ms: (.*)\n$/.exec(said) ?? [];
+    expect(JSON.parse(rest)).toEqual({ size: expect.any(Number), requests: 2 });
+    // On a machine with much else to do a restart takes longer, and the warm-up as long as ever.
+    expect(Number(warm)).toBeLessThan(full ? Number(cold) / 2 : Number(cold));
+  },
+);
