@@ -30,8 +30,8 @@ async function useAll(folder) {
   const target = spawn('sleep', ['5'], { stdio: 'ignore', cwd: '/' });
   try {
     const [image, pid] = [join(folder, 'image'), String(target.pid)];
-    runCheck(undefined, {});
-    runCheck(pid, {});
+    runCheck(undefined, { tcp: 'established' });
+    runCheck(pid, { tcp: 'established' });
     runCheckpoint(pid, { output: image, tcp: 'established', compress: 'auto', kill: false });
     runVerify(image, {});
     runInspect(image, {});

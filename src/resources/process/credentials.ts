@@ -60,8 +60,16 @@ export const credentials: ProcessAspect<CredentialsState> = {
   ofCommand: ({ status }) => ({ ...rightsOf(status), securebits: 0 }),
   plan: refuseMoreRights,
   // Inherited, and nobody can take a filter away (seccomp(2)).
-  remark: (_state, _pid, { status: { seccompMode = 0 } }) =>
-    seccompMode === 0 ? undefined : 'it runs under the seccomp filter of the restart command',
+  remark: ({ namelessGroups = 0 }, _pid, { status: { seccompMode = 0 } }) => {
+    const told = [
+      ...(seccompMode === 0 ? [] : ['it runs under the seccomp filter of the restart command']),
+      // As many as there were; whether they are the same, nobody can tell.
+      ...(namelessGroups === 0
+        ? []
+        : ['of its groups some had no number where it was saved: they are those of the restart command']),
+    ];
+    return told.length === 0 ? undefined : told.join('; ');
+  },
   restore: (saved, { batch }) => {
     const ours = ownRights();
     const state = withInherited(saved, ours);

@@ -51,7 +51,7 @@ describe('the section by kind', () => {
   const sample = [
     '| state | | where | test |',
     '|---|---|---|---|',
-    '| size | saved (Linux 6.9); with `O_ODD` refused `huge-memfd` | `resources/files/thing.ts` | thing, faults/thing.test.ts* |',
+    '| size | saved (Linux 6.9); with `O_ODD` refused `eventfd-mode` | `resources/files/thing.ts` | thing, faults/thing.test.ts* |',
     '| colour \\| shade | **lost** | same | |',
     '| other | saved | `resources/files/other.ts` | |',
     '',
@@ -63,7 +63,7 @@ describe('the section by kind', () => {
 
   it('has what the rows that name the file say', () => {
     expect(made).toContain(
-      '| `files/thing` | size | `huge-memfd` | colour \\| shade | Linux 6.9 | thing, faults/thing.test.ts |',
+      '| `files/thing` | size | `eventfd-mode` | colour \\| shade | Linux 6.9 | thing, faults/thing.test.ts |',
     );
     expect(made).toContain('| `files/none` | | | | | |');
   });
