@@ -263,7 +263,12 @@ class Care {
 
   async #resume(save: SaveFile, streams: Streams): Promise<Program> {
     const { acceptChangedFiles, protection } = this.#request;
-    const program = await resumeProgram(save.path, streams, { acceptChangedFiles, ...protection.ofRestart });
+    const program = await resumeProgram(save.path, streams, {
+      acceptChangedFiles,
+      // A batch system counts what the job takes in the group of whoever runs it now.
+      cgroups: 'ignore',
+      ...protection.ofRestart,
+    });
     this.#note({ event: 'resumed', pid: program.pid, save: save.name });
     this.#say(`process ${program.pid} goes on from the save of ${new Date(save.savedAt).toISOString()} (${save.name})`);
     for (const remark of program.remarks) this.#request.say(`  ${remark}`);
