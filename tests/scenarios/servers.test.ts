@@ -21,7 +21,6 @@ import { clientOf, freePort, locksLeft, Received } from '../support/connections.
 import {
   bringBack,
   childrenOf,
-  full,
   gone,
   has,
   mustRun,
@@ -178,7 +177,7 @@ test('nginx keeps its workers, idle clients, a download and an upload; then it r
   mkdirSync(join(folder, 'store'));
   chmodSync(join(folder, 'store'), 0o777);
   writeFileSync(join(folder, 'page'), 'a page');
-  const content = randomBytes(full ? 50_000_000 : 8_000_000);
+  const content = randomBytes(50_000_000);
   writeFileSync(join(folder, 'large'), content);
   writeFileSync(join(folder, 'nginx.conf'), NGINX.replace('PORT', String(port)));
   const server = start(folder, 'nginx', ['-p', folder, '-c', 'nginx.conf', '-e', 'error.log']);
