@@ -1,6 +1,6 @@
 /** Real servers at work, with many clients outside of what is saved: no request fails. With QUICKSAVE_FULL more saves, larger and longer. */
 import { execFileSync, spawn } from 'node:child_process';
-import { chownSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { clientOf, freePort, Received } from '../support/connections.ts';
@@ -71,6 +71,34 @@ test('redis-benchmark has no failed request while redis is saved again and again
   for (const { status, text } of runs) {
     expect(text).toMatch(/SET: [\d.]+ requests per second[\s\S]*GET: [\d.]+ requests per second/);
     expect(text).not.toMatch(/error/i);
+    expect(status).toBe(0);
+  }
+});
+
+const NGINX = `
+daemon off; worker_processes 2; pid nginx.pid; error_log error.log;
+events { worker_connections 64; }
+http {
+  access_log off; client_body_temp_path t0; proxy_temp_path t1; fastcgi_temp_path t2; uwsgi_temp_path t3; scgi_temp_path t4;
+  server { listen 127.0.0.1:PORT; root .; keepalive_timeout 600; keepalive_requests 100000000; }
+}
+`;
+
+test('wrk has no failed request while nginx is saved again and again', { timeout: 600_000 }, async (context) => {
+  if (!has('wrk') || !has('nginx')) context.skip('wrk or nginx is not installed');
+  const folder = newFolder();
+  // Its workers are another user's.
+  chmodSync(folder, 0o755);
+  const port = await freePort();
+  writeFileSync(join(folder, 'page'), 'a page');
+  writeFileSync(join(folder, 'nginx.conf'), NGINX.replace('PORT', String(port)));
+  const server = start(folder, 'nginx', ['-p', folder, '-c', 'nginx.conf', '-e', 'error.log']);
+  (await clientOf(port)).destroy();
+  const words = ['-t', '1', '-c', '20', '-d', '3s', '--timeout', '30s', `http://127.0.0.1:${port}/page`];
+  const runs = await whileSaved(server.pid, folder, full ? 50 : 3, () => runOnce('wrk', words));
+  for (const { status, text } of runs) {
+    expect(text).toMatch(/Requests\/sec: +[1-9]/);
+    expect(text).not.toMatch(/Socket errors|Non-2xx/);
     expect(status).toBe(0);
   }
 });
@@ -199,6 +227,52 @@ test('an IRC server keeps its users and their channel', { timeout: 60_000 }, asy
   await hears(0, 'PRIVMSG ada :to you alone');
   expect(heard.some(({ ended, error }) => ended || error !== undefined)).toBe(false);
   for (const client of [ada, bob]) client.destroy();
+});
+
+/** A packet of MQTT 3.1.1 of less than 128 bytes: what it is, and its parts, texts with their lengths before them. */
+function mqtt(kind: number, ...parts: readonly (string | readonly number[])[]): Buffer {
+  const body = parts.map((part) =>
+    typeof part === 'string' ? Buffer.concat([Buffer.from([0, part.length]), Buffer.from(part)]) : Buffer.from(part),
+  );
+  const whole = Buffer.concat(body);
+  return Buffer.concat([Buffer.from([kind, whole.length]), whole]);
+}
+
+/** With an acknowledgement (QoS 1). */
+const publish = (id: number, text: string): Buffer => mqtt(0x32, 'news', [0, id], [...Buffer.from(text)]);
+
+test('an MQTT broker keeps who has subscribed, and what is sent while it is away', {
+  timeout: 60_000,
+}, async (context) => {
+  if (!has('mosquitto')) context.skip('mosquitto is not installed');
+  const folder = newFolder();
+  const port = await freePort();
+  writeFileSync(join(folder, 'broker.conf'), `listener ${port} 127.0.0.1\nallow_anonymous true\nuser root\n`);
+  const server = start(folder, 'mosquitto', ['-c', 'broker.conf']);
+  const [reader, writer] = [await clientOf(port), await clientOf(port)];
+  const heard = { reader: new Received(reader), writer: new Received(writer) };
+  const hears = (who: 'reader' | 'writer', text: string): Promise<unknown> =>
+    waitFor(`"${text}" from the broker`, () => heard[who].text.includes(text));
+  reader.write(mqtt(0x10, 'MQTT', [4, 2, 0, 0], 'reader'));
+  writer.write(mqtt(0x10, 'MQTT', [4, 2, 0, 0], 'writer'));
+  reader.write(mqtt(0x82, [0, 1], 'news', [0]));
+  await hears('reader', '\x90\x03\x00\x01\x00');
+  writer.write(publish(1, 'before'));
+  await hears('reader', 'before');
+  await hears('writer', '\x40\x02\x00\x01');
+  // The first half of a packet is there already.
+  const half = publish(2, 'in two halves');
+  writer.write(half.subarray(0, 9));
+  const image = join(folder, 'image');
+  await mustRun('checkpoint', String(server.pid), '--output', image);
+  await saveAndEnd(server.pid, image);
+  writer.write(Buffer.concat([half.subarray(9), publish(3, 'while it was away')]));
+  expect(await bringBack(image)).toBe(server.pid);
+  await hears('reader', 'in two halves');
+  await hears('reader', 'while it was away');
+  await hears('writer', '\x40\x02\x00\x03');
+  expect(Object.values(heard).some(({ ended, error }) => ended || error !== undefined)).toBe(false);
+  for (const client of [reader, writer]) client.destroy();
 });
 
 const DOWN_MS = 60_000;
