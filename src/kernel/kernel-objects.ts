@@ -118,6 +118,12 @@ export class KernelObjects {
     return Array.from({ length: count }, (_, index) => bytes.readBigUInt64LE(index * POINTER_SIZE));
   }
 
+  bytes(address: bigint, sizeBytes: number): Buffer {
+    const bytes = this.#memory.tryRead(address, sizeBytes);
+    if (bytes === undefined) throw new UnknownKernelObject('memory cannot be read');
+    return bytes;
+  }
+
   pointer(address: bigint): bigint {
     return this.pointers(address, 1)[0] ?? 0n;
   }
@@ -153,8 +159,13 @@ export class KernelObjects {
 
   /** The number of a task in our pid namespace. */
   numberOfTask(task: bigint): number {
+    return this.numberOfPid(this.u64('task_struct', task, 'thread_pid'));
+  }
+
+  /** The same of a `struct pid`. */
+  numberOfPid(pid: bigint): number {
     const own = this.struct('pid', this.#ofOwnTask('thread_pid'));
-    const numbers = this.u64('task_struct', task, 'thread_pid') + BigInt(this.offsetOf('pid', 'numbers'));
+    const numbers = pid + BigInt(this.offsetOf('pid', 'numbers'));
     const size = this.#types.sizeOf('upid') ?? 0;
     return this.struct('upid', numbers + BigInt(own.u32('level') * size)).u32('nr');
   }

@@ -99,9 +99,9 @@ const refused: [string, string, RegExp][] = [
   ],
   ['an out-of-band byte', 'a, b = socket.socketpair(); a.send(b"!", socket.MSG_OOB)', /out-of-band byte/],
   [
-    'bytes that were sent before the connection was accepted',
-    'l = socket.socket(socket.AF_UNIX); l.bind("served"); l.listen()\nc = socket.socket(socket.AF_UNIX); c.connect("served"); c.send(b"early")',
-    /sent bytes to a listener that has not accepted it yet/,
+    'more than a page that was sent before the connection was accepted',
+    'l = socket.socket(socket.AF_UNIX); l.bind("served"); l.listen()\nc = socket.socket(socket.AF_UNIX); c.connect("served"); c.send(bytes(5000))',
+    /sent something to a listener that has not accepted it yet/,
   ],
 ];
 

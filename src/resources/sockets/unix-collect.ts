@@ -18,6 +18,7 @@ import { type Problem, QuicksaveError } from '../../support/errors.ts';
 import { describeHolders, heldOutside } from '../held-outside.ts';
 import type { DescriptorView, OpenDescriptor } from '../resource.ts';
 import { collectBuffers, collectOptions, generalOptions } from '../socket-options.ts';
+import { tryReadEarly } from './early-bytes.ts';
 import { lookThrough } from './facts.ts';
 import { collectFilter, hiddenFilter } from './socket-filter.ts';
 import { isListening, type UnixCensus, unixCensus } from './unix-census.ts';
@@ -102,12 +103,12 @@ function remedyOutside(other: UnixSocketEntry | undefined): string {
 }
 
 function waitingObstacles(view: DescriptorView, entry: UnixSocketEntry): Problem[] {
-  if (entry.sendQueue === 0) return [];
+  if (entry.sendQueue === 0 || lookThrough(view, (own) => tryReadEarly(own, view.pid)) !== undefined) return [];
   return [
     problem(
       view,
       'pending-connection',
-      'It has sent bytes to a listener that has not accepted it yet, and they cannot be seen',
+      'It has sent something to a listener that has not accepted it yet, and that cannot be seen, or not be sent again',
       'Save it when the connection has been accepted.',
     ),
   ];
@@ -172,7 +173,18 @@ export function collectUnix(open: OpenDescriptor): UnixSocket {
     backlog: isListening(entry) ? entry.sendQueue : 0,
     reset: role === 'orphan' && hasPendingError(open.own),
     queue: isListening(entry) ? [] : refuseOddSenders(open, role, ends, queueOf(open, entry)),
+    ...(role === 'waiting' && entry.sendQueue > 0 ? { early: earlyOf(open) } : {}),
   };
+}
+
+function earlyOf({ own, pid, fd }: OpenDescriptor): Buffer[] {
+  const early = tryReadEarly(own, pid);
+  if (early !== undefined) return early;
+  throw new QuicksaveError(
+    'pending-connection',
+    `What descriptor ${fd} of process ${pid} has sent to a listener that has not accepted it yet cannot be seen.`,
+    { remedy: 'Save it when the connection has been accepted.' },
+  );
 }
 
 /** What does not depend on other ends. */

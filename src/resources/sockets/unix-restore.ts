@@ -181,6 +181,10 @@ export function finishUnix(state: UnixSocket, process: RebuiltProcess, fd: Remot
   if (state.role === 'waiting') {
     const address = reachable(state.other);
     batch.call('connect a socket', SYS.connect, fd, batch.bytes(address).address, address.length);
+    for (const bytes of state.early ?? []) {
+      if (!batch.hasRoomFor(1, bytes.length)) batch.run();
+      batch.call('send again', SYS.sendto, fd, batch.bytes(bytes).address, bytes.length, SOCKET.MSG_DONTWAIT, 0, 0);
+    }
   }
   if (state.role === 'outside') connectAgain(process, fd, state.other.name, state.flags & STATUS_FLAGS);
   for (const { level, option, value } of state.options.filter(isLate)) {

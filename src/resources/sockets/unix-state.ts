@@ -48,6 +48,8 @@ const entries = {
   /** The other end was closed with bytes in it that nobody had read: ECONNRESET waits. */
   reset: v.boolean(),
   queue: queueSchema,
+  /** What it has sent to a listener that has not accepted it yet. */
+  early: v.optional(boundedArray(byteString(4096), 4096)),
   /** The other end was outside of what was saved. */
   outside: v.optional(outsideSchema),
   buffers: buffersSchema,
