@@ -46,7 +46,7 @@ export function mergeImage(source: string, writer: ImageWriter, { images, access
   let input: FileInput | undefined;
   try {
     kept = keptInput(opened);
-    input = readImageFile(kept, crew, imagesBeside(source, images, access), kept);
+    input = readImageFile(kept, crew, imagesBeside(source, images, access), { isEncrypted: kept.isEncrypted });
     const kin = findKin(input);
     const reader = new ImageReader(sourceOf(kept), { pageData: 'skip' });
     for (let record = reader.next(); record !== undefined; record = reader.next()) {

@@ -53,7 +53,7 @@ function readToLoad(opened: OpenedInput, source: ByteSource, crew: PageCrew, fin
   const kept = keptInput(opened, record.fromStart());
   try {
     // It is mapped, and needs no descriptor.
-    return readImageFile(kept, crew, find, kept);
+    return readImageFile(kept, crew, find, { isEncrypted: kept.isEncrypted });
   } finally {
     kept.close();
   }

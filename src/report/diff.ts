@@ -89,7 +89,7 @@ function withImage<T>(path: string, { images, access }: ImagesOptions, use: (ima
   let input: ImageInput | undefined;
   try {
     kept = keptInput(opened);
-    input = readImageFile(kept, crew, imagesBeside(path, images, access), kept);
+    input = readImageFile(kept, crew, imagesBeside(path, images, access), { isEncrypted: kept.isEncrypted });
     return use({ inspection: inspectImage(sourceOf(kept)), input });
   } finally {
     input?.close();
