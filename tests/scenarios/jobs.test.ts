@@ -154,7 +154,7 @@ test('a job goes on from an older save when the newest is damaged, and keeps as 
 });
 
 test('an incremental job goes on from what builds on a whole save, and from the whole save before it when that one is damaged', async () => {
-  const job = newJob([compiled('busy-threads')], '1h');
+  const job = newJob(['env', 'BALLAST=4', compiled('busy-threads')], '1h');
   const first = await job.begin('--incremental', '--keep', '2');
   await said(job.log, 'ready');
   const saves = (): string[] => readdirSync(join(job.dir, 'saves')).sort();
