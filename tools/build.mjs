@@ -53,9 +53,9 @@ if (Object.keys(entries).length > 0) {
     logLevel: 'warning',
   });
 }
-// What the commands do: `quicksave --help` need not load it. See src/cli/compiled-bundle.ts.
+// What the commands do is a bundle of its own: `quicksave --help` need not load it. See src/cli/compiled-bundle.ts.
 await build({
-  entryPoints: { commands: 'src/cli/commands.ts' },
+  entryPoints: { 'command-line': 'src/cli/command-line.ts', commands: 'src/cli/commands.ts' },
   outdir: 'dist',
   outExtension: { '.js': '.cjs' },
   bundle: true,

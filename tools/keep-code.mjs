@@ -1,4 +1,4 @@
-// Keeps what V8 has compiled of the commands (src/cli/compiled-bundle.ts) when a program has been saved, looked at and brought back: what
+// Keeps what V8 has compiled of the command (src/cli/compiled-bundle.ts) when a program has been saved, looked at and brought back: what
 // a command needs is compiled then, and nothing else. What cannot be done here is compiled when it is needed.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { loadBundle } from '../dist/compiled-bundle.js';
 
 const bundle = loadBundle('commands');
+const commandLine = loadBundle('command-line');
 const { runCheck, runCheckpoint, runInspect, runRestart, runVerify } = bundle.exports;
 
 /** What whoever runs the build has open; the program would get it too, and could not be saved with it. */
@@ -25,6 +26,7 @@ function isInherited(fd) {
 }
 
 async function useAll(folder) {
+  await commandLine.exports.run(['node', 'quicksave', '--version']);
   closeInherited();
   // Also when it has been restarted, it ends by itself.
   const target = spawn('sleep', ['5'], { stdio: 'ignore', cwd: '/' });
@@ -52,5 +54,6 @@ try {
 } finally {
   rmSync(folder, { recursive: true, force: true });
   bundle.keepCode();
+  commandLine.keepCode();
 }
 process.exitCode = 0;
