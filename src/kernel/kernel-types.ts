@@ -2,9 +2,11 @@
  * Layouts of the running kernel's own structs, from its type information: /sys/kernel/btf/vmlinux (BTF, CONFIG_DEBUG_INFO_BTF, Linux 5.4). No
  * layout is written down here, so none can be that of another kernel.
  */
-import { readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { NativeMemory } from './native-memory.ts';
 
 const MAGIC = 0xeb9f;
+const WORD = 4;
 const TYPE_SIZE = 12;
 const MEMBER_SIZE = 12;
 
@@ -28,21 +30,29 @@ const KIND = {
   enum64: 19,
 } as const;
 
-/** Bytes behind the head of a type, beside those for each member. */
-const TRAILERS = new Map<number, number>([
-  [KIND.int, 4],
-  [KIND.array, 12],
-  [KIND.variable, 4],
-  [KIND.declarationTag, 4],
-]);
-const PER_MEMBER = new Map<number, number>([
-  [KIND.struct, MEMBER_SIZE],
-  [KIND.union, MEMBER_SIZE],
-  [KIND.enum, 8],
-  [KIND.functionPrototype, 8],
-  [KIND.section, 12],
-  [KIND.enum64, 12],
-]);
+const KINDS = 32;
+
+/** Words of a type, beside those for each member. By number: the index of all types is made of nothing else. */
+const WORDS = new Uint8Array(KINDS).fill(TYPE_SIZE / WORD);
+for (const [kind, more] of [
+  [KIND.int, 1],
+  [KIND.array, 3],
+  [KIND.variable, 1],
+  [KIND.declarationTag, 1],
+] as const) {
+  WORDS[kind] = TYPE_SIZE / WORD + more;
+}
+const WORDS_PER_MEMBER = new Uint8Array(KINDS);
+for (const [kind, words] of [
+  [KIND.struct, 3],
+  [KIND.union, 3],
+  [KIND.enum, 2],
+  [KIND.functionPrototype, 2],
+  [KIND.section, 3],
+  [KIND.enum64, 3],
+] as const) {
+  WORDS_PER_MEMBER[kind] = words;
+}
 const QUALIFIERS: readonly number[] = [KIND.typedef, KIND.volatile, KIND.const, KIND.restrict, KIND.typeTag];
 
 /** Where a field begins in its struct; `bits` of a bit field, 0 of others. */
@@ -64,16 +74,17 @@ interface Type {
 
 export class KernelTypes {
   readonly #types: DataView;
+  readonly #words: Uint32Array;
   readonly #names: Buffer;
-  /** Where each type begins; type 0 is void. */
-  readonly #starts: readonly number[];
+  /** Where each type begins, in words; type 0 is void. */
+  readonly #starts: Uint32Array;
   readonly #structs = new Map<string, Type | undefined>();
 
   /** Undefined where the kernel has no type information, or in another form. */
   static tryRead(path = '/sys/kernel/btf/vmlinux'): KernelTypes | undefined {
     let bytes: Buffer;
     try {
-      bytes = readFileSync(path);
+      bytes = bytesOf(path);
     } catch {
       return undefined;
     }
@@ -85,18 +96,25 @@ export class KernelTypes {
     const part = (offset: number, length: number): Buffer => bytes.subarray(header + offset, header + offset + length);
     const types = part(bytes.readUInt32LE(8), bytes.readUInt32LE(12));
     this.#types = new DataView(types.buffer, types.byteOffset, types.length);
+    this.#words =
+      types.byteOffset % WORD === 0
+        ? new Uint32Array(types.buffer, types.byteOffset, types.length / WORD)
+        : new Uint32Array(new Uint8Array(types).buffer);
     this.#names = part(bytes.readUInt32LE(16), bytes.readUInt32LE(20));
     this.#starts = this.#index();
   }
 
-  #index(): number[] {
-    const starts = [0];
-    for (let at = 0; at < this.#types.byteLength; ) {
-      starts.push(at);
-      const { kind, members } = this.#typeAt(at);
-      at += TYPE_SIZE + (TRAILERS.get(kind) ?? 0) + (PER_MEMBER.get(kind) ?? 0) * members;
+  #index(): Uint32Array {
+    const words = this.#words;
+    const starts = new Uint32Array(Math.floor(words.length / (TYPE_SIZE / WORD)) + 1);
+    let count = 1;
+    for (let at = 0; at + 1 < words.length; ) {
+      starts[count++] = at;
+      const info = words[at + 1] ?? 0;
+      const kind = (info >>> 24) & 0x1f;
+      at += (WORDS[kind] ?? 0) + (WORDS_PER_MEMBER[kind] ?? 0) * (info & 0xffff);
     }
-    return starts;
+    return starts.subarray(0, count);
   }
 
   #typeAt(at: number): Type {
@@ -136,10 +154,11 @@ export class KernelTypes {
   #find(struct: string): Type | undefined {
     const place = this.#names.indexOf(`\0${struct}\0`, 0, 'latin1') + 1;
     if (place === 0) return undefined;
+    const words = this.#words;
     for (let id = 1; id < this.#starts.length; id++) {
       const at = this.#starts[id] ?? 0;
-      if (this.#types.getUint32(at, true) !== place) continue;
-      const type = this.#typeAt(at);
+      if (words[at] !== place) continue;
+      const type = this.#typeAt(at * WORD);
       if (type.kind === KIND.struct) return type;
     }
     return undefined;
@@ -150,7 +169,7 @@ export class KernelTypes {
     for (let next = id; next > 0; ) {
       const at = this.#starts[next];
       if (at === undefined) return undefined;
-      const type = this.#typeAt(at);
+      const type = this.#typeAt(at * WORD);
       if (!QUALIFIERS.includes(type.kind)) return type;
       next = type.sizeOrType;
     }
@@ -177,5 +196,15 @@ export class KernelTypes {
 
   #nameAt(offset: number): string {
     return this.#names.toString('latin1', offset, this.#names.indexOf(0, offset));
+  }
+}
+
+/** Mapped where the kernel maps it (Linux 6.16): it gives 4 KiB by one read. Then it stays mapped. */
+function bytesOf(path: string): Buffer {
+  const fd = openSync(path, 'r');
+  try {
+    return NativeMemory.tryMapPrivately(fd, fstatSync(fd).size)?.bytes ?? readFileSync(fd);
+  } finally {
+    closeSync(fd);
   }
 }

@@ -2,7 +2,7 @@
 import { type LocalAddress, localAddress } from '../support/brand.ts';
 import { MAP, PROT } from './abi/mman.ts';
 import { SYS } from './abi/syscall.ts';
-import { check } from './errors.ts';
+import { check, isFailure } from './errors.ts';
 import { rawSyscall, viewOf } from './ffi.ts';
 
 const PAGE = 4096;
@@ -63,6 +63,12 @@ export class NativeMemory {
     const address = rawSyscall(SYS.mmap, 0, sizeBytes, PROT.PROT_READ, MAP.MAP_SHARED, fd, 0);
     check('mmap', address, { doing: 'map the image file' });
     return new NativeMemory(localAddress(address), sizeBytes);
+  }
+
+  /** The same, private to us. Undefined where such a file cannot be mapped. */
+  static tryMapPrivately(fd: number, sizeBytes: number): NativeMemory | undefined {
+    const address = rawSyscall(SYS.mmap, 0, sizeBytes, PROT.PROT_READ, MAP.MAP_PRIVATE, fd, 0);
+    return isFailure(address) ? undefined : new NativeMemory(localAddress(address), sizeBytes);
   }
 
   /** Gives the memory back. Every view of it is invalid afterwards. */
