@@ -23,6 +23,7 @@ const NEEDED = [
   { package: 'redis-server', present: () => onPath('redis-server') },
   { package: 'memcached', present: () => onPath('memcached') },
   { package: 'nginx', present: () => onPath('nginx') },
+  { package: 'fio', present: () => onPath('fio') },
   { package: 'wrk', present: () => onPath('wrk') },
   { package: 'mosquitto', present: () => onPath('mosquitto') || existsSync('/usr/sbin/mosquitto') },
   { package: 'postgresql', present: () => existsSync('/usr/lib/postgresql') },

@@ -1,5 +1,6 @@
 /** Structs of the running kernel, read where they are: by its own type information, with {@link KernelMemory}. */
 import type { LocalFd } from '../support/brand.ts';
+import { CpuValues } from './calls/cpu-values.ts';
 import { KernelMemory } from './calls/kernel-memory.ts';
 import { KernelTypes } from './kernel-types.ts';
 
@@ -73,6 +74,7 @@ export class KernelObjects {
   static #opened: KernelObjects | undefined;
   readonly #memory: KernelMemory;
   readonly #types: KernelTypes;
+  #cpuOffsets: readonly bigint[] | undefined;
 
   private constructor(memory: KernelMemory, types: KernelTypes) {
     this.#memory = memory;
@@ -155,6 +157,43 @@ export class KernelObjects {
       if (file !== 0n && !found.has(file)) found.set(file, number);
     });
     return found;
+  }
+
+  /** The leader of the process that a pidfd of ours stands for (pidfs, Linux 6.9). */
+  leaderOf(pidfd: LocalFd): bigint {
+    const inode = this.fileOf(pidfd).u64('f_inode');
+    const pid = this.u64('inode', inode, 'i_private');
+    const first = this.pointer(pid + BigInt(this.offsetOf('pid', 'tasks')));
+    if (first === 0n) throw new UnknownKernelObject('the process has ended');
+    return first - BigInt(this.offsetOf('task_struct', 'pid_links'));
+  }
+
+  /**
+   * A counter of 32 bits with a sign of which each of the `cpus`, all that there may be, has a part: their sum. `counter`: as the kernel has it
+   * (`__percpu`).
+   */
+  sumOfCpus(counter: bigint, cpus: readonly number[]): number {
+    this.#cpuOffsets ??= this.#readCpuOffsets(cpus);
+    return this.#cpuOffsets.reduce(
+      (sum, offset) => sum + this.bytes(BigInt.asUintN(64, counter + offset), 4).readInt32LE(),
+      0,
+    );
+  }
+
+  /** How far behind the places that the kernel names the variables of each processor are. */
+  #readCpuOffsets(cpus: readonly number[]): readonly bigint[] {
+    const values = CpuValues.tryMake();
+    try {
+      const addresses = values?.tryAddresses(cpus);
+      if (values === undefined || addresses === undefined) {
+        throw new UnknownKernelObject('what each processor has cannot be read');
+      }
+      const map = this.fileOf(values.map.number).u64('private_data');
+      const common = this.u64('bpf_array', map, 'pptrs');
+      return addresses.map((address) => address - common);
+    } finally {
+      values?.close();
+    }
   }
 
   /** The number of a task in our pid namespace. */

@@ -59,6 +59,21 @@ export function parseMask(file: string, what: string, text: string | undefined):
 export const parseDecimals = (file: string, what: string, text: string): number[] =>
   words(text).map((word) => parseDecimal(file, what, word));
 
+/** In the longest list there can be: of processors, of memory nodes. */
+const LARGEST_LIST_ENTRY = 65535;
+
+/** A list such as "0-3,8": cpuset(7), list format. */
+export const parseList = (file: string, what: string, text: string): number[] =>
+  text === '' ? [] : text.split(',').flatMap((range) => parseRange(file, what, range));
+
+function parseRange(file: string, what: string, text: string): number[] {
+  const [first, last] = text.split('-');
+  const from = parseDecimal(file, what, first);
+  const to = last === undefined ? from : parseDecimal(file, what, last);
+  if (from > to || to > LARGEST_LIST_ENTRY) throw malformed(file, what, text);
+  return Array.from({ length: to - from + 1 }, (_, index) => from + index);
+}
+
 export const words = (text: string): string[] => text.split(/\s+/).filter((word) => word !== '');
 
 /** Lines without their newlines; the end of the text is no further line. */

@@ -1,7 +1,7 @@
 /** /proc/PID/status and /proc/PID/task/TID/status: proc_pid_status(5). */
 import { asPid, type Pid, type Tid } from '../support/brand.ts';
 import { readProcText } from './proc-file.ts';
-import { KeyedText, malformed, parseDecimal, parseOctal, words } from './proc-text.ts';
+import { KeyedText, malformed, parseDecimal, parseList, parseOctal, words } from './proc-text.ts';
 
 export interface Credentials {
   readonly real: number;
@@ -89,7 +89,6 @@ export interface MemoryStatus {
 
 const FILE = 'status';
 /** The largest CONFIG_NR_CPUS is 8192, the largest MAX_NUMNODES 1024. */
-const LARGEST_LIST_ENTRY = 65535;
 
 export const readStatus = (pid: Pid): ProcessStatus => parseStatus(readProcText(pid, 'status'));
 
@@ -188,8 +187,8 @@ function privileges(fields: KeyedText) {
 function placement(fields: KeyedText) {
   return {
     cpusAllowed: fields.mask('Cpus_allowed'),
-    cpusAllowedList: parseList('Cpus_allowed_list', fields.text('Cpus_allowed_list')),
-    memsAllowedList: fields.ifPresent('Mems_allowed_list', (key) => parseList(key, fields.text(key))),
+    cpusAllowedList: parseList(FILE, 'Cpus_allowed_list', fields.text('Cpus_allowed_list')),
+    memsAllowedList: fields.ifPresent('Mems_allowed_list', (key) => parseList(FILE, key, fields.text(key))),
   };
 }
 
@@ -211,16 +210,4 @@ function parseCredentials(fields: KeyedText, key: string): Credentials {
     throw malformed(FILE, key, fields.text(key));
   }
   return { real, effective, saved, filesystem };
-}
-
-/** A list such as "0-3,8": cpuset(7), list format. */
-const parseList = (key: string, text: string): number[] =>
-  text === '' ? [] : text.split(',').flatMap((range) => parseRange(key, range));
-
-function parseRange(key: string, text: string): number[] {
-  const [first, last] = text.split('-');
-  const from = parseDecimal(FILE, key, first);
-  const to = last === undefined ? from : parseDecimal(FILE, key, last);
-  if (from > to || to > LARGEST_LIST_ENTRY) throw malformed(FILE, key, text);
-  return Array.from({ length: to - from + 1 }, (_, index) => from + index);
 }

@@ -21,6 +21,7 @@ import { signalfd } from './files/signalfd.ts';
 import { timerfd } from './files/timerfd.ts';
 import { unlinkedFile } from './files/unlinked-file.ts';
 import { segment } from './ipc/segment.ts';
+import { aioRing } from './memory/aio-ring.ts';
 import { droppable } from './memory/droppable.ts';
 import { privateFile, sharedFile } from './memory/file-mappings.ts';
 import { hugePages } from './memory/huge-pages.ts';
@@ -141,6 +142,7 @@ export const descriptorKinds: readonly DescriptorKind<unknown>[] = [
 
 export const mappingKinds: readonly MappingKind<unknown>[] = [
   kernelMapping,
+  aioRing,
   ringMapping,
   privateAnonymous,
   droppable,

@@ -17,6 +17,7 @@ import type { ProcessStatus } from '../procfs/status.ts';
 import type { LocalFd, Pid, RemoteFd, Tid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import type { CallBatch } from '../tracee/call-batch.ts';
+import type { AioRing } from './aio-room.ts';
 import type { ConnectionKeeper, RestoredConnections } from './connection-keeper.ts';
 import type { OutsidePolicy } from './outside-policy.ts';
 
@@ -346,6 +347,8 @@ export interface MappingPlan {
   readonly attach?: { readonly readOnly: boolean };
   /** The kernel alone chooses the place: mmap(2) of it takes no address. */
   readonly placedByKernel?: boolean;
+  /** It is made by io_setup(2), and {@link flags} have no meaning. */
+  readonly aio?: AioRing;
   /** Its pages are of this size, of hugetlbfs: it begins and ends with one, and takes all that it has room for from the pool. */
   readonly hugePageBytes?: number;
   /** A name for PR_SET_VMA, '' for none. */

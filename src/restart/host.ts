@@ -12,6 +12,7 @@ import { timersMayChooseNumbers } from '../kernel/calls/timers.ts';
 import { waitForEnd } from '../kernel/calls/wait.ts';
 import { xsaveLayout } from '../kernel/cpu.ts';
 import { probeDroppableMemory, probeGuardPages, probeMemoryNames, probeSealing } from '../kernel/features.ts';
+import { type AioLimits, readAioLimits } from '../procfs/aio.ts';
 import { readCpuinfo } from '../procfs/cpuinfo.ts';
 import { availableHugePages } from '../procfs/huge-pages.ts';
 import { readMaps } from '../procfs/smaps.ts';
@@ -42,6 +43,7 @@ export interface RestartHost extends HostView {
   readonly memoryFeatures: ReadonlySet<MemoryFeature>;
   /** Of this size in bytes, that new mappings can have. */
   readonly availableHugePages: (pageBytes: number) => number;
+  readonly roomForAio: () => AioLimits;
 }
 
 export type MemoryFeature = 'guard-pages' | 'sealing' | 'droppable';
@@ -76,6 +78,7 @@ export function lookAtHost(
     mayNameMemory: probeMemoryNames().available,
     memoryFeatures: memoryFeatures(),
     availableHugePages,
+    roomForAio: readAioLimits,
   };
 }
 

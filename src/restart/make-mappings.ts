@@ -11,7 +11,7 @@ import type { KeptMapping } from './sharing.ts';
 
 const PAGE = 4096;
 
-/** But those that are attached, or placed by the kernel. `remoteFile`: the descriptor, in the process, of a file object. */
+/** But those that are attached, set up, or placed by the kernel. `remoteFile`: the descriptor, in the process, of a file object. */
 export function makeMappings(
   agent: BatchRunner,
   mappings: readonly PlannedMapping[],
@@ -19,7 +19,7 @@ export function makeMappings(
 ): void {
   const batch = new CallBatch(agent);
   for (const { made, state } of mappings) {
-    if (made === undefined || made.attach !== undefined || made.placedByKernel) continue;
+    if (made === undefined || made.attach !== undefined || made.aio !== undefined || made.placedByKernel) continue;
     if (!batch.hasRoomFor(1, 0)) batch.run();
     const fd = made.file === 0 ? -1 : remoteFile(made.file);
     const protection = state.hasPages ? PROT.PROT_READ | PROT.PROT_WRITE : state.protection;

@@ -13,6 +13,7 @@ import { MAP } from '../kernel/abi/mman.ts';
 import { RLIMIT } from '../kernel/abi/resource.ts';
 import { getLimit } from '../kernel/calls/task-attributes.ts';
 import type { ClockPair } from '../procfs/time-offsets.ts';
+import { aioWish, mostUnread, unreadAnswers } from '../resources/aio-room.ts';
 import { planClocks } from '../resources/clock-choice.ts';
 import { type MappedFile, mappedFileSchema, planMappedFile } from '../resources/mapped-file.ts';
 import { outsideStatus, ownNamespaceRemark } from '../resources/own-namespace.ts';
@@ -80,6 +81,7 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   const processes = model.processes.map((process) => planProcess(process, request));
   refuseOddFileSystems(processes, model);
   problems.push(...tooFewHugePages(processes, descriptions, host));
+  problems.push(...noAio(processes, host));
   const { pid } = model.root.task;
   const clocks = planClocks(host.clock, model.root.task.clocks, host.status);
   problems.push(...clocks.problems);
@@ -197,6 +199,36 @@ function tooFewHugePages(
       remedy: `Have the kernel keep more: /sys/kernel/mm/hugepages/hugepages-${size / 1024}kB/nr_hugepages`,
     };
   });
+}
+
+function noAio(processes: readonly ProcessPlan[], host: RestartHost): Problem[] {
+  const rings = processes.flatMap(({ pid, mappings }) =>
+    mappings.flatMap(({ made, state }) => (made?.aio === undefined ? [] : [{ pid, state, ring: made.aio }])),
+  );
+  if (rings.length === 0) return [];
+  const { free, cpus } = host.roomForAio();
+  const needed = rings.reduce((sum, { ring }) => sum + ring.wanted, 0);
+  const room: Problem = {
+    code: 'no-aio',
+    path: ['host'],
+    message: `It needs asynchronous I/O (io_setup) for ${needed} requests, and ${free} are left here.`,
+    remedy: 'Raise the limit: sysctl fs.aio-max-nr',
+  };
+  const others = rings.filter(
+    ({ ring, state: { start, end } }) =>
+      aioWish(ring.wanted, end - start, cpus) === undefined || unreadAnswers(ring) > mostUnread(ring.slots, cpus),
+  );
+  return [
+    ...(needed > free ? [room] : []),
+    ...others.map(
+      ({ pid, state }): Problem => ({
+        code: 'no-aio',
+        path: [`pid ${pid}`, `mapping 0x${state.start.toString(16)}`],
+        message: `Its ring of asynchronous I/O (io_setup) would have other room here, where there may be ${cpus} processors.`,
+        remedy: 'Restart it on a host with as many processors as that on which it was saved.',
+      }),
+    ),
+  ];
 }
 
 /** What the restart has open itself, at most. */

@@ -8,6 +8,7 @@ import { parseState } from '../image/schema.ts';
 import type { MappingState } from '../image/tree.ts';
 import { MAP } from '../kernel/abi/mman.ts';
 import { PERSONALITY } from '../kernel/abi/personality.ts';
+import { aioSlots } from '../resources/aio-room.ts';
 import { descriptorKinds, mappingKinds, processAspects, threadAspects } from '../resources/registry.ts';
 import type { AttachedSegment, MappingPlan, ProcessAspect, StateSchema, ThreadAspect } from '../resources/resource.ts';
 import { adviceOf, isSealed, type Locking, lockingOf, mmapFlagsOf, refusedWords } from '../resources/vm-flags.ts';
@@ -295,6 +296,9 @@ function planMapping(state: MappingState, is32Bit: boolean, request: PlanRequest
     throw new ImageError('bad-record', `${where}: its file is object ${made.file}, which is not there.`);
   }
   refuseCutHugePages(state, made, where);
+  if (made?.aio !== undefined && aioSlots(state.end - state.start) !== made.aio.slots) {
+    throw new ImageError('bad-record', `${where}: its ring has not as many slots as it has room for.`);
+  }
   const specialName = made === undefined ? (own as { name: string }).name : '';
   if (made !== undefined && made.name !== '' && !host.mayNameMemory) {
     problems.push({

@@ -28,6 +28,7 @@ import type { CgroupPlacement } from './cgroup-placement.ts';
 import { clearAddressSpace } from './clear-address-space.ts';
 import { handOverEither } from './hand-over.ts';
 import type { LazyLoading } from './lazy-loading.ts';
+import { makeAioRings } from './make-aio-rings.ts';
 import {
   dropPages,
   fillMappings,
@@ -236,6 +237,7 @@ export class ProcessRebuild {
     mapByKernel(this.#live, this.plan.pid, mappings, remoteFile, this.#spaceEnd);
     makeMappings(this.#live, mappings, remoteFile);
     attachSegments(this.#live, mappings, this.taken, this.#spaceEnd);
+    makeAioRings(this.#live, mappings);
     fillMappings(this.plan.pid, mappings);
     dropPages(this.#live, this.#sharing?.rest.drop ?? []);
     if (!this.#common.objects.touchMemoryOf(asTid(this.plan.pid))) lazy?.prepare(this.plan, this.#live);

@@ -1,6 +1,7 @@
 /** Every constant, size and offset of src/kernel/abi against the headers of this system. */
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { aioAbi } from '../../src/kernel/abi/aio.ts';
 import { bpfAbi } from '../../src/kernel/abi/bpf.ts';
 import { capabilityAbi } from '../../src/kernel/abi/capability.ts';
 import type { AbiModule } from '../../src/kernel/abi/define-abi.ts';
@@ -40,6 +41,7 @@ import { waitAbi } from '../../src/kernel/abi/wait.ts';
 import { expectedFacts, factsOfHeaders, hasCompiler } from './c-program.ts';
 
 const MODULES: Record<string, AbiModule> = {
+  'aio.ts': aioAbi,
   'bpf.ts': bpfAbi,
   'capability.ts': capabilityAbi,
   'elf.ts': elfAbi,

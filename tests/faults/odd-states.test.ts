@@ -47,6 +47,18 @@ test.each([
   await said(target.output, 'ok');
 });
 
+test.each([
+  ['busy', /The kernel still works on 1 request of the asynchronous I\/O at 0x[0-9a-f]+ \(io_submit\)/],
+  ['forked', /a ring of asynchronous I\/O \(io_setup\) that is none of the process itself/],
+])('asynchronous I/O (%s) is refused, and not harmed', async (oddity, sentence) => {
+  const folder = newFolder();
+  const target = start(folder, compiled('odd-aio'), [oddity]);
+  await said(target.output, 'ready');
+  expect(await refused(target.pid)).toMatch(sentence);
+  writeFileSync(join(folder, 'go'), '');
+  await said(target.output, 'ok');
+});
+
 test.skipIf(process.getuid?.() !== 0)('a ring of requests is refused without the right to look at it', async () => {
   const target = start(newFolder(), compiled('odd-rings'));
   await said(target.output, 'ready');

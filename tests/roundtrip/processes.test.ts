@@ -45,6 +45,7 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'files-that-signal', keeps: 'whom files signal, and leases' },
   { name: 'watches', keeps: 'watches on files and processes' },
   { name: 'rings', keeps: 'rings of requests' },
+  { name: 'aio', keeps: 'asynchronous I/O' },
   { name: 'early-bytes', keeps: 'what was sent before anybody accepted it' },
   { name: 'eventfd-epoll', keeps: 'counters and interest lists' },
   { name: 'family-tree', keeps: 'a process and its descendants' },

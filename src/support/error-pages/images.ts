@@ -59,6 +59,10 @@ export const imageErrors = {
     means: 'The program has memory of huge pages (MAP_HUGETLB), and the host has not enough of that size left.',
     remedy: 'Raise nr_hugepages of that size in /sys/kernel/mm/hugepages, which can be done while the host runs.',
   },
+  'no-aio': {
+    means: 'The program has set asynchronous I/O up (io_setup), which cannot be set up so on this host.',
+    remedy: 'Raise fs.aio-max-nr, or restart it on a host with as many processors as that on which it was saved.',
+  },
   'no-io-uring': {
     means: 'The program has an io_uring, which cannot be made again on this kernel.',
     remedy: 'Set kernel.io_uring_disabled to 0, or restart it on the kernel on which it was saved.',

@@ -2,6 +2,10 @@
 import type { ErrorPages } from './error-page.ts';
 
 export const fileErrors = {
+  'busy-aio': {
+    means: 'The kernel works on requests of asynchronous I/O (io_submit), and has not ended them in a second.',
+    remedy: 'Try again when they have been answered.',
+  },
   'busy-io-uring': {
     means: 'The kernel works on requests of an io_uring, or has answers that the program has not made room for.',
     remedy: 'Try again when they have been answered.',

@@ -2,6 +2,11 @@
 import type { ErrorPages } from './error-page.ts';
 
 export const processErrors = {
+  aio: {
+    means: 'The program uses asynchronous I/O of the kernel (io_setup) whose state cannot be seen.',
+    remedy:
+      'Save it with CAP_BPF and CAP_PERFMON, on a kernel with CONFIG_DEBUG_INFO_BTF, or switch it off in the program.',
+  },
   'address-tags': {
     means: 'The process has switched on tags in its addresses (ARCH_ENABLE_TAGGED_ADDR).',
     remedy: 'Start it without linear address masking.',

@@ -431,6 +431,7 @@ export const mappingStates = {
   'private-object': { object: 5 },
   'shared-object': { object: 6 },
   'system-v-segment': { object: 7, readOnly: true },
+  'aio-ring': { wanted: 20, slots: 127, head: 126, tail: 1, events: Buffer.alloc(64, 3) },
   io_uring: { ring: 8 },
 } satisfies States;
 

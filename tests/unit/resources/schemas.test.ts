@@ -245,6 +245,8 @@ describe('a state that no save writes is refused:', () => {
     ['descriptor external-stream', 'a fourth stream', { ...descriptorStates['external-stream'], stream: 3 }],
     ['descriptor pipe', 'a pipe of less than a page', { ...descriptorStates.pipe, capacityBytes: 4095 }],
     ['descriptor pipe', 'content that is a text', { ...descriptorStates.pipe, content: 'queued' }],
+    ['mapping aio-ring', 'a place behind its end', { ...mappingStates['aio-ring'], tail: 127 }],
+    ['mapping aio-ring', 'fewer answers than are unread', { ...mappingStates['aio-ring'], head: 125 }],
     ['descriptor io_uring', 'a way of making it that cannot be made again', { ...ring, setup: 2 }],
     ['descriptor io_uring', 'a number of entries that is no power of two', { ...ring, sqEntries: 63 }],
     ['descriptor io_uring', 'more entries than there can be', { ...ring, sqEntries: 65_536, cqEntries: 65_536 }],

@@ -53,6 +53,7 @@ export const goodHost: RestartHost = {
   mayNameMemory: true,
   memoryFeatures: new Set(['guard-pages', 'sealing', 'droppable']),
   availableHugePages: () => 0,
+  roomForAio: () => ({ free: 0, cpus: 1 }),
 };
 
 const { uid, gid, groups, capInheritable, capPermitted, capEffective, capBounding, capAmbient } = status;

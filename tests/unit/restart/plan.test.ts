@@ -168,6 +168,8 @@ const vma = (kind: string, state: unknown, others = {}): ModelChanges => ({
   mappings: [...mappings.slice(0, 2), mapping(kind, 0x60_0000, state, others), ...mappings.slice(2)],
 });
 
+const aioRing = { wanted: 20, slots: 127, head: 3, tail: 3, events: Buffer.alloc(0) };
+
 describe('a host', () => {
   const cases: [string, ModelChanges, Partial<RestartHost>, Partial<Problem>][] = [
     ['that does not let us choose pids', {}, { mayChoosePids: false }, { code: 'not-enough-rights', path: ['host'] }],
@@ -201,6 +203,22 @@ describe('a host', () => {
       vma('huge-pages', { pageKiB: 2048 }, { end: 0x80_0000 }),
       {},
       { code: 'no-huge-pages', path: ['host'], message: 'It needs 1 huge pages of 2048 KiB, and 0 are left here.' },
+    ],
+    [
+      'with too little asynchronous I/O',
+      vma('aio-ring', aioRing, { end: 0x60_1000 }),
+      { roomForAio: () => ({ free: 19, cpus: 2 }) },
+      {
+        code: 'no-aio',
+        path: ['host'],
+        message: 'It needs asynchronous I/O (io_setup) for 20 requests, and 19 are left here.',
+      },
+    ],
+    [
+      'with more processors, and so larger rings',
+      vma('aio-ring', aioRing, { end: 0x60_1000 }),
+      { roomForAio: () => ({ free: 20, cpus: 64 }) },
+      { code: 'no-aio', path: [`pid ${task.pid}`, 'mapping 0x600000'] },
     ],
     ['without names for memory', {}, { mayNameMemory: false }, { code: 'no-memory-names', path: ['mapping 0x500000'] }],
     [
