@@ -8,6 +8,7 @@ import { callsOf64, callsOfI386 } from '../arch/x86/call-abi.ts';
 import { unprotected } from '../image/protection.ts';
 import { xsaveLayout } from '../kernel/cpu.ts';
 import { PageCrew } from '../pages/page-crew.ts';
+import { PAGE } from '../pages/save-job.ts';
 import { is32BitProgram } from '../procfs/exe.ts';
 import { unlessMissing } from '../procfs/proc-file.ts';
 import { listThreads, speakerOf } from '../procfs/tasks.ts';
@@ -16,17 +17,20 @@ import { lookAhead } from '../resources/mapped-file.ts';
 import type { Pid } from '../support/brand.ts';
 import { type Problem, RefusedError } from '../support/errors.ts';
 import { isSmall } from './gather-pages.ts';
+import { MappingsReader } from './mappings-reader.ts';
 import { discardingOutput } from './output.ts';
 import { OutsiderSearch } from './outsiders.ts';
+import { pagesOfTarget } from './page-sources.ts';
 import { openParentImage, type ParentImage } from './parent-image.ts';
+import type { ProcessSurvey } from './preflight.ts';
 import { listTree } from './process-tree.ts';
 import { refuseUnsavable } from './process-view.ts';
 import { rehearse } from './rehearsal.ts';
 import { type CheckpointRequest, type CheckpointSummary, policyOf } from './request.ts';
-import { surveyRunning } from './running-survey.ts';
-import { type Refuse, residentBytes, Save } from './save.ts';
+import { type RunningTree, surveyRunning } from './running-survey.ts';
+import { type Prepared, type Refuse, residentBytes, Save, trackedSince } from './save.ts';
 import { refuseStream } from './saver.ts';
-import { type Keepers, refuseTracking, Tracking } from './tracking.ts';
+import { refuseTracking, Tracking } from './tracking.ts';
 import { describeHost, ImageStream } from './write-image.ts';
 
 export function checkpoint(request: CheckpointRequest): CheckpointSummary {
@@ -35,6 +39,7 @@ export function checkpoint(request: CheckpointRequest): CheckpointSummary {
   let crew: PageCrew | undefined;
   let parent: ParentImage | undefined;
   let tracking: Tracking | undefined;
+  const mappings = new MappingsReader();
   try {
     let pids: readonly Pid[];
     try {
@@ -56,10 +61,16 @@ export function checkpoint(request: CheckpointRequest): CheckpointSummary {
     }
     const outsiders = new OutsiderSearch();
     tracking = new Tracking();
-    const waits = preflight(request, pids, outsiders, tracking.keepers);
     // How long a program stands still that is to end does not matter.
-    if (!request.kill) rehearse((pid) => rehearseSaves(pid, isLarge(pids), started));
-    const prepared = { crew, outsiders, waits, pids, parent, tracking, refuse: refuseIfAny };
+    const isWaitedFor = !request.kill;
+    if (isWaitedFor && isLarge(pids)) mappings.open();
+    const found = preflight(request, pids, parent, {
+      outsiders,
+      keepers: tracking.keepers,
+      readMappings: mappings.running,
+    });
+    if (isWaitedFor) rehearse((pid) => rehearseSaves(pid, isLarge(pids), mappings, started));
+    const prepared = { ...found, crew, outsiders, mappings, pids, parent, tracking, refuse: refuseIfAny };
     const summary = new Save(request, prepared).run(stream, started);
     tracking.leave(stream.imageId);
     return summary;
@@ -71,6 +82,7 @@ export function checkpoint(request: CheckpointRequest): CheckpointSummary {
     crew?.dismiss();
     parent?.close();
     tracking?.close();
+    mappings.close();
   }
 }
 
@@ -87,20 +99,31 @@ const isLarge = (pids: readonly Pid[]): boolean => !pids.map(residentBytes).ever
 function preflight(
   request: CheckpointRequest,
   pids: readonly Pid[],
-  outsiders: OutsiderSearch,
-  keepers: Keepers,
-): ReadonlyMap<number, Waiting> {
+  parent: ParentImage | undefined,
+  around: Pick<RunningTree, 'outsiders' | 'keepers' | 'readMappings'>,
+): Pick<Prepared, 'waits' | 'writtenBytes'> {
   const { pid, savesItself } = request;
   const outside = policyOf(request);
   const look = <T>(what: () => T): T | undefined => tryOnRunningTarget(pid, savesItself, what);
-  const survey = look(() =>
-    surveyRunning({ root: pid, isLeftOut: isLeftOut(savesItself), outsiders, keepers, outside }),
-  );
+  const survey = look(() => surveyRunning({ root: pid, isLeftOut: isLeftOut(savesItself), outside, ...around }));
   refuseIfAny(pid, survey?.problems ?? []);
-  for (const { mappings } of survey?.processes ?? []) {
+  const processes = survey?.processes ?? [];
+  for (const { mappings } of processes) {
     for (const { mapping } of mappings) if (mapping.path !== '') look(() => lookAhead(mapping.path));
   }
-  return new Map(pids.flatMap((one) => [...(look(() => restartedWaits(one)) ?? [])]));
+  return {
+    waits: new Map(pids.flatMap((one) => [...(look(() => restartedWaits(one)) ?? [])])),
+    writtenBytes: processes.reduce((sum, one) => sum + (look(() => writtenSince(parent, one)) ?? 0), 0),
+  };
+}
+
+function writtenSince(parent: ParentImage | undefined, survey: ProcessSurvey): number {
+  const tracked = trackedSince(parent, survey);
+  if (tracked.size === 0) return 0;
+  const { process, mappings } = survey;
+  const source = pagesOfTarget({ pid: process.pid, objref: 0, mappings, tracked, isAlone: false });
+  source.close();
+  return source.plan.pages * PAGE;
 }
 
 /** Threads in restart_syscall(2): in which function of the kernel they wait can only be seen before they are stopped. */
@@ -144,15 +167,17 @@ const rehearsal: Omit<CheckpointRequest, 'pid'> = {
 };
 
 /** Rehearses {@link Save} so often that its code is warm, in the way that the pages will be taken. */
-function rehearseSaves(pid: Pid, large: boolean, started: number): void {
+function rehearseSaves(pid: Pid, large: boolean, mappings: MappingsReader, started: number): void {
   const crew = new PageCrew(0, rehearsal.onPages);
   const pids = large ? [] : [pid];
   const prepared = {
     crew,
     outsiders: new OutsiderSearch(),
+    mappings,
     waits: new Map(),
     pids,
     parent: undefined,
+    writtenBytes: 0,
     tracking: undefined,
     refuse: ignore,
   };

@@ -21,6 +21,9 @@ const SMALL_BYTES = 16 * 1024 * 1024;
 /** What is copied of many small programs in all, while they stand still. */
 const MOST_COPIED_BYTES = 64 * 1024 * 1024;
 
+/** Written pages of larger programs up to this are copied: a snapshot takes longer. */
+const FEW_BYTES = 64 * 1024 * 1024;
+
 /** Its pages are copied, if there is room. */
 export const isSmall = (residentBytes: number): boolean => residentBytes <= SMALL_BYTES;
 
@@ -29,6 +32,13 @@ export function arenaFor(residentBytes: readonly number[], kill: boolean): Nativ
   if (kill) return undefined;
   const wanted = residentBytes.filter(isSmall).reduce((sum, bytes) => sum + Math.ceil(bytes * 1.25) + 1024 * 1024, 0);
   return wanted === 0 ? undefined : NativeMemory.allocate(Math.min(wanted, MOST_COPIED_BYTES), { populate: true });
+}
+
+/** Room for pages that tracked programs have written, and for some more until they stand still. */
+export function arenaForWritten(writtenBytes: number): NativeMemory | undefined {
+  if (writtenBytes === 0) return undefined;
+  const wanted = Math.ceil(writtenBytes * 1.25) + 1024 * 1024;
+  return NativeMemory.allocate(Math.min(wanted, FEW_BYTES), { populate: true });
 }
 
 export interface GatheredPages {
@@ -53,10 +63,9 @@ export interface GatherOptions {
   readonly kill: boolean;
   /** For copies. */
   readonly arena: NativeMemory | undefined;
+  /** For copies of what tracked programs have written. */
+  readonly forWritten: NativeMemory | undefined;
 }
-
-/** Written pages of larger programs up to this are copied: a snapshot takes longer. */
-const FEW_BYTES = 64 * 1024 * 1024;
 
 export function gatherPages(options: GatherOptions): GatheredPages {
   const gathered = gatherWritten(options);
@@ -70,12 +79,12 @@ export function gatherPages(options: GatherOptions): GatheredPages {
   }
 }
 
-function gatherWritten({ processes, contents, kill, arena }: GatherOptions): GatheredPages {
+function gatherWritten({ processes, contents, kill, arena, forWritten }: GatherOptions): GatheredPages {
   if (kill) return inPlace(processes, contents);
   const held = heldContents(contents);
   if (held === undefined)
     return inPlace(processes, contents, 'it stood still until all was written, for its large files without a name');
-  const copies = new Copies(arena);
+  const copies = new Copies(arena, forWritten);
   const sources: PageSource[] = [];
   try {
     const large = processes.filter((one) => {
@@ -104,11 +113,14 @@ function inPlace(
 /** Copies in one arena, as long as there is room, and beside it of the few pages that a tracked program has written. */
 class Copies {
   readonly #arena: NativeMemory | undefined;
+  readonly #forWritten: NativeMemory | undefined;
+  #writtenBytes = 0;
   #usedBytes = 0;
   #fewBytes = FEW_BYTES;
 
-  constructor(arena: NativeMemory | undefined) {
+  constructor(arena: NativeMemory | undefined, forWritten: NativeMemory | undefined) {
     this.#arena = arena;
+    this.#forWritten = forWritten;
   }
 
   take(view: MemoryView): PageSource | undefined {
@@ -131,7 +143,11 @@ class Copies {
     const sizeBytes = source.plan.pages * PAGE;
     if (sizeBytes > this.#fewBytes) return undefined;
     this.#fewBytes -= sizeBytes;
-    return copied(source);
+    const room = (this.#forWritten?.sizeBytes ?? 0) - this.#writtenBytes;
+    if (this.#forWritten === undefined || sizeBytes > room) return copied(source);
+    const address = localAddress(this.#forWritten.address + this.#writtenBytes);
+    this.#writtenBytes += sizeBytes;
+    return copiedInto({ address, sizeBytes: room }, source);
   }
 }
 

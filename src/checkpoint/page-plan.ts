@@ -48,23 +48,26 @@ export interface PlanOptions {
   readonly tracked: ReadonlySet<number>;
   /** `written`: of those mappings only pages that were written. `unchanged`: only the others, which need not be read. */
   readonly wanted: 'written' | 'unchanged';
+  /** Of a program that stands still, what was found in a tracked mapping is not looked for again. */
+  readonly scans?: TrackedScans | undefined;
 }
+
+/** By the place of the memory, what of it is written and what is not. */
+export type TrackedScans = Map<string, readonly PageRegion[]>;
 
 export const ALL_PAGES: PlanOptions = { mayPin: true, tracked: new Set(), wanted: 'written' };
 
 export function planPages(
   pagemap: LocalFd,
   mappings: readonly ClassifiedMapping[],
-  { mayPin, tracked, wanted }: PlanOptions = ALL_PAGES,
+  { mayPin, tracked, wanted, scans }: PlanOptions = ALL_PAGES,
 ): PagePlan {
   const builder = new ChunkBuilder(wanted === 'unchanged');
   for (const { policy, readable, guarded, isTracked, start, end } of joinNeighbours(mappings, tracked)) {
     if (wanted === 'unchanged' && !isTracked) continue;
-    const queries = isTracked ? withMarks(queryOf[policy], wanted) : [queryOf[policy]];
-    const regions = queries
-      .flatMap((query) => scanPages(pagemap, start, end, guarded ? withoutGuards(query) : query))
-      .sort((a, b) => a.start - b.start);
-    for (const region of regions) {
+    const query = guarded ? withoutGuards(queryOf[policy]) : queryOf[policy];
+    const scan = (tell: number): PageRegion[] => scanPages(pagemap, start, end, { ...query, tell });
+    for (const region of isTracked ? marked(scans, `${start}-${end}`, scan, wanted) : scan(0)) {
       builder.add(
         { start: region.start, pages: (region.end - region.start) / PAGE },
         policy !== 'all-present',
@@ -87,14 +90,19 @@ function scanPages(pagemap: LocalFd, start: number, end: number, query: PageQuer
  * Only the mark of a page that is there is believed. In a mapping of a file the mark outlives the page (a marker in the page table, which looks like a
  * page in swap): MADV_DONTNEED brings the file's page back, and no write.
  */
-const withMarks = (query: PageQuery, wanted: PlanOptions['wanted']): PageQuery[] => {
-  const marked = { ...query, all: query.all | PAGE_IS_WRITTEN, inverted: query.inverted | PAGE_IS_WRITTEN };
-  if (wanted === 'unchanged') return [{ ...marked, any: PAGE_IS_PRESENT }];
-  return [
-    { ...query, all: query.all | PAGE_IS_WRITTEN },
-    { ...marked, any: PAGE_IS_SWAPPED },
-  ];
-};
+const isUnchanged = ({ categories }: PageRegion): boolean =>
+  (categories & (PAGE_IS_PRESENT | PAGE_IS_WRITTEN)) === PAGE_IS_PRESENT;
+
+function marked(
+  scans: TrackedScans | undefined,
+  place: string,
+  scan: (tell: number) => PageRegion[],
+  wanted: PlanOptions['wanted'],
+): PageRegion[] {
+  const all = scans?.get(place) ?? scan(PAGE_IS_PRESENT | PAGE_IS_WRITTEN);
+  scans?.set(place, all);
+  return all.filter((region) => isUnchanged(region) === (wanted === 'unchanged'));
+}
 
 /** fork(2) gives it to a child as it is. */
 export const isForked = ({ mapping }: ClassifiedMapping): boolean =>

@@ -8,7 +8,7 @@ import { copyPages, PAGE, pagesOf } from '../pages/save-job.ts';
 import { type LocalAddress, type LocalFd, localAddress, localFd, type Pid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import type { Snapshot } from '../tracee/snapshot.ts';
-import { type PagePlan, type PlanOptions, planPages } from './page-plan.ts';
+import { type PagePlan, type PlanOptions, planPages, type TrackedScans } from './page-plan.ts';
 import type { ClassifiedMapping } from './preflight.ts';
 
 export interface PageSource {
@@ -32,16 +32,18 @@ export interface MemoryView {
   readonly mappings: readonly ClassifiedMapping[];
   /** Start addresses of mappings of which only written pages have to be read: the others are the parent's. */
   readonly tracked: ReadonlySet<number>;
+  /** As {@link PlanOptions.scans}. */
+  readonly scans?: TrackedScans;
   /** No other process of the tree may have its pages too: the kernel copies a page that is shared copy-on-write before it is pinned. */
   readonly isAlone: boolean;
 }
 
 /** The pages of these mappings where they are. */
 export function pagesOfTarget(
-  { pid, objref, mappings, tracked, isAlone }: MemoryView,
+  { pid, objref, mappings, tracked, scans, isAlone }: MemoryView,
   wanted: PlanOptions['wanted'] = 'written',
 ): PageSource {
-  const plan = withPagemap(pid, (pagemap) => planPages(pagemap, mappings, { mayPin: isAlone, tracked, wanted }));
+  const plan = withPagemap(pid, (pagemap) => planPages(pagemap, mappings, { mayPin: isAlone, tracked, wanted, scans }));
   const memory = openSync(`/proc/${pid}/mem`, 'r');
   return { pid, objref, memory, plan, copy: 0, explain, close: () => closeSync(memory) };
 }
@@ -82,9 +84,9 @@ export function copied(source: PageSource): PageSource {
  * The pages that a snapshot has. Ends it when closed. Which they are is looked up in the snapshot when it is asked, and the target does not wait
  * for it (4 ms for 1 GiB), unless only written pages are wanted: the marks of those are the target's, and a fork does not have them.
  */
-export function pagesOfSnapshot(snapshot: Snapshot, { pid, objref, mappings, tracked }: MemoryView): PageSource {
+export function pagesOfSnapshot(snapshot: Snapshot, { pid, objref, mappings, tracked, scans }: MemoryView): PageSource {
   const planOf = (process: Pid): PagePlan => {
-    const options: PlanOptions = { mayPin: false, tracked, wanted: 'written' };
+    const options: PlanOptions = { mayPin: false, tracked, wanted: 'written', scans };
     return withPagemap(process, (pagemap) => planPages(pagemap, mappings, options));
   };
   let plan = tracked.size > 0 ? planOf(pid) : undefined;

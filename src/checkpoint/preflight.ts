@@ -90,6 +90,8 @@ export interface SurveyOptions {
   readonly oursIn?: (pid: Pid) => OursInTarget;
   /** Of those whose writes we track. Default: none. */
   readonly keepers?: Keepers | undefined;
+  /** Those of one process, as smaps has them. Default: from there. */
+  readonly readMappings?: ((pid: Pid) => readonly Mapping[]) | undefined;
   /** They run: who ends meanwhile is passed over. Default: false. */
   readonly running?: boolean;
   /** Default: other ends outside are refused. */
@@ -105,6 +107,7 @@ export function surveyTree(
     outsiders,
     oursIn = () => NOTHING_OF_OURS,
     keepers,
+    readMappings = readSmaps,
     running = false,
     outside = refusesOutside,
     inFlight,
@@ -113,7 +116,7 @@ export function surveyTree(
   const problems: Problem[] = [];
   const look = <T>(what: () => T): T | undefined => (running ? unlessMissing(what) : what());
   const processes = pids.flatMap(
-    (pid) => look(() => surveyProcess(pid, oursIn(pid).mappings, keepers, problems)) ?? [],
+    (pid) => look(() => surveyProcess(pid, oursIn(pid).mappings, keepers, readMappings, problems)) ?? [],
   );
   problems.push(...(look(() => treeObstacles(processes)) ?? []));
   const views = processes.map(({ process }) => process);
@@ -161,6 +164,7 @@ function surveyProcess(
   pid: Pid,
   ours: ReadonlySet<number>,
   keepers: Keepers | undefined,
+  readMappings: (pid: Pid) => readonly Mapping[],
   problems: Problem[],
 ): ProcessSurvey {
   const process = viewProcess(pid);
@@ -171,7 +175,7 @@ function surveyProcess(
   for (const tid of process.tids) {
     problems.push(...threadAspects.flatMap((one) => one.obstacles?.({ pid, tid, speaker }) ?? []));
   }
-  const read = readSmaps(speaker);
+  const read = readMappings(speaker);
   const tracked = new Set(keeper === undefined ? [] : read.filter(isTracked).map(({ start }) => start));
   const all = read.map((mapping) => (tracked.has(mapping.start) ? withoutTracking(mapping) : mapping));
   const isOurs = ({ start }: Mapping): boolean => ours.has(start);

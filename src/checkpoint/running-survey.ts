@@ -4,7 +4,7 @@ import type { Pid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import { neighbourObstacles, sharedMemoryObstacles } from './neighbours.ts';
 import type { OutsiderSearch } from './outsiders.ts';
-import { surveyTree, type TreeSurvey } from './preflight.ts';
+import { type SurveyOptions, surveyTree, type TreeSurvey } from './preflight.ts';
 import { listTree } from './process-tree.ts';
 import type { Keepers } from './tracking.ts';
 import { awaitVforks } from './vfork.ts';
@@ -15,6 +15,8 @@ export interface RunningTree {
   readonly isLeftOut: (pid: Pid) => boolean;
   readonly outsiders: OutsiderSearch;
   readonly keepers: Keepers;
+  /** See {@link SurveyOptions}. */
+  readonly readMappings?: SurveyOptions['readMappings'];
   /** Default: other ends outside are refused. */
   readonly outside?: OutsidePolicy | undefined;
 }

@@ -18,7 +18,8 @@ import { AGENT_LAYOUT, type Visited, visit } from './agent-visit.ts';
 import { type CollectedTree, collectTree } from './collect.ts';
 import { writeContent } from './content.ts';
 import { type FrozenTree, freezeTree, letGo } from './freeze.ts';
-import { arenaFor, type GatheredPages, type GatheredProcess, gatherPages } from './gather-pages.ts';
+import { arenaFor, arenaForWritten, type GatheredPages, type GatheredProcess, gatherPages } from './gather-pages.ts';
+import type { MappingsReader } from './mappings-reader.ts';
 import type { OutsiderSearch } from './outsiders.ts';
 import type { ParentImage } from './parent-image.ts';
 import { type OursInTarget, type ProcessSurvey, surveyTree, type TreeSurvey } from './preflight.ts';
@@ -39,10 +40,13 @@ export type Refuse = (pid: Pid, problems: readonly Problem[]) => void;
 export interface Prepared {
   readonly crew: PageCrew;
   readonly outsiders: OutsiderSearch;
+  readonly mappings: MappingsReader;
   readonly waits: ReadonlyMap<number, Waiting>;
   /** The processes of the tree as it runs: there may be others when it stands still. */
   readonly pids: readonly Pid[];
   readonly parent: ParentImage | undefined;
+  /** How much the programs have written since that, as far as it is tracked. */
+  readonly writtenBytes: number;
   readonly tracking: Tracking | undefined;
   readonly refuse: Refuse;
 }
@@ -62,6 +66,7 @@ export class Save {
   readonly #layout: XsaveLayout;
   readonly #mirror: NativeMemory;
   readonly #arena: NativeMemory | undefined;
+  readonly #forWritten: NativeMemory | undefined;
   readonly #release = new CleanupStack();
   readonly #connections: ConnectionKeeper;
   readonly #clock = new SaveClock();
@@ -76,6 +81,7 @@ export class Save {
     this.#mirror = Agent.prepareMirror(AGENT_LAYOUT);
     prepared.crew.prepareToSave();
     this.#arena = arenaFor(prepared.pids.map(residentBytes), request.kill);
+    this.#forWritten = request.kill ? undefined : arenaForWritten(prepared.writtenBytes);
   }
 
   /** `stream` has its HEAD already. */
@@ -91,6 +97,7 @@ export class Save {
     } finally {
       this.#releaseTarget();
       this.#arena?.free();
+      this.#forWritten?.free();
       this.#mirror.free();
     }
     const { processes } = saved.tree;
@@ -163,14 +170,21 @@ export class Save {
       ]),
     );
     const pids = visited.map(({ frozen }) => frozen.pid);
-    const { outsiders, tracking } = this.#prepared;
+    const { outsiders, tracking, mappings } = this.#prepared;
     const inFlight: OwnedFd[] = [];
     this.#release.push(() => {
       for (const one of inFlight) one.close();
     });
     const oursIn = (pid: Pid): OursInTarget => must(ours.get(pid));
     const outside = policyOf(this.#request);
-    return surveyTree(pids, { outsiders, keepers: tracking?.keepers, oursIn, outside, inFlight });
+    return surveyTree(pids, {
+      outsiders,
+      keepers: tracking?.keepers,
+      readMappings: mappings.still,
+      oursIn,
+      outside,
+      inFlight,
+    });
   }
 
   /** The programs go on as soon as their pages are safe. */
@@ -186,10 +200,17 @@ export class Save {
       objref: must(tree.processes[index]).task.memory,
       mappings: must(survey.processes[index]).mappings,
       tracked: this.#trackedSinceParent(must(survey.processes[index])),
+      scans: new Map(),
       isAlone: visited.length === 1,
     }));
     const { kill } = this.#request;
-    const gathered = gatherPages({ processes, contents: tree.contents, kill, arena: this.#arena });
+    const gathered = gatherPages({
+      processes,
+      contents: tree.contents,
+      kill,
+      arena: this.#arena,
+      forWritten: this.#forWritten,
+    });
     this.#clock.note('securedUs');
     try {
       const remarks = this.#track(processes);
@@ -202,10 +223,8 @@ export class Save {
   }
 
   /** Mappings whose pages need not be read, as far as they were not written since the parent image was made. */
-  #trackedSinceParent({ process: { pid }, tracked, keeper }: ProcessSurvey): ReadonlySet<number> {
-    const { parent } = this.#prepared;
-    const isSinceParent = parent !== undefined && keeper?.imageId === parent.imageId && parent.memories.has(pid);
-    return isSinceParent ? tracked : new Set();
+  #trackedSinceParent(survey: ProcessSurvey): ReadonlySet<number> {
+    return trackedSince(this.#prepared.parent, survey);
   }
 
   /** What was written is known: what is written from now on is for the next save. */
@@ -275,6 +294,15 @@ export class Save {
     this.#pauseMs = now - this.#frozenAt;
     this.#frozenAt = 0;
   }
+}
+
+/** Start addresses of mappings whose writes are tracked since `parent` was made. */
+export function trackedSince(
+  parent: ParentImage | undefined,
+  { process: { pid }, tracked, keeper }: ProcessSurvey,
+): ReadonlySet<number> {
+  const isSinceParent = parent !== undefined && keeper?.imageId === parent.imageId && parent.memories.has(pid);
+  return isSinceParent ? tracked : new Set();
 }
 
 /** Of a program that runs: it may have changed under the look. */

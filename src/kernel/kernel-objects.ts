@@ -2,6 +2,7 @@
 import type { LocalFd } from '../support/brand.ts';
 import { CpuValues } from './calls/cpu-values.ts';
 import { KernelMemory } from './calls/kernel-memory.ts';
+import { VmaIterator } from './calls/vma-flags.ts';
 import { KernelTypes } from './kernel-types.ts';
 
 /** This kernel has no such struct or member, or it could not be read: what it would tell is not known. */
@@ -93,6 +94,17 @@ export class KernelObjects {
     }
     KernelObjects.#opened = new KernelObjects(memory, types);
     return KernelObjects.#opened;
+  }
+
+  /** For the caller to close. Undefined where the kernel has no iterator over mappings. */
+  tryOpenVmaIterator(): VmaIterator | undefined {
+    const at = (struct: string, field: string): number | undefined => this.#types.fieldOf(struct, field)?.bitOffset;
+    const [start, end, flags] = ['vm_start', 'vm_end', 'vm_flags'].map((field) => at('vm_area_struct', field));
+    const sequence = at('bpf_iter_meta', 'seq');
+    const iterator = this.#types.functionNumber('bpf_iter_task_vma');
+    if (start === undefined || end === undefined || flags === undefined) return undefined;
+    if (sequence === undefined || iterator === undefined) return undefined;
+    return VmaIterator.tryOpen({ start: start / 8, end: end / 8, flags: flags / 8, sequence: sequence / 8, iterator });
   }
 
   /** Throws {@link UnknownKernelObject}, as all of these do. */

@@ -22,6 +22,7 @@ const KIND = {
   volatile: 9,
   const: 10,
   restrict: 11,
+  function: 12,
   functionPrototype: 13,
   variable: 14,
   section: 15,
@@ -146,22 +147,30 @@ export class KernelTypes {
     return place;
   }
 
+  /** The number of a function of the kernel's; undefined if it names none so. */
+  functionNumber(name: string): number | undefined {
+    return this.#find(name, KIND.function);
+  }
+
   #struct(name: string): Type | undefined {
-    if (!this.#structs.has(name)) this.#structs.set(name, this.#find(name));
+    if (!this.#structs.has(name)) this.#structs.set(name, this.#typeOf(this.#find(name, KIND.struct)));
     return this.#structs.get(name);
   }
 
-  #find(struct: string): Type | undefined {
-    const place = this.#names.indexOf(`\0${struct}\0`, 0, 'latin1') + 1;
+  #find(name: string, kind: number): number | undefined {
+    const place = this.#names.indexOf(`\0${name}\0`, 0, 'latin1') + 1;
     if (place === 0) return undefined;
     const words = this.#words;
     for (let id = 1; id < this.#starts.length; id++) {
       const at = this.#starts[id] ?? 0;
-      if (words[at] !== place) continue;
-      const type = this.#typeAt(at * WORD);
-      if (type.kind === KIND.struct) return type;
+      if (words[at] === place && this.#typeAt(at * WORD).kind === kind) return id;
     }
     return undefined;
+  }
+
+  #typeOf(id: number | undefined): Type | undefined {
+    const at = id === undefined ? undefined : this.#starts[id];
+    return at === undefined ? undefined : this.#typeAt(at * WORD);
   }
 
   /** Without typedefs and qualifiers. */

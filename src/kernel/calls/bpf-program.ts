@@ -2,6 +2,7 @@
  * Programs of bpf(2) that are run once by a call of ours, and answer in their argument: BPF_PROG_TYPE_SYSCALL (Linux 5.14). For CAP_BPF and
  * CAP_PERFMON, and not where the kernel is locked down for confidentiality (kernel_lockdown(7)).
  */
+import type { LocalFd } from '../../support/brand.ts';
 import { BPF_CALL } from '../abi/bpf.ts';
 import { SYS } from '../abi/syscall.ts';
 import { isFailure } from '../errors.ts';
@@ -49,8 +50,28 @@ export class BpfProgram {
     this.#program = program;
   }
 
-  /** Undefined where we may not, or the kernel does not know such programs. */
+  get number(): LocalFd {
+    return this.#program.number;
+  }
+
+  /** One that is run by {@link tryRun}. Undefined where we may not, or the kernel does not know such programs. */
   static tryLoad(instructions: readonly Instruction[]): BpfProgram | undefined {
+    return BpfProgram.#load(instructions, (attributes) => {
+      attributes.setUint32(0, BPF_CALL.BPF_PROG_TYPE_SYSCALL, true);
+      attributes.setUint32(44, BPF_CALL.BPF_F_SLEEPABLE, true);
+    });
+  }
+
+  /** One that the kernel runs for each of its objects; `iterator`: the number of the function in its type information that does. */
+  static tryLoadIterator(instructions: readonly Instruction[], iterator: number): BpfProgram | undefined {
+    return BpfProgram.#load(instructions, (attributes) => {
+      attributes.setUint32(0, BPF_CALL.BPF_PROG_TYPE_TRACING, true);
+      attributes.setUint32(68, BPF_CALL.BPF_TRACE_ITER, true);
+      attributes.setUint32(108, iterator, true);
+    });
+  }
+
+  static #load(instructions: readonly Instruction[], fill: (attributes: DataView) => void): BpfProgram | undefined {
     newCall();
     const code = scratch(instructions.length * INSTRUCTION_SIZE);
     instructions.forEach(([opcode, destination, source, offset, immediate], index) => {
@@ -63,11 +84,10 @@ export class BpfProgram {
     const licence = scratch(LICENCE.length);
     licence.bytes.write(LICENCE);
     const attributes = scratch(ATTRIBUTES_SIZE);
-    attributes.view.setUint32(0, BPF_CALL.BPF_PROG_TYPE_SYSCALL, true);
     attributes.view.setUint32(4, instructions.length, true);
     attributes.view.setBigUint64(8, BigInt(code.address), true);
     attributes.view.setBigUint64(16, BigInt(licence.address), true);
-    attributes.view.setUint32(44, BPF_CALL.BPF_F_SLEEPABLE, true);
+    fill(attributes.view);
     const fd = rawSyscall(SYS.bpf, BPF_CALL.BPF_PROG_LOAD, attributes.address, ATTRIBUTES_SIZE);
     return isFailure(fd) ? undefined : new BpfProgram(new OwnedFd(fd));
   }

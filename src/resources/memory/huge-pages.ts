@@ -16,8 +16,8 @@ import type { MappingKind } from '../resource.ts';
 const schema = v.strictObject({ pageKiB: v.picklist(HUGE_SIZES_KIB) });
 type HugePages = v.InferOutput<typeof schema>;
 
-const sizeOf = ({ sizesKiB }: Mapping): HugePages['pageKiB'] | undefined =>
-  HUGE_SIZES_KIB.find((size) => size === sizesKiB.kernelPageSize);
+const sizeOf = ({ kernelPageKiB }: Mapping): HugePages['pageKiB'] | undefined =>
+  HUGE_SIZES_KIB.find((size) => size === kernelPageKiB);
 
 export const hugePages: MappingKind<HugePages> = {
   kind: 'huge-pages',

@@ -125,7 +125,7 @@ describe('a mapping of a file without a name', () => {
 describe('huge pages', () => {
   const view = (permissions: string, kernelPageSize: number, offset = 0): Mapping => {
     const mapping = mappingView(permissions, '/anon_hugepage (deleted)', 'rd wr mr mw me ht');
-    return { ...mapping, offset, sizesKiB: { ...mapping.sizesKiB, kernelPageSize } };
+    return { ...mapping, offset, kernelPageKiB: kernelPageSize };
   };
   const kindOf = (mapping: Mapping): string | undefined => mappingKinds.find((kind) => kind.recognise(mapping))?.kind;
 
