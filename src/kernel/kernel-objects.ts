@@ -35,6 +35,12 @@ export class KernelStruct {
     return Array.from({ length: count }, (_, index) => this.#bytes.readUInt32LE(start + 4 * index));
   }
 
+  /** An array of bytes, or of anything else as it lies there. */
+  bytesOf(field: string, sizeBytes: number): Buffer {
+    const start = this.offsetOf(field);
+    return this.#bytes.subarray(start, start + sizeBytes);
+  }
+
   u8(field: string): number {
     return this.#bytes.readUInt8(this.offsetOf(field));
   }

@@ -60,6 +60,7 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'groups-and-filters', keeps: 'multicast groups, filters and groups of ports' },
   { name: 'packets-and-messages', keeps: 'raw, packet, ICMP and netlink sockets' },
   { name: 'pseudo-terminals', keeps: 'both ends of pseudo-terminals' },
+  { name: 'terminal-content', keeps: 'what waits in pseudo-terminals' },
   { name: 'calls-in-flight', keeps: 'system calls in flight' },
   { name: 'sockets-in-flight', keeps: 'calls of sockets, and a wait for a child' },
   { name: 'sockets-in-flight', keeps: 'such calls of a 32-bit program', ...m32 },

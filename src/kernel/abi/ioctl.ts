@@ -36,9 +36,29 @@ export const IOCTL = {
   TCXONC: 0x540a,
 } as const;
 
+/** Members of struct termios2 by their offsets, flags, and places in c_cc: termios(3). */
+export const TERMIOS = {
+  c_iflag: 0,
+  c_oflag: 4,
+  c_lflag: 12,
+  c_cc: 17,
+  NCCS: 19,
+  VEOF: 4,
+  VSTART: 8,
+  VSTOP: 9,
+  VLNEXT: 15,
+  IXON: 0o2000,
+  ICANON: 2,
+  IEXTEN: 0o100000,
+  EXTPROC: 0o200000,
+  TCOOFF: 0,
+} as const;
+
+const { c_iflag: _iflag, c_oflag: _oflag, c_lflag: _lflag, c_cc: _cc, ...terminalConstants } = TERMIOS;
+
 export const ioctlAbi = defineAbi({
   headers: ['asm/ioctls.h', 'asm/termbits.h', 'asm/termios.h'],
-  constants: { ...IOCTL },
+  constants: { ...IOCTL, ...terminalConstants },
   structs: {
     winsize: {
       size: 8,

@@ -74,6 +74,16 @@ export function hasEvents(fd: LocalFd): boolean {
   return !isFailure(result) && result > 0;
 }
 
+/** poll(2): a write would not have to wait. */
+export function isWritable(fd: LocalFd): boolean {
+  newCall();
+  const entry = scratch(8);
+  entry.view.setInt32(0, fd, true);
+  entry.view.setInt16(4, POLL.POLLOUT, true);
+  const result = rawSyscall(SYS.poll, entry.address, 1, 0);
+  return !isFailure(result) && (entry.view.getInt16(6, true) & POLL.POLLOUT) !== 0;
+}
+
 /** poll(2): its other end has been open, and is so no more. */
 export function hasHungUp(fd: LocalFd): boolean {
   newCall();

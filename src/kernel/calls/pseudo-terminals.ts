@@ -1,5 +1,6 @@
 /** Pseudo-terminals: ioctl_tty(2), TIOCGPTPEER(2const), pts(4). What is asked here changes nothing. */
 import type { LocalFd } from '../../support/brand.ts';
+import { ERRNO } from '../abi/errno.ts';
 import { FCNTL, OPEN } from '../abi/fcntl.ts';
 import { IOCTL } from '../abi/ioctl.ts';
 import { SYS } from '../abi/syscall.ts';
@@ -56,6 +57,20 @@ export function setTerminalSettings(fd: LocalFd, content: Uint8Array): void {
   const settings = scratch(TERMIOS2_SIZE);
   settings.bytes.set(content);
   check('ioctl', rawSyscall(SYS.ioctl, fd, IOCTL.TCSETS2, settings.address), doing('set the settings'));
+}
+
+/** TCXONC: stops or starts its output. */
+export function controlFlow(fd: LocalFd, action: number): void {
+  check('ioctl', rawSyscall(SYS.ioctl, fd, IOCTL.TCXONC, action), doing('stop the output'));
+}
+
+/** How many bytes it took; undefined if it has no room now. */
+export function tryWriteTerminal(fd: LocalFd, content: Uint8Array): number | undefined {
+  newCall();
+  const bytes = scratch(content.length);
+  bytes.bytes.set(content);
+  const written = rawSyscall(SYS.write, fd, bytes.address, content.length);
+  return written === -ERRNO.EAGAIN ? undefined : check('write', written, doing('write to one end'));
 }
 
 /** struct termios of the lock bits (TIOCGLCKTRMIOS): all zero where nobody has locked any. */

@@ -2,8 +2,8 @@
  * The master of a pseudo-terminal, pts(4), with all that belongs to the pair: its number, settings (TCGETS2), window size, packet
  * mode, lock, and whose controlling terminal it is (ioctl_tty(2); asked of a master, the kernel answers for the slave). The
  * number is told by fdinfo (Linux 4.15). Before its children are made, the leader of the session opens the slave, which
- * makes it its controlling terminal: children only inherit it. Queued bytes cannot be looked at without taking them: refused.
- * Lost: a line that has been typed in part (in canonical mode no call tells of it), output that ^S has stopped, packet mode's status byte.
+ * makes it its controlling terminal: children only inherit it. What waits in it: terminal-content.ts; where the kernel does not show it, queued bytes are
+ * refused, and a line that has been typed in part and output that ^S has stopped are lost, and told.
  */
 import * as v from 'valibot';
 import { integerBetween, u16, u32 } from '../../image/schema.ts';
@@ -35,11 +35,13 @@ import {
   MULTIPLEXER,
   masterIndex,
   setStatusFlags,
+  slaveIndex,
   slavePath,
   statusFlags,
   terminal,
 } from '../pseudo-terminals.ts';
 import type { DescriptorKind, DescriptorView, OpenDescriptor, RebuiltProcess } from '../resource.ts';
+import { contentSchema, readContent, restoreContent } from './terminal-content.ts';
 
 /** pid_t; 0 for none. */
 const pidOrNone = integerBetween(0, 2 ** 22);
@@ -62,6 +64,10 @@ const schema = v.strictObject({
   /** The session whose controlling terminal the slave is, by its leader. */
   session: pidOrNone,
   foreground: pidOrNone,
+  /** Missing: nothing waits in it. */
+  content: v.optional(contentSchema),
+  /** What waits in it could not be looked at, other than what a call counts. */
+  unseen: v.optional(v.boolean()),
 });
 type PtyMaster = v.InferOutput<typeof schema>;
 
@@ -74,6 +80,7 @@ export const ptyMaster: DescriptorKind<PtyMaster> = {
   plan: (state, host, path) => [...(host.programRuns ? [] : taken(state, path)), ...missingMultiplexer(path)],
   restore: (state, world) => {
     const { master } = terminal(world, state.index);
+    if (state.content !== undefined) restoreContent(master.number, state.settings, state.content);
     setTerminalSettings(master.number, state.settings);
     setWindowSize(master.number, state.size);
     if (state.packets) tellTerminal(master.number, IOCTL.TIOCPKT, 1, 'packet mode');
@@ -93,6 +100,10 @@ export const ptyMaster: DescriptorKind<PtyMaster> = {
   finish: ({ session, foreground }, process) => {
     if (session !== 0 && foreground !== 0) setForeground(process, foreground);
   },
+  remark: ({ index, unseen }) =>
+    unseen === true
+      ? `a line that has been typed in part on ${slavePath(index)}, and whether ^S has stopped it, is not in the image (only to be seen with CAP_BPF and CAP_PERFMON)`
+      : undefined,
 };
 
 function oddMode({ pid, fd, descriptor, info }: DescriptorView): Problem[] {
@@ -111,7 +122,6 @@ function collect(open: OpenDescriptor): PtyMaster {
   const { own } = open;
   const index = askTerminal(own, IOCTL.TIOCGPTN, 'number');
   const name = slavePath(index);
-  refuseQueued(own, name);
   if (hasLockedSettings(own))
     throw notSaved('terminal', `Settings of the terminal ${name} are locked (TIOCSLCKTRMIOS)`);
   if (askTerminal(own, IOCTL.TIOCGETD, 'line discipline') !== 0) {
@@ -124,21 +134,29 @@ function collect(open: OpenDescriptor): PtyMaster {
       `Process ${session}, outside of what is saved, leads the session of the terminal ${name}`,
     );
   }
+  const hungUp = hasHungUp(own);
+  const settings = terminalSettings(own);
+  const packets = askTerminal(own, IOCTL.TIOCGPKT, 'packet mode') !== 0;
+  const hadSlave = hungUp || open.siblings.some((other) => slaveIndex(other) === index);
+  const content = readContent({ own, name, settings, packets, hadSlave });
+  if (content === undefined) refuseQueued(own, name);
   return {
     index,
     flags: statusFlags(open),
-    settings: terminalSettings(own),
+    settings,
     size: windowSize(own),
-    packets: askTerminal(own, IOCTL.TIOCGPKT, 'packet mode') !== 0,
+    packets,
     exclusive: askTerminal(own, IOCTL.TIOCGEXCL, 'exclusive mode') !== 0,
     locked: askTerminal(own, IOCTL.TIOCGPTLCK, 'lock') !== 0,
-    hungUp: hasHungUp(own),
+    hungUp,
     session,
     foreground: session === 0 ? 0 : Math.max(0, askTerminal(own, IOCTL.TIOCGPGRP, 'foreground group')),
+    ...(content === undefined ? { unseen: true } : {}),
+    ...(content === undefined || Object.keys(content).length === 0 ? {} : { content }),
   };
 }
 
-/** What a reader of the master would get. Reading it takes it away, and there is no call that looks. */
+/** What a reader of the master would get. Reading it takes it away: without a look at the kernel's own structs it is not known. */
 function refuseQueued(own: LocalFd, name: string): void {
   const queued = bytesQueued(own, FS.FIONREAD);
   if (queued > 0) throw notSaved('terminal-content', `${queued} bytes from the terminal ${name} have not been read`);

@@ -1,7 +1,7 @@
 /**
  * The slave of a pseudo-terminal, pts(4), whose master is among what is saved; any other terminal is a stream to the outside.
- * Read from its device number, fdinfo (flags) and the exclusive mode. What belongs to the pair is with the master. Queued bytes:
- * as there.
+ * Read from its device number, fdinfo (flags) and the exclusive mode. What belongs to the pair is with the master, and what waits in it, where the kernel
+ * shows that.
  */
 import * as v from 'valibot';
 import { integerBetween, u32 } from '../../image/schema.ts';
@@ -22,6 +22,7 @@ import {
   terminal,
 } from '../pseudo-terminals.ts';
 import type { DescriptorKind, DescriptorView, OpenDescriptor } from '../resource.ts';
+import { showsContent } from './terminal-content.ts';
 
 const schema = v.strictObject({
   index: integerBetween(0, MAX_TERMINALS - 1),
@@ -57,7 +58,7 @@ function obstacles(view: DescriptorView): Problem[] {
 function collect(open: OpenDescriptor): PtySlave {
   const index = slaveIndex(open) ?? 0;
   const queued = bytesQueued(open.own, FS.FIONREAD);
-  if (queued > 0) {
+  if (queued > 0 && !showsContent(open.own)) {
     throw new QuicksaveError(
       'terminal-content',
       `${queued} bytes that were typed on the terminal ${slavePath(index)} have not been read, which cannot be saved.`,

@@ -354,6 +354,12 @@ export const descriptorStates = {
     hungUp: true,
     session: 4242,
     foreground: 4243,
+    content: {
+      typed: { bytes: Buffer.from('line\npart'), ends: [4], quotes: false },
+      shown: Buffer.from('shown'),
+      stopped: 'typed' as const,
+    },
+    unseen: true,
   },
   'pty-slave': { index: 7, flags: OPEN.O_RDWR | OPEN.O_LARGEFILE, exclusive: true },
   'external-stream': { stream: 2, flags: OPEN.O_APPEND, was: '/dev/pts/3' },

@@ -104,6 +104,8 @@ describe('the state of', () => {
     ['descriptor unlinked-file: owner', undefined],
     ['descriptor regular-file: endsChecksum', undefined],
     ['descriptor directory: deleted', undefined],
+    ['descriptor pty-master: content', undefined],
+    ['descriptor pty-master: unseen', undefined],
     ['descriptor pipe: packets', []],
     ['descriptor pipe: cutOff', undefined],
     ['descriptor unix-socket: outside', undefined],
