@@ -170,6 +170,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
     descriptions,
     contents,
     remarks: [
+      ...collected.flatMap(({ pid, aspects }) => processLosses(pid, aspects)),
       ...collected.flatMap(({ threads }) => threads.flatMap((thread) => lossesOf(thread))),
       ...descriptors.flatMap(({ sharing }) => sharing),
       ...descriptors.flatMap((one, index) => remarkOn(one, descriptions[index]?.record.state)),
@@ -274,6 +275,9 @@ function must<T>(value: T | undefined): T {
   if (value === undefined) throw new Error('a frozen tree is complete');
   return value;
 }
+
+const processLosses = (pid: Pid, aspects: Readonly<Record<string, unknown>>): string[] =>
+  processAspects.flatMap((aspect) => aspect.loss?.(aspects[aspect.name], pid) ?? []);
 
 const lossesOf = ({ tid, aspects }: CollectedThread): string[] =>
   threadAspects.flatMap((aspect) => aspect.loss?.(aspects[aspect.name], asTid(tid)) ?? []);

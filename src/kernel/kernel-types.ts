@@ -32,6 +32,8 @@ const KIND = {
 } as const;
 
 const KINDS = 32;
+/** The first string of all is empty. */
+const NAMELESS = 0;
 
 /** Words of a type, beside those for each member. By number: the index of all types is made of nothing else. */
 const WORDS = new Uint8Array(KINDS).fill(TYPE_SIZE / WORD);
@@ -80,6 +82,7 @@ export class KernelTypes {
   /** Where each type begins, in words; type 0 is void. */
   readonly #starts: Uint32Array;
   readonly #structs = new Map<string, Type | undefined>();
+  readonly #fields = new Map<string, FieldPlace | undefined>();
 
   /** Undefined where the kernel has no type information, or in another form. */
   static tryRead(path = '/sys/kernel/btf/vmlinux'): KernelTypes | undefined {
@@ -136,15 +139,22 @@ export class KernelTypes {
 
   /** `path`: names of members, each of the one before; those of members without a name count as the struct's own. */
   fieldOf(struct: string, path: string): FieldPlace | undefined {
-    let within = this.#struct(struct);
-    let place: FieldPlace = { bitOffset: 0, bits: 0 };
-    for (const name of path.split('.')) {
-      const found = within === undefined ? undefined : this.#member(within, name);
+    const key = `${struct} ${path}`;
+    if (!this.#fields.has(key)) this.#fields.set(key, this.#findField(struct, path));
+    return this.#fields.get(key);
+  }
+
+  #findField(struct: string, path: string): FieldPlace | undefined {
+    const [first = '', ...others] = path.split('.');
+    const whole = this.#struct(struct);
+    let found = whole === undefined ? undefined : this.#member(whole, first);
+    for (const name of others) {
       if (found === undefined) return undefined;
-      place = { bitOffset: place.bitOffset + found.bitOffset, bits: found.bits };
-      within = this.#resolve(found.type);
+      const within = this.#resolve(found.type);
+      const inner = within === undefined ? undefined : this.#member(within, name);
+      found = inner === undefined ? undefined : { ...inner, bitOffset: found.bitOffset + inner.bitOffset };
     }
-    return place;
+    return found === undefined ? undefined : { bitOffset: found.bitOffset, bits: found.bits };
   }
 
   /** The number of a function of the kernel's; undefined if it names none so. */
@@ -160,10 +170,10 @@ export class KernelTypes {
   #find(name: string, kind: number): number | undefined {
     const place = this.#names.indexOf(`\0${name}\0`, 0, 'latin1') + 1;
     if (place === 0) return undefined;
-    const words = this.#words;
-    for (let id = 1; id < this.#starts.length; id++) {
-      const at = this.#starts[id] ?? 0;
-      if (words[at] === place && this.#typeAt(at * WORD).kind === kind) return id;
+    const [words, starts] = [this.#words, this.#starts];
+    for (let id = 1; id < starts.length; id++) {
+      const at = starts[id] ?? 0;
+      if (words[at] === place && ((words[at + 1] ?? 0) >>> 24) % KINDS === kind) return id;
     }
     return undefined;
   }
@@ -193,9 +203,9 @@ export class KernelTypes {
       const bitOffset = within.hasBitFields ? raw & 0xff_ffff : raw;
       const bits = within.hasBitFields ? raw >>> 24 : 0;
       const type = this.#types.getUint32(at + 4, true);
-      const own = this.#nameAt(this.#types.getUint32(at, true));
-      if (own === name) return { bitOffset, bits, type };
-      if (own !== '') continue;
+      const own = this.#types.getUint32(at, true);
+      if (this.#isNamed(own, name)) return { bitOffset, bits, type };
+      if (own !== NAMELESS) continue;
       const inner = this.#resolve(type);
       const found = inner === undefined ? undefined : this.#member(inner, name);
       if (found !== undefined) return { ...found, bitOffset: found.bitOffset + bitOffset };
@@ -203,8 +213,10 @@ export class KernelTypes {
     return undefined;
   }
 
-  #nameAt(offset: number): string {
-    return this.#names.toString('latin1', offset, this.#names.indexOf(0, offset));
+  #isNamed(offset: number, name: string): boolean {
+    const names = this.#names;
+    for (let at = 0; at < name.length; at++) if (names[offset + at] !== name.charCodeAt(at)) return false;
+    return names[offset + name.length] === 0;
   }
 }
 

@@ -65,6 +65,8 @@ export const unsaidOfProcess: Readonly<Record<string, Unsaid>> = {
   posixTimers: begins([], 'its timers of timer_create(2)'),
   sharedPendingSignals: begins([], 'signals that wait for it', WHEN_NOTHING_WAITS),
   systemV: begins({ semaphores: [], queues: [] }, 'the System V semaphores and message queues that it uses'),
+  semaphoreAdjustments: begins({ sets: [] }, 'what is to be undone to System V semaphores at its end'),
+  unseenState: begins({}, 'whether it is in a sandbox of Landlock'),
   surroundings: command,
   limits: command,
 };

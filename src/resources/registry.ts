@@ -41,12 +41,14 @@ import { memoryMapFields } from './process/memory-map-fields.ts';
 import { namespaces } from './process/namespaces.ts';
 import { posixTimers } from './process/posix-timers.ts';
 import { procFiles } from './process/proc-files.ts';
+import { semaphoreAdjustments } from './process/semaphore-adjustments.ts';
 import { session } from './process/session.ts';
 import { processSettings } from './process/settings.ts';
 import { sharedPendingSignals } from './process/shared-pending-signals.ts';
 import { signalActions } from './process/signal-actions.ts';
 import { surroundings } from './process/surroundings.ts';
 import { systemV } from './process/system-v.ts';
+import { unseenState } from './process/unseen-state.ts';
 import type { DescriptorKind, MappingKind, ProcessAspect, ThreadAspect } from './resource.ts';
 import { netlinkSocket } from './sockets/netlink-socket.ts';
 import { otherSocket } from './sockets/other-socket.ts';
@@ -93,6 +95,8 @@ export const processAspects: readonly ProcessAspect<unknown>[] = [
   posixTimers,
   sharedPendingSignals,
   systemV,
+  semaphoreAdjustments,
+  unseenState,
   surroundings,
   limits,
 ].map((aspect) => erase<ProcessAspect<unknown>>(aspect));

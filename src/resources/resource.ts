@@ -147,8 +147,10 @@ export interface ProcessAspect<State> {
   readonly restore: (state: NoInfer<State>, process: RebuiltProcess) => void;
   /** Called last, in every thread, for what takes rights away that all before may need. */
   readonly finish?: (state: NoInfer<State>, thread: Pick<RebuiltThread, 'batch'>) => void;
+  /** A sentence for the summary of a save, where something of it is not in the image. */
+  readonly loss?: (state: NoInfer<State>, pid: Pid) => string | undefined;
   /**
-   * A sentence for the summary, where something comes back otherwise than it was. `leads`: it is the leader that some object
+   * A sentence for the summary of a restart, where something comes back otherwise than it was. `leads`: it is the leader that some object
    * of the image begins in ({@link DescriptorKind.leaderOf}).
    */
   readonly remark?: (state: NoInfer<State>, pid: Pid, host: HostView, leads?: boolean) => string | undefined;

@@ -15,6 +15,7 @@ import { inotifyAbi } from '../../src/kernel/abi/inotify.ts';
 import { ioUringAbi } from '../../src/kernel/abi/io-uring.ts';
 import { ioctlAbi } from '../../src/kernel/abi/ioctl.ts';
 import { itimerAbi } from '../../src/kernel/abi/itimer.ts';
+import { lsmAbi } from '../../src/kernel/abi/lsm.ts';
 import { membarrierAbi } from '../../src/kernel/abi/membarrier.ts';
 import { mmanAbi } from '../../src/kernel/abi/mman.ts';
 import { netlinkAbi } from '../../src/kernel/abi/netlink.ts';
@@ -54,6 +55,7 @@ const MODULES: Record<string, AbiModule> = {
   'ioctl.ts': ioctlAbi,
   'io-uring.ts': ioUringAbi,
   'itimer.ts': itimerAbi,
+  'lsm.ts': lsmAbi,
   'membarrier.ts': membarrierAbi,
   'mman.ts': mmanAbi,
   'netlink.ts': netlinkAbi,

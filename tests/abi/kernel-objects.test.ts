@@ -1,10 +1,13 @@
 /** What is read from this kernel's own structs, against what it tells by other ways. */
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { expect, it, onTestFinished } from 'vitest';
 import { OPEN } from '../../src/kernel/abi/fcntl.ts';
 import { IORING } from '../../src/kernel/abi/io-uring.ts';
 import { tryMakeRing } from '../../src/kernel/calls/io-uring.ts';
+import { openProcess } from '../../src/kernel/calls/watches.ts';
 import { KernelObjects, UnknownKernelObject } from '../../src/kernel/kernel-objects.ts';
+import { tryReadHidden } from '../../src/kernel/task-objects.ts';
+import { listThreads } from '../../src/procfs/tasks.ts';
 import { readRing } from '../../src/resources/ring-facts.ts';
 import { asPid, localFd } from '../../src/support/brand.ts';
 
@@ -44,4 +47,28 @@ it('a ring is what it was made with', (context) => {
     workers: undefined,
   });
   expect(Number(facts.issuer)).toBeGreaterThan(0);
+});
+
+it('a task is the one that was asked for, and so are its threads', (context) => {
+  const kernel = KernelObjects.tryOpen();
+  if (kernel === undefined) return context.skip(WHY_NOT);
+  const pid = asPid(process.pid);
+  const pidfd = openProcess(pid, 0);
+  onTestFinished(() => pidfd.close());
+  const task = kernel.taskBehind(pidfd.number);
+  expect(kernel.numberOfTask(task)).toBe(process.pid);
+  const tids = kernel.threadsOf(task).map((thread) => kernel.numberOfTask(thread));
+  expect(tids.sort((a, b) => a - b)).toEqual(listThreads(pid));
+  const hidden = tryReadHidden(pid);
+  expect(hidden?.map(({ number }) => number()).sort((a, b) => a - b)).toEqual(listThreads(pid));
+  for (const { portLevel, hiddenRings } of hidden ?? []) expect([portLevel, hiddenRings]).toEqual([0, 0]);
+});
+
+it('a symbol of the kernel is where the kernel says that it is', (context) => {
+  const kernel = KernelObjects.tryOpen();
+  const line = readFileSync('/proc/kallsyms', 'latin1').match(/^([0-9a-f]+) T schedule$/m);
+  if (kernel === undefined || line === null || /^0+$/.test(line[1] ?? '')) return context.skip(WHY_NOT);
+  expect(kernel.tryAddressOf('schedule')).toBe(BigInt(`0x${line[1]}`));
+  expect(kernel.tryAddressOf('no_such_symbol_at_all')).toBeUndefined();
+  expect(kernel.tryAddressOf('x'.repeat(100))).toBeUndefined();
 });

@@ -3,7 +3,19 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { command, compiled, newFolder, quicksave, said, start, stateOf, waitFor } from '../support/harness.ts';
+import { hasLandlock } from '../../src/kernel/calls/security-modules.ts';
+import { KernelObjects } from '../../src/kernel/kernel-objects.ts';
+import {
+  childrenOf,
+  command,
+  compiled,
+  newFolder,
+  quicksave,
+  said,
+  start,
+  stateOf,
+  waitFor,
+} from '../support/harness.ts';
 
 const refused = async (pid: number): Promise<string> => {
   const { status, stderr } = await quicksave('checkpoint', String(pid), '--kill', '-o', join(newFolder(), 'image'));
@@ -38,6 +50,7 @@ test.each([
   ['a poll', /Its io_uring has a request in flight/],
   ['overflow', /Its io_uring has completions that the ring has no room for/],
   ['closed', /It has memory of an io_uring mapped that no process has open any more/],
+  ['hidden', /thread \d+: It has an io_uring that it has registered and closed/],
 ])('a ring of requests (%s) is refused, and not harmed', async (oddity, sentence) => {
   const folder = newFolder();
   const target = start(folder, compiled('odd-rings'), [oddity]);
@@ -59,12 +72,51 @@ test.each([
   await said(target.output, 'ok');
 });
 
+/** A domain that forbids to make devices, of the thread that asks for it. */
+const landlock = [
+  'import ctypes, os, struct, threading\nc = ctypes.CDLL(None, use_errno=True)',
+  'def sandbox():',
+  '  attr = ctypes.create_string_buffer(struct.pack("Q", 1 << 11), 8)',
+  '  rules = c.syscall(444, attr, 8, 0)',
+  '  assert rules >= 0 and c.prctl(38, 1, 0, 0, 0) == 0 and c.syscall(446, rules, 0) == 0, ctypes.get_errno()',
+  '  os.close(rules)',
+].join('\n');
+
+test.skipIf(!hasLandlock() || KernelObjects.tryOpen() === undefined).each([
+  ['a process', 'sandbox()'],
+  ['a thread', 't = threading.Thread(target=lambda: (sandbox(), threading.Event().wait()), daemon=True); t.start()'],
+  ['a child', 'if os.fork() == 0:\n  sandbox(); threading.Event().wait()'],
+])('%s in a sandbox of Landlock is refused, and check says so', async (_, body) => {
+  const folder = newFolder();
+  const target = start(folder, 'python3', python(`${landlock}\n${body}\nimport time; time.sleep(0.2)`));
+  await said(target.output, 'ready');
+  expect(await refused(target.pid)).toMatch(/thread \d+: It is in a sandbox of Landlock.*\n.*\[landlock\]/);
+  expect((await quicksave('check', String(target.pid))).stdout.toString()).toContain('[landlock]');
+  await waitFor('it to sleep again', () => stateOf(target.pid) === 'S');
+  for (const child of childrenOf(target.pid)) process.kill(child, 'SIGKILL');
+});
+
+test.skipIf(process.getuid?.() !== 0 || !hasLandlock())(
+  'that there may be such a sandbox is told without the right to look',
+  async () => {
+    const target = start(newFolder(), 'python3', python('import ctypes\nctypes.CDLL(None).prctl(38, 1, 0, 0, 0)'));
+    await said(target.output, 'ready');
+    const { status, stderr } = withoutRights('checkpoint', String(target.pid), '-o', join(newFolder(), 'image'));
+    expect(stderr).toMatch(/whether process \d+ is in a sandbox of Landlock is only to be seen with CAP_BPF/);
+    expect(status).toBe(0);
+  },
+);
+
+/** The command without the rights to look at the kernel's own structs. */
+function withoutRights(...words: string[]): { status: number | null; stderr: string } {
+  const without = ['--bounding-set', '-all,+checkpoint_restore,+sys_ptrace,+net_admin', '--inh-caps', '-all'];
+  return spawnSync('setpriv', [...without, command, ...words], { encoding: 'utf8' });
+}
+
 test.skipIf(process.getuid?.() !== 0)('a ring of requests is refused without the right to look at it', async () => {
   const target = start(newFolder(), compiled('odd-rings'));
   await said(target.output, 'ready');
-  const without = ['--bounding-set', '-all,+checkpoint_restore,+sys_ptrace,+net_admin', '--inh-caps', '-all'];
-  const words = [...without, command, 'checkpoint', String(target.pid), '-o', join(newFolder(), 'image')];
-  const { status, stderr } = spawnSync('setpriv', words, { encoding: 'utf8' });
+  const { status, stderr } = withoutRights('checkpoint', String(target.pid), '-o', join(newFolder(), 'image'));
   expect(stderr).toMatch(/only to be seen with CAP_BPF and CAP_PERFMON.*\n.*kernel\.io_uring_disabled=2/);
   expect(status).toBe(1);
 });

@@ -70,6 +70,15 @@ static void make_odd(void) {
     }
   } else if (is("closed")) {
     close(ring.fd);
+  } else if (is("hidden")) {
+    /* What is mapped shows it, as what is open does: the ring is reached by its index only. */
+    struct io_uring_rsrc_update mine = {.offset = -1U, .data = (__u64)ring.fd};
+    struct io_uring_params plain = {0};
+    int other = (int)syscall(SYS_io_uring_setup, 4, &plain);
+    CHECK(other >= 0, "io_uring_setup: errno %d", errno);
+    mine.data = (__u64)other;
+    CHECK(syscall(SYS_io_uring_register, other, IORING_REGISTER_RING_FDS, &mine, 1) == 1, "the ring's own index: errno %d", errno);
+    close(other);
   }
 }
 

@@ -27,6 +27,8 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'memory-objects', keeps: 'such memory of a 32-bit program', ...m32 },
   { name: 'system-v-segments', keeps: 'System V shared memory' },
   { name: 'system-v-segments', keeps: 'System V shared memory of a 32-bit program', ...m32 },
+  { name: 'semaphore-undo', keeps: 'what is to be undone to System V semaphores' },
+  { name: 'semaphore-undo', keeps: 'what 32-bit programs have to be undone to them', ...m32 },
   { name: 'kernel-timers', keeps: 'timers of the kernel, and signals to be read' },
   { name: 'kernel-timers', keeps: 'such timers of a 32-bit program', ...m32 },
   { name: 'newer-memory', keeps: 'guard pages, droppable memory and seals' },

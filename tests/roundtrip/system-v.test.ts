@@ -83,6 +83,22 @@ test('those that are still there, and that nobody else has used, are used again'
   await proves(target);
 }, 60_000);
 
+test('what is to be undone to semaphores is so on a host where they are not, three times', async () => {
+  const folder = newFolder();
+  const before = all();
+  const target = start(folder, compiled('semaphore-undo'));
+  await said(target.output, 'ready');
+  const ids: Ids = { sets: all().sets.filter((id) => !before.sets.includes(id)), queues: [] };
+  onTestFinished(() => remove(ids));
+  const image = join(folder, 'image');
+  for (let round = 0; round < 3; round++) {
+    await saveAndEnd(target.pid, image);
+    remove(ids);
+    await bringBack(image);
+  }
+  await proves({ ...target, folder, ids, image });
+}, 60_000);
+
 test('what others have done with them meanwhile stays, and is told', async () => {
   const target = await begin();
   await saveAndEnd(target.pid, target.image);

@@ -17,6 +17,7 @@ export const BPF_CALL = {
   BPF_FUNC_probe_read_kernel: 113,
   BPF_FUNC_seq_write: 127,
   BPF_FUNC_map_lookup_percpu_elem: 195,
+  BPF_FUNC_kallsyms_lookup_name: 179,
 } as const;
 
 export const bpfAbi = defineAbi({

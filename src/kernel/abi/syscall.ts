@@ -19,6 +19,8 @@ const NEWER_SYS = {
   statmount: 457,
   /** Linux 6.8, asm/unistd_64.h */
   listmount: 458,
+  /** Linux 6.8, asm/unistd_64.h */
+  lsm_list_modules: 461,
   /** Linux 6.10, asm/unistd_64.h */
   mseal: 462,
 } as const;

@@ -1,7 +1,7 @@
 /** System V semaphores and message queues: semctl(2), msgctl(2), msgrcv(2). */
 import { defineAbi } from './define-abi.ts';
 
-export const SEM = { GETPID: 11, GETALL: 13, SETVAL: 16, SETALL: 17 } as const;
+export const SEM = { GETPID: 11, GETALL: 13, SETVAL: 16, SETALL: 17, IPC_NOWAIT: 0o4000, SEM_UNDO: 0x1000 } as const;
 export const MSG = { IPC_NOWAIT: 0o4000, MSG_COPY: 0o40000 } as const;
 /** The three kinds have the same. */
 export const IPC = {

@@ -31,6 +31,7 @@ export const BPF_CODE = {
   STORE_NUMBER_8: 0x7a,
   JUMP_IF_ZERO: 0x15,
   JUMP_IF_ABOVE: 0x25,
+  JUMP_UNLESS_ZERO: 0x55,
   CALL: 0x85,
   EXIT: 0x95,
   FRAME: 10,

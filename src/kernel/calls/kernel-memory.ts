@@ -25,6 +25,7 @@ const {
   STORE_NUMBER_8,
   JUMP_IF_ZERO,
   JUMP_IF_ABOVE,
+  JUMP_UNLESS_ZERO,
   CALL,
   EXIT,
   FRAME,
@@ -57,8 +58,58 @@ const copyBytes: readonly Instruction[] = [
   [EXIT, 0, 0, 0, 0],
 ];
 
+/** So many words, each from anywhere, in one call. */
+const MOST_WORDS = 16;
+const PER_WORD = 9;
+
+/** Puts what is at each address behind the head of the argument in its place, up to the first that is zero. */
+const copyWords: readonly Instruction[] = [
+  [MOVE, 6, 1, 0, 0],
+  [MOVE_NUMBER, 0, 0, 0, 0],
+  ...Array.from({ length: MOST_WORDS }, (_, index): Instruction[] => {
+    const [at, rest] = [16 + WORD * index, PER_WORD * (MOST_WORDS - index)];
+    return [
+      [LOAD_8, 3, 6, at, 0],
+      [JUMP_IF_ZERO, 3, 0, rest - 2, 0],
+      [MOVE, 1, FRAME, 0, 0],
+      [ADD_NUMBER, 1, 0, 0, -WORD],
+      [MOVE_NUMBER, 2, 0, 0, WORD],
+      [CALL, 0, 0, 0, BPF_CALL.BPF_FUNC_probe_read_kernel],
+      [JUMP_UNLESS_ZERO, 0, 0, rest - 7, 0],
+      [LOAD_8, 1, FRAME, -WORD, 0],
+      [STORE_8, 6, 1, at, 0],
+    ];
+  }).flat(),
+  [EXIT, 0, 0, 0, 0],
+];
+
+/** A symbol's name is shorter (KSYM_NAME_LEN is 512, but none that is asked for here). */
+const NAME_SIZE = 64;
+const nameWords = Array.from({ length: NAME_SIZE / WORD }, (_, index) => index * WORD);
+
+/** Puts the address of the symbol whose name is behind the head of the argument into its first word: kallsyms, Linux 5.16. */
+const lookUpName: readonly Instruction[] = [
+  [MOVE, 6, 1, 0, 0],
+  ...nameWords.flatMap((at): Instruction[] => [
+    [LOAD_8, 1, 6, 16 + at, 0],
+    [STORE_8, FRAME, 1, at - NAME_SIZE, 0],
+  ]),
+  [STORE_NUMBER_8, FRAME, 0, -NAME_SIZE - WORD, 0],
+  [MOVE, 1, FRAME, 0, 0],
+  [ADD_NUMBER, 1, 0, 0, -NAME_SIZE],
+  [MOVE_NUMBER, 2, 0, 0, NAME_SIZE],
+  [MOVE_NUMBER, 3, 0, 0, 0],
+  [MOVE, 4, FRAME, 0, 0],
+  [ADD_NUMBER, 4, 0, 0, -NAME_SIZE - WORD],
+  [CALL, 0, 0, 0, BPF_CALL.BPF_FUNC_kallsyms_lookup_name],
+  [LOAD_8, 1, FRAME, -NAME_SIZE - WORD, 0],
+  [STORE_8, 6, 1, 0, 0],
+  [EXIT, 0, 0, 0, 0],
+];
+
 export class KernelMemory {
   readonly #program: BpfProgram;
+  #words: BpfProgram | undefined;
 
   private constructor(program: BpfProgram) {
     this.#program = program;
@@ -68,6 +119,38 @@ export class KernelMemory {
   static tryOpen(): KernelMemory | undefined {
     const program = BpfProgram.tryLoad(copyBytes);
     return program && new KernelMemory(program);
+  }
+
+  /**
+   * Where a symbol of the kernel is. Undefined if it has none of that name, does not tell it to us (CAP_SYSLOG), or tells of functions only
+   * (without CONFIG_KALLSYMS_ALL).
+   */
+  tryAddressOf(symbol: string): bigint | undefined {
+    const program = symbol.length < NAME_SIZE ? BpfProgram.tryLoad(lookUpName) : undefined;
+    if (program === undefined) return undefined;
+    try {
+      newCall();
+      const argument = scratch(ARGUMENT_SIZE);
+      argument.bytes.write(symbol, 16, 'latin1');
+      const ran = program.tryRun({ address: argument.address, sizeBytes: ARGUMENT_SIZE });
+      const address = ran === 0 ? argument.view.getBigUint64(0, true) : 0n;
+      return address === 0n ? undefined : address;
+    } finally {
+      program.close();
+    }
+  }
+
+  /** Words of 64 bits, at most {@link MOST_WORDS}. Undefined if there is no memory at one of the addresses. */
+  tryReadWords(addresses: readonly bigint[]): bigint[] | undefined {
+    this.#words ??= BpfProgram.tryLoad(copyWords);
+    if (this.#words === undefined || addresses.includes(0n)) return undefined;
+    newCall();
+    const argument = scratch(ARGUMENT_SIZE);
+    addresses.forEach((address, index) => {
+      argument.view.setBigUint64(16 + WORD * index, address, true);
+    });
+    if (this.#words.tryRun({ address: argument.address, sizeBytes: ARGUMENT_SIZE }) !== 0) return undefined;
+    return addresses.map((_, index) => argument.view.getBigUint64(16 + WORD * index, true));
   }
 
   /** Undefined if there is no memory at that address. */
@@ -81,6 +164,7 @@ export class KernelMemory {
   }
 
   close(): void {
+    this.#words?.close();
     this.#program.close();
   }
 

@@ -3,7 +3,9 @@
  * process are its own. A set outlives its processes. One that is still there at the restart is left alone but for those semaphores that nobody
  * else has used since; one that is not is made again with its id (sem_next_id, proc_sys_kernel(5)).
  *
- * Lost: adjustments of SEM_UNDO, which the kernel shows to nobody, times, and who has used a semaphore last if that is no process of the tree.
+ * So are those that it has adjustments of (SEM_UNDO): at its end the kernel undoes them, and has it be who has used them last.
+ *
+ * Lost: times, and who has used a semaphore last if that is no process of the tree.
  */
 import * as v from 'valibot';
 import { boundedArray, integerBetween } from '../../image/schema.ts';
@@ -19,10 +21,11 @@ import {
 import { readSemaphoreSets, type SemaphoreSet } from '../../procfs/sysvipc.ts';
 import type { Pid } from '../../support/brand.ts';
 import type { HostView, RebuiltProcess } from '../resource.ts';
+import type { Adjustments } from './adjustments.ts';
 import { hasSameAccess, ipcFields, type Kept, makeAgain } from './ipc-object.ts';
 
 /** SEMMSL and SEMVMX of semget(2). */
-const MAX_SEMAPHORES = 32_000;
+export const MAX_SEMAPHORES = 32_000;
 const MAX_VALUE = 32_767;
 
 export const semaphoreSchema = v.pipe(
@@ -44,11 +47,12 @@ export const semaphoreSets: Kept<SemaphoreSet> = {
   remove: removeSemaphores,
 };
 
-/** Of the sets that are there, those that the process has used. */
-export function collectSemaphores(pid: Pid): SemaphoreState[] {
+/** Of the sets that are there, those that the process has used, or has adjustments of. */
+export function collectSemaphores(pid: Pid, { entries }: Adjustments): SemaphoreState[] {
   return readSemaphoreSets().flatMap(({ count, ...set }) => {
+    const adjusted = entries.filter(({ id }) => id === set.id).flatMap(({ adjustments }) => adjustments);
     const own = Array.from({ length: count }, (_, index) => index).filter(
-      (index) => tryLastUser(set.id, index) === pid,
+      (index) => tryLastUser(set.id, index) === pid || adjusted.some((one) => one.index === index),
     );
     return own.length === 0 ? [] : [{ ...set, values: semaphoreValues(set.id, count), own }];
   });

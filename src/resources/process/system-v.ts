@@ -1,6 +1,7 @@
 /** System V semaphore sets and message queues that the process uses: sysvipc(7). Segments are known by their mappings: ipc/segment.ts. */
 import * as v from 'valibot';
 import { boundedArray } from '../../image/schema.ts';
+import { adjustmentsOf } from '../ipc/adjustments.ts';
 import { keptProblems } from '../ipc/ipc-object.ts';
 import {
   capacityProblems,
@@ -32,9 +33,10 @@ export const systemV: ProcessAspect<SystemVState> = {
   name: 'systemV',
   // Images from before do not have them.
   schema: v.optional(schema, { semaphores: [], queues: [] }),
-  stage: 'late',
-  collect: ({ pid }) => {
-    const state = { semaphores: collectSemaphores(pid), queues: collectQueues(pid) };
+  // Setting a semaphore forgets what any process has noted to be undone: before that is noted in the first one.
+  stage: 'memory',
+  collect: (view) => {
+    const state = { semaphores: collectSemaphores(view.pid, adjustmentsOf(view)), queues: collectQueues(view.pid) };
     return () => state;
   },
   plan: ({ semaphores, queues }, host) => [

@@ -20,7 +20,7 @@ export const processErrors = {
     remedy: 'Put the same file back under its name, or start the program from the new one.',
   },
   'io-permissions': {
-    means: 'A thread may use I/O ports (ioperm(2)).',
+    means: 'A thread may use I/O ports (ioperm(2), iopl(2)).',
     remedy: 'Save it when the program has given that up.',
   },
   'long-message': {
@@ -34,6 +34,15 @@ export const processErrors = {
   'no-vdso': {
     means: 'The process has no vDSO, through which quicksave makes its first call in it.',
     remedy: 'Boot the kernel without vdso=0, and start the program again.',
+  },
+  landlock: {
+    means: 'A thread has a sandbox of Landlock, which a restarted program would not have.',
+    remedy: 'Start it without a sandbox, or save the processes of it that have none.',
+  },
+  'odd-adjustments': {
+    means:
+      'What is undone to System V semaphores when a process ends (SEM_UNDO) is shared in a way that cannot be brought back.',
+    remedy: 'Save it when nothing of that is to be undone any more.',
   },
   'odd-group': {
     means: 'A process is in a process group that only somebody outside of the image could make.',

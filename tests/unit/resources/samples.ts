@@ -96,6 +96,20 @@ export const processStates = {
       },
     ],
   },
+  semaphoreAdjustments: {
+    sets: [
+      { id: 3, adjustments: [{ index: 31_999, value: -32_767 }] },
+      {
+        id: 0,
+        adjustments: [
+          { index: 0, value: 1 },
+          { index: 2, value: -2 },
+        ],
+      },
+    ],
+    unseen: true,
+  },
+  unseenState: { landlock: true },
   surroundings: { cgroups: [], label: '', loginUid: '', vsyscall: '' },
   posixTimers: [
     { id: 7, clockId: 1, notify: 'thread', signal: 34, value: 2n ** 63n, tid: 4243, intervalNs: 5n, leftNs: 2n ** 40n },

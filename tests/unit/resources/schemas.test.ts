@@ -71,7 +71,9 @@ const laterAspects = new Set([
   'process mappingPolicies',
   'process posixTimers',
   'process surroundings',
+  'process semaphoreAdjustments',
   'process systemV',
+  'process unseenState',
   'thread fileSystemContext',
   'thread seccomp',
 ]);
@@ -101,6 +103,8 @@ describe('the state of', () => {
   /** Fields that came later: an image from before has the first value that a process begins with. */
   const later = new Map<string, unknown>([
     ['process settings: tileData', 0],
+    ['process semaphoreAdjustments: unseen', undefined],
+    ['process unseenState: landlock', undefined],
     ['descriptor unlinked-file: owner', undefined],
     ['descriptor regular-file: endsChecksum', undefined],
     ['descriptor directory: deleted', undefined],
