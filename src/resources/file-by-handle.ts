@@ -16,6 +16,23 @@ export interface FileHandle {
   readonly handle: Uint8Array;
 }
 
+/** MINORBITS of linux/kdev_t.h: the kernel's own form of device numbers. */
+const MINOR_BITS = 20;
+
+/** The hexadecimal "sdev" of fdinfo. */
+export function shownDevice(text: string): FileHandle['device'] {
+  const device = Number.parseInt(text, 16);
+  return { major: device >>> MINOR_BITS, minor: device & ((1 << MINOR_BITS) - 1) };
+}
+
+/** "ino", "sdev", "fhandle-type" and "f_handle" of a watch in fdinfo, all hexadecimal (fs/notify/fdinfo.c). */
+export const shownFile = (inode: string, device: string, type: string, handle: string): FileHandle => ({
+  device: shownDevice(device),
+  inode: BigInt(`0x${inode}`),
+  type: Number.parseInt(type, 16),
+  handle: Buffer.from(handle, 'hex'),
+});
+
 /** Undefined if it has no name any more, or may not be asked for (CAP_DAC_READ_SEARCH). */
 export function pathOfHandle(pid: Pid, file: FileHandle): string | undefined {
   const mounts = readMountinfo(pid).filter(

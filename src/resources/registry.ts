@@ -6,6 +6,7 @@ import { directory } from './files/directory.ts';
 import { epoll } from './files/epoll.ts';
 import { eventfd } from './files/eventfd.ts';
 import { externalStream } from './files/external-stream.ts';
+import { fanotify } from './files/fanotify.ts';
 import { fifo } from './files/fifo.ts';
 import { inotify } from './files/inotify.ts';
 import { ioUring } from './files/io-uring.ts';
@@ -138,6 +139,7 @@ export const descriptorKinds: readonly DescriptorKind<unknown>[] = [
   otherSocket,
   fifo,
   inotify,
+  fanotify,
   pidfd,
   eventfd,
   ioUring,

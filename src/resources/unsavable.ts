@@ -19,7 +19,6 @@ const nameless: readonly (readonly [RegExp, Named])[] = [
   [/^bpf[_-]link$/, { what: 'a BPF link', remedy: 'Detach the BPF program, or save another process of it.' }],
   [/^(bpf|btf)/, { what: 'a BPF object' }],
   [/^perf_event$/, { what: 'a performance counter (perf_event_open)', remedy: 'Stop perf or the profiler first.' }],
-  [/^fanotify$/, { what: 'a fanotify, by which it watches or grants access to files' }],
   [
     /^landlock-ruleset$/,
     { what: 'a Landlock ruleset', remedy: 'Save it when the program has enforced it and closed it.' },

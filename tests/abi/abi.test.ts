@@ -7,6 +7,7 @@ import { capabilityAbi } from '../../src/kernel/abi/capability.ts';
 import type { AbiModule } from '../../src/kernel/abi/define-abi.ts';
 import { elfAbi } from '../../src/kernel/abi/elf.ts';
 import { errnoAbi } from '../../src/kernel/abi/errno.ts';
+import { fanotifyAbi } from '../../src/kernel/abi/fanotify.ts';
 import { fcntlAbi } from '../../src/kernel/abi/fcntl.ts';
 import { fsAbi } from '../../src/kernel/abi/fs.ts';
 import { futexAbi } from '../../src/kernel/abi/futex.ts';
@@ -47,6 +48,7 @@ const MODULES: Record<string, AbiModule> = {
   'capability.ts': capabilityAbi,
   'elf.ts': elfAbi,
   'errno.ts': errnoAbi,
+  'fanotify.ts': fanotifyAbi,
   'fcntl.ts': fcntlAbi,
   'fs.ts': fsAbi,
   'futex.ts': futexAbi,

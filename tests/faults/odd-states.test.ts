@@ -137,7 +137,16 @@ test.each([
   ],
   ['a path that is no text', 'f = open(b"\\xff\\xfe", "w")', /is not UTF-8/],
   ['a userfaultfd', kernelObject(323, '0o2000000'), /a userfaultfd, by which it handles page faults/],
-  ['a fanotify', kernelObject(300, '0, 0'), /a fanotify, by which it watches/],
+  [
+    'a fanotify that grants access',
+    kernelObject(300, '4, 0'),
+    /a fanotify open by which it grants access to files, .* who opens one waits/,
+  ],
+  [
+    'a fanotify on a file without a name',
+    `${kernelObject(300, '0, 0')}\nopen("x", "w").close()\nf = open("x"); assert c.fanotify_mark(fd, 1, ctypes.c_uint64(2), -100, b"x") == 0; os.unlink("x")`,
+    /What the mark on inode 0x[0-9a-f]+ is has no name any more/,
+  ],
   ['a performance counter', kernelObject(298, 'attr, 0, -1, -1, 0'), /a performance counter/],
   ['a BPF map', kernelObject(321, '0, mapAttr, 72'), /a BPF map open.*\n.*Detach the BPF program/],
   [

@@ -21,6 +21,9 @@ import {
 const m32 = { flags: ['-m32'] };
 const static32 = { flags: ['-m32', '-static'] };
 
+/** fanotify(7) on more than single files is for CAP_SYS_ADMIN. */
+const mayMark = process.getuid?.() === 0;
+
 const programs: readonly { name: string; keeps: string; flags?: readonly string[] }[] = [
   { name: 'memory-kinds', keeps: 'memory of every kind, and the map itself' },
   { name: 'memory-objects', keeps: 'memory that is a file without a name' },
@@ -46,6 +49,7 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'named-ends', keeps: 'FIFOs, packets, paths and lost names' },
   { name: 'files-that-signal', keeps: 'whom files signal, and leases' },
   { name: 'watches', keeps: 'watches on files and processes' },
+  ...(mayMark ? [{ name: 'marks', keeps: 'marks on files, mounts and file systems' }] : []),
   { name: 'rings', keeps: 'rings of requests' },
   { name: 'aio', keeps: 'asynchronous I/O' },
   { name: 'early-bytes', keeps: 'what was sent before anybody accepted it' },

@@ -16,7 +16,7 @@ import { malformed } from '../../procfs/proc-text.ts';
 import type { LocalFd } from '../../support/brand.ts';
 import { type Problem, QuicksaveError } from '../../support/errors.ts';
 import { tryStat } from '../../support/try-stat.ts';
-import { type FileHandle, pathOfHandle } from '../file-by-handle.ts';
+import { type FileHandle, pathOfHandle, shownFile } from '../file-by-handle.ts';
 import { heldOutside } from '../held-outside.ts';
 import type { DescriptorKind, DescriptorView } from '../resource.ts';
 import { STATUS_FLAGS } from '../status-flags.ts';
@@ -106,27 +106,18 @@ const watchesOf = ({ info }: DescriptorView): Watch[] =>
     .map(parseWatch)
     .sort((a, b) => a.number - b.number);
 
-/** MINORBITS of linux/kdev_t.h: the kernel's own form of device numbers. */
-const MINOR_BITS = 20;
-
 function parseWatch(line: string): Watch {
   const match =
     /^wd:([0-9a-f]+) ino:([0-9a-f]+) sdev:([0-9a-f]+) mask:([0-9a-f]+) \S+(?: fhandle-bytes:[0-9a-f]+ fhandle-type:([0-9a-f]+) f_handle:([0-9a-f]*))?$/.exec(
       line.trim(),
     );
   if (match === null) throw malformed('fdinfo', 'a watch of an inotify', line);
-  const [, number = '', inode, device = '', mask = '', type = '0', handle = ''] = match;
-  const deviceNumber = Number.parseInt(device, 16);
+  const [, number = '', inode = '', device = '', mask = '', type = '0', handle = ''] = match;
   return {
     // "%x" in fs/notify/fdinfo.c.
     number: Number.parseInt(number, 16),
     mask: (Number.parseInt(mask, 16) & KEPT_MASK) >>> 0,
-    file: {
-      device: { major: deviceNumber >>> MINOR_BITS, minor: deviceNumber & ((1 << MINOR_BITS) - 1) },
-      inode: BigInt(`0x${inode}`),
-      type: Number.parseInt(type, 16),
-      handle: Buffer.from(handle, 'hex'),
-    },
+    file: shownFile(inode, device, type, handle),
   };
 }
 

@@ -76,7 +76,8 @@ export const fileErrors = {
     remedy: 'Save it when whoever holds that file has closed it.',
   },
   'unknown-watch': {
-    means: 'The file that inotify watches cannot be found by a name, or the number of the watch cannot be given again.',
+    means:
+      'What inotify or fanotify watches cannot be found by a name, or the number of the watch cannot be given again, or a directory is watched by fcntl(2) (F_NOTIFY).',
     remedy: 'Save it as root, or when the program has removed the watch.',
   },
 } as const satisfies ErrorPages;

@@ -400,6 +400,16 @@ export const descriptorStates = {
   },
   'path-only': { path: '/srv', type: 0o40000, flags: OPEN.O_PATH | OPEN.O_DIRECTORY },
   'proc-file': { path: '/proc/meminfo', flags: OPEN.O_RDONLY, position: 2n ** 40n },
+  fanotify: {
+    flags: OPEN.O_NONBLOCK,
+    made: { flags: 0x1eb0, eventFlags: 0x8000 },
+    privileged: true,
+    marks: [
+      { on: 'file', path: '/etc', flags: 0x440, mask: 0x5000_0100, ignored: 0x4000_0200 },
+      { on: 'mount', path: '/', flags: 0, mask: 0x1000, ignored: 0 },
+    ],
+    waitingBytes: 24,
+  },
   inotify: {
     flags: OPEN.O_NONBLOCK,
     watches: [

@@ -17,7 +17,6 @@ it.each([
   ['anon_inode:bpf-prog', /a BPF program open/],
   ['anon_inode:bpf_link', /a BPF link open/],
   ['anon_inode:[perf_event]', /a performance counter/],
-  ['anon_inode:[fanotify]', /a fanotify/],
   ['anon_inode:kvm-vm', /a virtual machine/],
   ['anon_inode:[landlock-ruleset]', /a Landlock ruleset/],
   ['anon_inode:[something-new]', /an object of the kernel without a name \(something-new\)/],
