@@ -159,6 +159,13 @@ test.each([
     'import ctypes, os\nc = ctypes.CDLL(None); i = c.inotify_init(); open("x", "w").close()\nf = open("x"); assert c.inotify_add_watch(i, b"x", 2) == 1; os.unlink("x")',
     /The file of its watch 1 \(inode \d+\) has no name any more/,
   ],
+  [
+    'a directory that signals',
+    // Beside marks of others, and of the program for another description of the same directory.
+    'import ctypes, fcntl, os, signal\nsignal.signal(signal.SIGIO, signal.SIG_IGN)\nc = ctypes.CDLL(None); i = c.inotify_init(); assert c.inotify_add_watch(i, b".", 256) == 1\n' +
+      'other = os.open(".", os.O_RDONLY); d = os.open(".", os.O_RDONLY); fcntl.fcntl(d, fcntl.F_NOTIFY, fcntl.DN_CREATE | fcntl.DN_MULTISHOT)',
+    /It is signalled of what happens in \S+ \(descriptor \d+, fcntl\(2\) F_NOTIFY\)/,
+  ],
   ['a namespace', 'f = open("/proc/self/ns/net")', /a namespace \(net:\[\d+\]\)/],
 ])('a program with %s is refused', async (_, body, sentence) => {
   const folder = newFolder();

@@ -1,6 +1,7 @@
 /** Pipes of our own, and looking into somebody else's without taking anything out. */
 import type { LocalFd } from '../../support/brand.ts';
 import { QuicksaveError } from '../../support/errors.ts';
+import { ERRNO } from '../abi/errno.ts';
 import { FCNTL, OPEN } from '../abi/fcntl.ts';
 import { FS } from '../abi/fs.ts';
 import { STAT } from '../abi/stat.ts';
@@ -22,6 +23,15 @@ export function makePipe(): PipePair {
   const pair = scratch(8);
   check('pipe2', rawSyscall(SYS.pipe2, pair.address, OPEN.O_CLOEXEC), { doing: 'make a pipe' });
   return { read: new OwnedFd(pair.view.getInt32(0, true)), write: new OwnedFd(pair.view.getInt32(4, true)) };
+}
+
+/**
+ * Of a write end: the kernel itself writes what it watches into it (O_NOTIFICATION_PIPE, watch_queue(7)). Nobody else may, which a write of nothing
+ * shows (pipe_write() in the kernel, Linux 6.7: EXDEV); to any other pipe it does nothing.
+ */
+export function isNotificationPipe(writeEnd: LocalFd): boolean {
+  newCall();
+  return rawSyscall(SYS.write, writeEnd, scratch(8).address, 0) === -ERRNO.EXDEV;
 }
 
 /** SPLICE_F_NONBLOCK, splice(2). */

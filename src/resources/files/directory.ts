@@ -1,5 +1,5 @@
 /**
- * An open directory: open(2), getdents(2). Its position is the file system's own cookie; setting it again with lseek(2)
+ * An open directory: open(2), getdents(2). One that signals what happens in it (F_NOTIFY) is refused, where the kernel shows that (CAP_BPF, CAP_PERFMON). Its position is the file system's own cookie; setting it again with lseek(2)
  * goes on with the same entry where the file system keeps cookies stable (ext4, xfs, btrfs, tmpfs since Linux 6.6).
  * One that has been deleted is empty, and stays so: it is made under its old name for an instant. Lost of that: times, attributes.
  */
@@ -11,8 +11,9 @@ import { FCNTL, OPEN } from '../../kernel/abi/fcntl.ts';
 import { STAT } from '../../kernel/abi/stat.ts';
 import { SYS } from '../../kernel/abi/syscall.ts';
 import { openFile, trySeek } from '../../kernel/calls/descriptors.ts';
+import { tryIsNotified } from '../../kernel/directory-objects.ts';
 import type { OwnedFd } from '../../kernel/owned-fd.ts';
-import type { Problem } from '../../support/errors.ts';
+import { type Problem, QuicksaveError } from '../../support/errors.ts';
 import { tryStat } from '../../support/try-stat.ts';
 import { anyLockObstacles } from '../file-locks.ts';
 import { makingProblems, openingProblems } from '../may-open.ts';
@@ -40,12 +41,21 @@ export const directory: DescriptorKind<Directory> = {
     (info.flags & OPEN.O_PATH) === 0,
   obstacles: ({ pid, fd, descriptor, info }) =>
     anyLockObstacles(info.locks, [`pid ${pid}`, `fd ${fd}`, descriptor.name]),
-  collect: ({ descriptor, info, stat }) => ({
-    path: descriptor.name,
-    flags: (info.flags & ~OPEN.O_CLOEXEC) >>> 0,
-    position: BigInt(info.position),
-    ...(descriptor.deleted ? { deleted: identityOf(stat) } : {}),
-  }),
+  collect: ({ fd, own, descriptor, info, stat }) => {
+    if (tryIsNotified(own) === true) {
+      throw new QuicksaveError(
+        'unknown-watch',
+        `It is signalled of what happens in ${descriptor.name} (descriptor ${fd}, fcntl(2) F_NOTIFY), which cannot be saved.`,
+        { remedy: 'Save it when the program has closed it, or use inotify there.' },
+      );
+    }
+    return {
+      path: descriptor.name,
+      flags: (info.flags & ~OPEN.O_CLOEXEC) >>> 0,
+      position: BigInt(info.position),
+      ...(descriptor.deleted ? { deleted: identityOf(stat) } : {}),
+    };
+  },
   plan: (state, host, path) => {
     const refused =
       state.deleted === undefined

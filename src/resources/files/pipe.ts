@@ -8,7 +8,8 @@ import * as v from 'valibot';
 import { u32, u64 } from '../../image/schema.ts';
 import { OPEN } from '../../kernel/abi/fcntl.ts';
 import { openFile } from '../../kernel/calls/descriptors.ts';
-import { makePipe } from '../../kernel/calls/pipes.ts';
+import { isNotificationPipe, makePipe } from '../../kernel/calls/pipes.ts';
+import { QuicksaveError } from '../../support/errors.ts';
 import {
   capacity,
   capacityOf,
@@ -51,6 +52,15 @@ export const pipe: DescriptorKind<PipeEnd> = {
   recognise: ({ descriptor, outsiders, info, outside }) =>
     descriptor.kind === 'pipe' && (outsiders.length === 0 || outside.closes) && (info.flags & OPEN.O_PATH) === 0,
   collect: (open) => {
+    if (!isReader(open) && isNotificationPipe(open.own)) {
+      throw new QuicksaveError(
+        'unknown-descriptor',
+        `Descriptor ${open.fd} is a notification pipe (watch_queue), which cannot be saved.`,
+        {
+          remedy: 'Save it when the program has closed it.',
+        },
+      );
+    }
     const queued = isReader(open) && isFirst(open, isReader) ? contentOf(open.own, siblingsOfTarget(open)) : NOTHING;
     return {
       pipe: open.stat.inode,
