@@ -16,6 +16,7 @@ import type {
   DescriptorKind,
   DescriptorStat,
   DescriptorView,
+  LoneDescriptor,
   MappingKind,
   ProcessView,
 } from '../resources/resource.ts';
@@ -222,11 +223,12 @@ function lookIntoQueues(inTables: readonly Seen[], into: OwnedFd[]): Seen[] {
   const found: Seen[] = [];
   const known = new Set<string>();
   for (let carriers = inTables; carriers.length > 0; ) {
+    const all = [...inTables, ...found].map(asLone);
     carriers = carriers
       .filter(({ descriptor: { target } }) => !known.has(target))
       .flatMap((carrier) => {
         known.add(carrier.descriptor.target);
-        const own = carriedBy.flatMap((carried) => carried({ ...carrier, fd: carrier.descriptor.fd }));
+        const own = carriedBy.flatMap((carried) => carried(asLone(carrier), all));
         into.push(...own);
         return own.flatMap((one) => lookAtOwn(one, carrier));
       });
@@ -234,6 +236,8 @@ function lookIntoQueues(inTables: readonly Seen[], into: OwnedFd[]): Seen[] {
   }
   return found;
 }
+
+const asLone = (one: Seen): LoneDescriptor => ({ ...one, fd: one.descriptor.fd });
 
 function lookAtOwn(own: OwnedFd, carrier: Seen): Seen[] {
   const pid = asPid(process.pid);

@@ -140,6 +140,18 @@ export class KernelObjects {
     return Array.from({ length: count }, (_, index) => bytes.readBigUInt64LE(index * POINTER_SIZE));
   }
 
+  /** In bytes. */
+  sizeOf(name: string): number {
+    const size = this.#types.sizeOf(name);
+    if (size === undefined) throw new UnknownKernelObject(`there is no struct ${name}`);
+    return size;
+  }
+
+  /** Undefined if there is no memory. */
+  tryBytes(address: bigint, sizeBytes: number): Buffer | undefined {
+    return this.#memory.tryRead(address, sizeBytes);
+  }
+
   bytes(address: bigint, sizeBytes: number): Buffer {
     const bytes = this.#memory.tryRead(address, sizeBytes);
     if (bytes === undefined) throw new UnknownKernelObject('memory cannot be read');

@@ -269,8 +269,11 @@ export interface DescriptorKind<State> {
   readonly recognise: (view: DescriptorView) => boolean;
   /** Descriptors that share an open file description are not kept together: each becomes an object. Default: false. */
   readonly eachNumberApart?: boolean;
-  /** Descriptors that wait in it to be received: duplicates of ours, for the caller to close. Asked of all, while the tree stands still. */
-  readonly carried?: (one: LoneDescriptor) => OwnedFd[];
+  /**
+   * Descriptors that wait in it to be received: duplicates of ours, for the caller to close. Asked of all, while the tree stands still. `all`:
+   * those of the tree that have been seen until then, by which it may know them.
+   */
+  readonly carried?: (one: LoneDescriptor, all: readonly LoneDescriptor[]) => OwnedFd[];
   /** Reasons why this one, although of this kind, cannot be saved. */
   readonly obstacles?: (view: DescriptorView) => Problem[];
   readonly collect: (open: OpenDescriptor) => NoInfer<State>;

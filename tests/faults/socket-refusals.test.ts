@@ -78,8 +78,8 @@ const refused: [string, string, RegExp][] = [
   ['an SCTP socket', 's = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 132)', /an SCTP socket/],
   ['an XDP socket', 's = socket.socket(44, socket.SOCK_RAW, 0)', /an XDP socket/],
   [
-    'descriptors in flight to a connection that nobody has accepted',
-    'l = socket.socket(socket.AF_UNIX); l.bind("served"); l.listen()\nc = socket.socket(socket.AF_UNIX); c.connect("served"); socket.send_fds(c, [b"x"], [0])',
+    'a descriptor that is only in flight to a connection that nobody has accepted',
+    'l = socket.socket(socket.AF_UNIX); l.bind("served"); l.listen()\nc = socket.socket(socket.AF_UNIX); c.connect("served"); f = os.open("/proc/self/maps", 0); socket.send_fds(c, [b"x"], [f]); os.close(f)',
     /Descriptors have been sent to it \(SCM_RIGHTS\)/,
   ],
   [
@@ -99,9 +99,9 @@ const refused: [string, string, RegExp][] = [
   ],
   ['an out-of-band byte', 'a, b = socket.socketpair(); a.send(b"!", socket.MSG_OOB)', /out-of-band byte/],
   [
-    'more than a page that was sent before the connection was accepted',
-    'l = socket.socket(socket.AF_UNIX); l.bind("served"); l.listen()\nc = socket.socket(socket.AF_UNIX); c.connect("served"); c.send(bytes(5000))',
-    /sent something to a listener that has not accepted it yet/,
+    'a connection of one with a name that has gone, which nobody has accepted',
+    'l = socket.socket(socket.AF_UNIX); l.bind("served"); l.listen()\nc = socket.socket(socket.AF_UNIX); c.bind("client"); c.connect("served"); c.close()',
+    /by a client that has gone, and had a name/,
   ],
 ];
 

@@ -150,3 +150,68 @@ test('a restart without the server is refused before anything is made', async ()
   expect(result.stderr).toMatch(new RegExp(`connected to @quicksave outside ${all.server.pid} outside`));
   expect(isAlive(target.pid)).toBe(false);
 });
+
+/** Accepts when it is told to go on; says what each connection has, and how it goes on. */
+const lateServer = `
+import os, socket, time
+listener = socket.socket(socket.AF_UNIX); listener.bind('late'); listener.listen(); listener.settimeout(0.5)
+print('ready', flush=True)
+while not os.path.exists('go'): time.sleep(0.01)
+heard = []
+while True:
+    try: end = listener.accept()[0]
+    except socket.timeout: break
+    end.settimeout(0.3)
+    try: heard.append(end.recv(99).decode() + '+' + end.recv(99).decode())
+    except socket.timeout: heard.append('open')
+print('heard', *heard, flush=True)
+`;
+const client = `
+import socket, time
+s = socket.socket(socket.AF_UNIX); s.connect('late'); s.send(b'hello')
+print('ready', flush=True)
+time.sleep(600)
+`;
+
+test('a connection of another that waits to be accepted is refused by its name, or comes back as closed', async () => {
+  const folder = newFolder();
+  const image = join(folder, 'image');
+  const server = start(folder, 'python3', ['-c', lateServer]);
+  await said(server.output, 'ready');
+  const other = start(folder, 'python3', ['-c', client]);
+  await said(other.output, 'ready');
+  const pid = String(server.pid);
+  const refused = await quicksave('checkpoint', pid, '--output', image, '--kill');
+  expect(refused.status).toBe(1);
+  expect(refused.stderr).toMatch(new RegExp(`A connection of ${other.pid} \\(python3, fd \\d+\\), outside`));
+  expect(refused.stderr).toMatch(/--close-external \(it comes back as closed by the other end\)/);
+  expect(check(server.pid).problems.map(({ code }) => code)).toEqual(['pending-connection']);
+  const saved = await mustRun('checkpoint', pid, '--output', image, '--kill', '--close-external');
+  expect(saved.stderr).toMatch(/has a connection of others that waits to be accepted: a restart finds it closed/);
+  await gone(server.pid);
+  for (let cycle = 0; cycle < 2; cycle++) {
+    expect(await bringBack(image)).toBe(server.pid);
+    await saveAndEnd(server.pid, image);
+  }
+  await bringBack(image);
+  writeFileSync(join(folder, 'go'), '');
+  await said(server.output, 'heard hello+');
+  expect(isAlive(other.pid)).toBe(true);
+});
+
+test('a connection that waits in a listener of another is made again with --external', async () => {
+  const folder = newFolder();
+  const image = join(folder, 'image');
+  const server = start(folder, 'python3', ['-c', lateServer]);
+  await said(server.output, 'ready');
+  const target = start(folder, 'python3', ['-c', client]);
+  await said(target.output, 'ready');
+  const refused = await quicksave('checkpoint', String(target.pid), '--output', image);
+  expect(refused.stderr).toMatch(new RegExp(`whose other end ${server.pid} \\(python3, fd \\d+\\) holds`));
+  await mustRun('checkpoint', String(target.pid), '--output', image, '--kill', '--external', join(folder, 'late'));
+  await gone(target.pid);
+  await bringBack(image);
+  writeFileSync(join(folder, 'go'), '');
+  // What it has sent is with the server, on the first.
+  await said(server.output, 'heard hello+ open');
+});

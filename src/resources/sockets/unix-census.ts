@@ -61,6 +61,10 @@ export const isListening = ({ state }: UnixSocketEntry): boolean => state === TC
 const isOfName = (entry: UnixSocketEntry, name: Buffer, type: number): boolean =>
   entry.type === type && entry.name?.equals(name) === true;
 
+/** Of one descriptor, asked anew. */
+export const listedEntry = ({ stat }: Pick<DescriptorView, 'stat'>): UnixSocketEntry | undefined =>
+  listUnixSockets().find(({ inode }) => inode === Number(stat.inode));
+
 const taken = new WeakMap<readonly DescriptorView[], { count: number; census: UnixCensus }>();
 
 /** `siblings` grows until all descriptions have been seen; the list of the kernel is asked for anew only then. */

@@ -18,13 +18,13 @@ import { type Problem, QuicksaveError } from '../../support/errors.ts';
 import { describeHolders, heldOutside } from '../held-outside.ts';
 import type { DescriptorView, OpenDescriptor } from '../resource.ts';
 import { collectBuffers, collectOptions, generalOptions } from '../socket-options.ts';
-import { tryReadEarly } from './early-bytes.ts';
 import { lookThrough } from './facts.ts';
 import { collectFilter, hiddenFilter } from './socket-filter.ts';
 import { isListening, type UnixCensus, unixCensus } from './unix-census.ts';
 import { countInFlight, hidesDescriptors, messagesOf } from './unix-messages.ts';
 import { addressOf, findPlace, isPath, nameIn, textOf } from './unix-names.ts';
 import { otherEndOutside, wayOutside } from './unix-outside.ts';
+import { collectPending, connectorOf, hidesPendingDescriptors, pendingObstacles } from './unix-pending.ts';
 import { asUnixQueue, isStreamType, type UnixQueue } from './unix-queue.ts';
 import type { Named, UnixSocket } from './unix-state.ts';
 
@@ -38,7 +38,7 @@ export function unixObstacles(view: DescriptorView): Problem[] {
   return [
     ...heldOutside(view, 'a socket'),
     ...peerObstacles(view, entry, census),
-    ...listenerObstacles(view, entry, census),
+    ...pendingObstacles(view, entry, census),
     ...queueObstacles(view, entry),
     ...nameObstacles(view, entry),
   ];
@@ -72,9 +72,7 @@ const problem = (view: DescriptorView, code: ErrorCode, what: string, remedy = W
 function peerObstacles(view: DescriptorView, entry: UnixSocketEntry, census: UnixCensus): Problem[] {
   const outside = otherEndOutside(entry, census);
   if (outside !== undefined) return toOutside(view, entry, outside, census);
-  const waitsFor = census.listenerWaitedFor(entry.inode);
-  if (waitsFor !== undefined) return waitingObstacles(view, entry);
-  if (!entry.peer) return [];
+  if (!entry.peer || census.listenerWaitedFor(entry.inode) !== undefined) return [];
   const peer = census.entry(entry.peer);
   if (peer?.peer === entry.inode || peer?.name !== undefined) return [];
   return [problem(view, 'odd-connection', 'It is connected to a socket that has no name and is connected elsewhere')];
@@ -102,37 +100,9 @@ function remedyOutside(other: UnixSocketEntry | undefined): string {
   return `Save the other process together with it, close the connection first, or give ${again}--close-external (it comes back as closed).`;
 }
 
-function waitingObstacles(view: DescriptorView, entry: UnixSocketEntry): Problem[] {
-  if (entry.sendQueue === 0 || lookThrough(view, (own) => tryReadEarly(own, view.pid)) !== undefined) return [];
-  return [
-    problem(
-      view,
-      'pending-connection',
-      'It has sent something to a listener that has not accepted it yet, and that cannot be seen, or not be sent again',
-      'Save it when the connection has been accepted.',
-    ),
-  ];
-}
-
-function listenerObstacles(view: DescriptorView, entry: UnixSocketEntry, census: UnixCensus): Problem[] {
-  if (!isListening(entry)) return [];
-  const strangers = entry.pending.filter((inode) => census.inside(inode) === undefined);
-  if (strangers.length === 0) return [];
-  const holders = strangers.flatMap((inode) => (inode === 0 ? [] : census.holders(inode)));
-  const whose = holders.length === 0 ? 'a process that has ended' : describeHolders(holders);
-  return [
-    problem(
-      view,
-      'pending-connection',
-      `A connection of ${whose} waits in it to be accepted`,
-      'Save it when the program has accepted the connection.',
-    ),
-  ];
-}
-
 function queueObstacles(view: DescriptorView, entry: UnixSocketEntry): Problem[] {
   const found: Problem[] = [];
-  if (isListening(entry) ? countInFlight(view) > 0 : hidesDescriptors(view)) {
+  if (isListening(entry) ? hidesPendingDescriptors(view) : hidesDescriptors(view)) {
     found.push(
       problem(
         view,
@@ -173,18 +143,9 @@ export function collectUnix(open: OpenDescriptor): UnixSocket {
     backlog: isListening(entry) ? entry.sendQueue : 0,
     reset: role === 'orphan' && hasPendingError(open.own),
     queue: isListening(entry) ? [] : refuseOddSenders(open, role, ends, queueOf(open, entry)),
-    ...(role === 'waiting' && entry.sendQueue > 0 ? { early: earlyOf(open) } : {}),
+    ...(role === 'waiting' ? { connector: connectorOf(open) } : {}),
+    ...(isListening(entry) ? { pending: collectPending(open, entry, census) } : {}),
   };
-}
-
-function earlyOf({ own, pid, fd }: OpenDescriptor): Buffer[] {
-  const early = tryReadEarly(own, pid);
-  if (early !== undefined) return early;
-  throw new QuicksaveError(
-    'pending-connection',
-    `What descriptor ${fd} of process ${pid} has sent to a listener that has not accepted it yet cannot be seen.`,
-    { remedy: 'Save it when the connection has been accepted.' },
-  );
 }
 
 /** What does not depend on other ends. */

@@ -6,12 +6,11 @@ import { SOCKET } from '../../kernel/abi/socket.ts';
 import { closeDescriptorsOf, peekMessages, peekStream, type QueuedMessage } from '../../kernel/calls/socket-queues.ts';
 import { hasPendingError } from '../../kernel/calls/sockets.ts';
 import type { OwnedFd } from '../../kernel/owned-fd.ts';
-import { listUnixSockets, type UnixSocketEntry } from '../../netlink/unix-sockets.ts';
+import type { UnixSocketEntry } from '../../netlink/unix-sockets.ts';
 import type { Descriptor } from '../../procfs/descriptors.ts';
 import type { LocalFd } from '../../support/brand.ts';
 import type { DescriptorView, LoneDescriptor, OpenDescriptor } from '../resource.ts';
 import { lookThrough } from './facts.ts';
-import { isListening } from './unix-census.ts';
 import { isStreamType } from './unix-queue.ts';
 
 /** Linux 5.10 counts what is in flight to a socket, also to those that wait to be accepted by it. */
@@ -20,10 +19,7 @@ export const countInFlight = ({ info }: LoneDescriptor): number => Number(info.f
 const looked = new WeakMap<Descriptor, readonly QueuedMessage[]>();
 
 /** Duplicates of ours. */
-export function descriptorsInFlight(one: LoneDescriptor): OwnedFd[] {
-  if (countInFlight(one) === 0) return [];
-  const entry = listUnixSockets().find(({ inode }) => inode === Number(one.stat.inode));
-  if (entry === undefined || isListening(entry)) return [];
+export function descriptorsInFlight(one: LoneDescriptor, entry: UnixSocketEntry): OwnedFd[] {
   const messages = lookThrough(one, (own) => messagesIn(own, entry)) ?? [];
   looked.set(one.descriptor, messages);
   return messages.flatMap(({ descriptors }) => descriptors);

@@ -15,6 +15,7 @@ import { SocketInside, socketPairBy } from './made-inside.ts';
 import { restoreFilter } from './socket-filter.ts';
 import { addressOf, bindName, isPath, type Place } from './unix-names.ts';
 import { connectAgain } from './unix-outside.ts';
+import { letWait, makeWaiting } from './unix-pending-restore.ts';
 import { fillQueue, isStreamType, type UnixQueue } from './unix-queue.ts';
 import type { Named, UnixSocket } from './unix-state.ts';
 
@@ -50,10 +51,12 @@ function makeEnd(state: UnixSocket, world: RestoredDescriptors): OwnedFd {
     }
     case 'listening':
       return isPath(state.own.name)
-        ? makeSocket(SOCKET.AF_UNIX, state.type, 0)
+        ? duplicate(listenerInside(state, world).own.number)
         : duplicate(abstractListener(state.own.name, state.type, state.credentials[0]?.pid ?? 0, world).number);
     default:
-      return makeSocket(SOCKET.AF_UNIX, state.type, 0);
+      return state.connector === undefined
+        ? makeSocket(SOCKET.AF_UNIX, state.type, 0)
+        : makeWaiting(state.socket, state.connector, state.type, world);
   }
 }
 
@@ -128,16 +131,32 @@ function abstractListener(name: Uint8Array, type: number, pid: number, world: Re
 
 /** When all are made: what waits in it, and what must not be there before. */
 export function settleUnix(state: UnixSocket, own: LocalFd, world: RestoredDescriptors): void {
-  if (state.role === 'listening') {
-    if (isPath(state.own.name)) bindName(own, state.own.name, state.own.place[0]);
-    listenOn(own, state.backlog);
-  }
+  if (state.role === 'listening') startListening(state, own, world);
   putBack(state, world);
   if (state.role === 'one-way') connectSocket(own, reachable(state.other), 'connect a datagram socket');
   // What the other end leaves unread when it is closed is told here as ECONNRESET.
   if (state.reset) trySendMessage(own, { bytes: Buffer.alloc(1) });
   restoreBuffers(own, state.buffers);
   restoreFilter(own, state.filter);
+}
+
+/** Made by who is to be told as who listens. */
+const listenerInside = ({ socket, type, credentials }: UnixSocket, world: RestoredDescriptors): SocketInside =>
+  world.shared(`unix listener of ${socket}`, () => ({
+    listener: new SocketInside(world.process(credentials[0]?.pid ?? 0), type),
+  })).listener;
+
+function startListening(state: UnixSocket, own: LocalFd, world: RestoredDescriptors): void {
+  if (isPath(state.own.name)) {
+    const inside = listenerInside(state, world);
+    bindName(own, state.own.name, state.own.place[0]);
+    inside.listen(LARGEST_BACKLOG);
+    inside.leave();
+  }
+  // What is connected to it has some of these from it.
+  restoreOptions(own, state.options.filter(isLate));
+  letWait(state.pending ?? [], { type: state.type, address: reachable(state.own) }, world);
+  listenOn(own, state.backlog);
 }
 
 /** The address by which a name is reached from wherever we are. */
@@ -178,7 +197,9 @@ const nowhere: Place = { directory: '', file: 'gone', mode: 0, uid: 0, gid: 0 };
 export function finishUnix(state: UnixSocket, process: RebuiltProcess, fd: RemoteFd): void {
   const { batch } = process;
   if (state.role === 'listening') batch.call('listen on a socket', SYS.listen, fd, state.backlog);
-  if (state.role === 'waiting') {
+  if (state.role === 'waiting' && state.connector !== undefined) {
+    batch.call('see that a connection waits', SYS.getpeername, fd, batch.data(128).address, lengthOf(batch, 128));
+  } else if (state.role === 'waiting') {
     const address = reachable(state.other);
     batch.call('connect a socket', SYS.connect, fd, batch.bytes(address).address, address.length);
     for (const bytes of state.early ?? []) {
@@ -204,6 +225,12 @@ export function finishUnix(state: UnixSocket, process: RebuiltProcess, fd: Remot
     batch.call('shut a connection down', SYS.shutdown, fd, state.shutdown - 1);
   }
   batch.run();
+}
+
+function lengthOf(batch: RebuiltProcess['batch'], sizeBytes: number): number {
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(sizeBytes);
+  return batch.bytes(length).address;
 }
 
 function isDefault(option: number, value: Uint8Array): boolean {

@@ -6,6 +6,7 @@ import { buffersSchema, generalOptions, optionsSchema } from '../socket-options.
 import { filterSchema } from './socket-filter.ts';
 import { isPath, MAX_NAME, placeSchema } from './unix-names.ts';
 import { outsideSchema } from './unix-outside.ts';
+import { connectorSchema, pendingSchema } from './unix-pending.ts';
 import { credentialsList, queueSchema } from './unix-queue.ts';
 
 export const UNIX_TYPES: readonly number[] = [SOCKET.SOCK_STREAM, SOCKET.SOCK_DGRAM, SOCKET.SOCK_SEQPACKET];
@@ -48,8 +49,12 @@ const entries = {
   /** The other end was closed with bytes in it that nobody had read: ECONNRESET waits. */
   reset: v.boolean(),
   queue: queueSchema,
-  /** What it has sent to a listener that has not accepted it yet. */
+  /** Of older images: what it has sent to a listener that has not accepted it yet. */
   early: v.optional(boundedArray(byteString(4096), 4096)),
+  /** It is connected when its listener lets it wait, by this process; in older images by who has it, after the others. */
+  connector: v.optional(connectorSchema),
+  /** Of a listener: in order. Older images do not have it. */
+  pending: v.optional(pendingSchema),
   /** The other end was outside of what was saved. */
   outside: v.optional(outsideSchema),
   buffers: buffersSchema,

@@ -89,7 +89,7 @@ export const socketErrors = {
   },
   'descriptors-in-flight': {
     means:
-      'Descriptors have been sent (SCM_RIGHTS) that have not been received yet and cannot be seen: to a connection that nobody has accepted, with an empty message, or behind an error.',
+      'Descriptors have been sent (SCM_RIGHTS) that have not been received yet and cannot be seen: with an empty message, behind an error, or to a connection that nobody has accepted, if no process that is saved has them under a number.',
     remedy: 'Save it when the program has received them.',
   },
   'multicast-member': {
@@ -114,8 +114,9 @@ export const socketErrors = {
     remedy: 'End the capture first.',
   },
   'pending-connection': {
-    means: 'Connections wait in a listening socket to be accepted, and would be lost.',
-    remedy: 'Try again when the program has accepted them.',
+    means:
+      'Connections wait in a listening socket to be accepted, and would be lost: of others, or with something that cannot be seen.',
+    remedy: 'Try again when the program has accepted them, or, of UNIX sockets of others, give --close-external.',
   },
   'pending-error': {
     means: 'A socket has an error, behind which messages wait.',
