@@ -74,7 +74,10 @@ test('a save with --kill is refused while a connection waits to be accepted', as
   const { pid, port, folder, client } = await startServer();
   const second = await clientOf(port);
   const result = await quicksave('checkpoint', String(pid), '--output', join(folder, 'image'), '--kill');
-  expect(result.stderr).toMatch(new RegExp(`listens on 127\\.0\\.0\\.1:${port}, and a connection waits in it`));
+  const who = `${process.pid} \\(.*, fd \\d+\\)`;
+  expect(result.stderr).toMatch(
+    new RegExp(`listens on 127\\.0\\.0\\.1:${port}, and a connection waits in it to be accepted \\(of ${who}\\)`),
+  );
   const goesOn = await mustRun('checkpoint', String(pid), '--output', join(folder, 'image'));
   expect(goesOn.stderr).toMatch(/had a connection to be accepted: they are not in the image/);
   expect(isAlive(pid)).toBe(true);

@@ -54,6 +54,7 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'aio', keeps: 'asynchronous I/O' },
   { name: 'early-bytes', keeps: 'what was sent before anybody accepted it' },
   { name: 'waiting-connections', keeps: 'connections that nobody has accepted yet, in their order' },
+  { name: 'waiting-tcp', keeps: 'TCP connections that nobody has accepted yet' },
   { name: 'eventfd-epoll', keeps: 'counters and interest lists' },
   { name: 'family-tree', keeps: 'a process and its descendants' },
   { name: 'family-tree', keeps: 'descendants that were orphaned', flags: ['-DSUBREAPER'] },

@@ -4,7 +4,7 @@
  */
 import type { LocalFd } from '../../support/brand.ts';
 import { KernelObjects, type KernelStruct, UnknownKernelObject } from '../kernel-objects.ts';
-import { KernelPages } from '../kernel-pages.ts';
+import { bytesOf, receiveQueueOf, socketBehind } from './socket-buffers.ts';
 
 export interface KernelCredentials {
   readonly pid: number;
@@ -30,8 +30,6 @@ export interface PendingConnection {
   readonly messages: readonly KernelMessage[];
 }
 
-const MAX_MESSAGES = 1 << 16;
-const MAX_BYTES = 1 << 28;
 /** SCM_MAX_FD of net/scm.h. */
 const MAX_FILES = 253;
 
@@ -42,32 +40,19 @@ export function tryReadPending(listener: LocalFd): PendingConnection[] | undefin
   const kernel = KernelObjects.tryOpen();
   if (kernel === undefined) return undefined;
   try {
-    const socket = kernel.u64('socket', kernel.fileOf(listener).u64('private_data'), 'sk');
-    return queueOf(kernel, socket).map((request) => connectionOf(kernel, request.u64('sk')));
+    return receiveQueueOf(kernel, socketBehind(kernel, kernel.fileOf(listener))).map((request) =>
+      connectionOf(kernel, request.u64('sk')),
+    );
   } catch (error) {
     if (error instanceof UnknownKernelObject) return undefined;
     throw error;
   }
 }
 
-function queueOf(kernel: KernelObjects, socket: bigint): KernelStruct[] {
-  const queue = socket + BigInt(kernel.offsetOf('sock', 'sk_receive_queue'));
-  const found: KernelStruct[] = [];
-  for (let next = kernel.pointer(queue); next !== queue; ) {
-    if (found.length === MAX_MESSAGES) throw new UnknownKernelObject('a queue has no end');
-    const entry = kernel.struct('sk_buff', next);
-    found.push(entry);
-    next = entry.u64('next');
-  }
-  return found;
-}
-
 function connectionOf(kernel: KernelObjects, socket: bigint): PendingConnection {
   const client = kernel.u64('unix_sock', socket, 'peer');
   if (client === 0n) throw new UnknownKernelObject('a connection has no other end');
-  const buffers = queueOf(kernel, socket);
-  if (buffers.reduce((sum, buffer) => sum + buffer.u32('len'), 0) > MAX_BYTES)
-    throw new UnknownKernelObject('too much waits in a connection');
+  const buffers = receiveQueueOf(kernel, socket);
   return {
     client: inodeOf(kernel, client),
     clientName: nameOf(kernel, client),
@@ -119,31 +104,4 @@ function filesOf(kernel: KernelObjects, list: bigint): bigint[] {
   const count = kernel.bytes(list + BigInt(kernel.offsetOf('scm_fp_list', 'count')), 2).readInt16LE(0);
   if (count < 0 || count > MAX_FILES) throw new UnknownKernelObject('a message has too many descriptors');
   return count === 0 ? [] : kernel.pointers(list + BigInt(kernel.offsetOf('scm_fp_list', 'fp')), count);
-}
-
-/** What a send(2) is long beyond a page or so stands in pages of its own (unix_stream_sendmsg and unix_dgram_sendmsg). */
-function bytesOf(kernel: KernelObjects, buffer: KernelStruct): Buffer {
-  const apart = buffer.u32('data_len');
-  const head = kernel.bytes(buffer.u64('data'), buffer.u32('len') - apart);
-  if (apart === 0) return head;
-  const shared = kernel.struct('skb_shared_info', buffer.u64('head') + BigInt(buffer.u32('end')));
-  if (shared.u64('frag_list') !== 0n) throw new UnknownKernelObject('a message is a list of others');
-  pages ??= KernelPages.find(kernel);
-  const pieces = [head];
-  for (let index = 0; index < shared.u8('nr_frags'); index++) pieces.push(pieceOf(kernel, shared, index, pages));
-  const whole = Buffer.concat(pieces);
-  if (whole.length !== buffer.u32('len')) throw new UnknownKernelObject('a message is not as long as it says');
-  return whole;
-}
-
-let pages: KernelPages | undefined;
-
-/** skb_frag_t: a struct of its own since Linux 6.9, before that a bio_vec. */
-function pieceOf(kernel: KernelObjects, shared: KernelStruct, index: number, map: KernelPages): Buffer {
-  const [name, page, length, offset] = kernel.has('skb_frag', 'len')
-    ? ['skb_frag', 'netmem', 'len', 'offset']
-    : ['bio_vec', 'bv_page', 'bv_len', 'bv_offset'];
-  const start = shared.address + BigInt(shared.offsetOf('frags') + index * kernel.sizeOf(name));
-  const piece = kernel.struct(name, start);
-  return kernel.bytes(map.addressOf(piece.u64(page)) + BigInt(piece.u32(offset)), piece.u32(length));
 }

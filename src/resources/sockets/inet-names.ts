@@ -30,8 +30,17 @@ export const isUnbound = (end: Uint8Array): boolean =>
 const MAPPED = Buffer.from([...Array(10).fill(0), 0xff, 0xff]);
 
 /** As packets have it: IPv4 inside of an IPv6 socket is IPv4. */
-const inPackets = (address: Buffer): Buffer =>
+export const inPackets = (address: Buffer): Buffer =>
   address.length === 16 && address.subarray(0, 12).equals(MAPPED) ? address.subarray(12) : address;
+
+export function asSockaddr({ address, port }: { readonly address: Buffer; readonly port: number }): Buffer {
+  const isV4 = address.length === 4;
+  const end = Buffer.alloc(isV4 ? INET_SIZE : INET6_SIZE);
+  end.writeUInt16LE(isV4 ? SOCKET.AF_INET : SOCKET.AF_INET6, 0);
+  end.writeUInt16BE(port, 2);
+  end.set(address, isV4 ? 4 : 8);
+  return end;
+}
 
 export const connectionOf = (local: Uint8Array, remote: Uint8Array): Connection => ({
   localAddress: inPackets(addressIn(local)),

@@ -12,7 +12,6 @@ import {
   trySocketOption,
 } from '../../kernel/calls/sockets.ts';
 import { mayRepair, readTcpStream, type TcpEnds } from '../../kernel/calls/tcp-repair.ts';
-import { type InetSocketEntry, listInetSockets } from '../../netlink/inet-sockets.ts';
 import type { Connection } from '../../netlink/nf-tables.ts';
 import type { LocalFd } from '../../support/brand.ts';
 import { type Problem, QuicksaveError } from '../../support/errors.ts';
@@ -21,11 +20,13 @@ import { heldOutside } from '../held-outside.ts';
 import type { DescriptorView, OpenDescriptor } from '../resource.ts';
 import { collectBuffers, collectOptions } from '../socket-options.ts';
 import { elsewhere, lookThrough } from './facts.ts';
-import { connectionOf } from './inet-names.ts';
+import { asSockaddr, connectionOf } from './inet-names.ts';
 import { inetProblem } from './inet-obstacles.ts';
 import { tcpBeginningOptions, tcpOptions } from './inet-options.ts';
 import { collectFilter, hiddenFilter } from './socket-filter.ts';
+import { clientsHere, othersWaiting, sentByWaiting, tcpCensus, tcpEntries, waitingHere } from './tcp-pending.ts';
 import type { SavedStream, TcpSocket } from './tcp-state.ts';
+import { isOfTheBeginning } from './tcp-waiting.ts';
 
 /** To the end of tcpi_bytes_sent (Linux 4.19). */
 const INFO_SIZE = 208;
@@ -130,18 +131,8 @@ const notAllowed = (path: readonly string[], where: string): Problem => ({
   remedy: 'Run quicksave as root, or give it CAP_NET_ADMIN; or give --tcp close.',
 });
 
-const signed = new WeakMap<readonly DescriptorView[], ReadonlySet<number>>();
-
-/** Asked once for all descriptors that are looked at together. */
-function isSigned({ siblings, stat }: DescriptorView): boolean {
-  let inodes = signed.get(siblings);
-  if (inodes === undefined) {
-    const entries = inetEntries({ keys: true }).filter((entry) => entry.isSigned);
-    inodes = new Set(entries.map(({ inode }) => inode));
-    signed.set(siblings, inodes);
-  }
-  return inodes.has(Number(stat.inode));
-}
+const isSigned = (view: DescriptorView): boolean =>
+  tcpCensus(view).some(({ isSigned, inode }) => isSigned && inode === Number(view.stat.inode));
 
 const inBetween = (view: DescriptorView, state: number): Problem =>
   inetProblem(
@@ -159,7 +150,12 @@ export function collectTcp(open: OpenDescriptor): TcpSocket {
   const local = nameOfSocket(own);
   const isConnecting = info.state === TCP_STATE.SYN_SENT;
   const remote = (isConnecting ? goalOf(open) : tryPeerNameOf(own)) ?? Buffer.alloc(0);
-  if (isListening) refuseWaiting(open, info.waiting, local);
+  const keeps = open.connections.policy === 'established';
+  const pending = isListening && keeps && info.waiting > 0 ? clientsHere(open) : [];
+  const lost = isListening ? Math.max(0, info.waiting - pending.length) : 0;
+  if (lost > 0) refuseWaiting(open, lost, local);
+  if (isConnected && keeps && waitingHere(open).has(Number(open.stat.inode)))
+    return waitingOf(open, info, { local, remote });
   const isCut = isConnected && open.connections.policy === 'close';
   const role = isListening ? 'listening' : isCut ? 'cut' : isConnected ? 'connected' : roleOf(own, isConnecting);
   const isBefore = role === 'closed' || role === 'connecting' || isListening;
@@ -172,11 +168,38 @@ export function collectTcp(open: OpenDescriptor): TcpSocket {
     local,
     remote,
     backlog: isListening ? info.backlog : 0,
-    waiting: isListening ? info.waiting : 0,
+    waiting: lost,
     buffers: collectBuffers(own),
     options,
     ...collectFilter(own),
     stream: isConnected && !isCut ? [streamOf(open, info, { local, remote })] : [],
+    ...(pending.length === 0 ? {} : { pending }),
+  };
+}
+
+/** With its other end, which nobody has yet. */
+function waitingOf(open: OpenDescriptor, info: TcpInfo, ends: { local: Buffer; remote: Buffer }): TcpSocket {
+  const { own } = open;
+  if (!mayRepair()) throw asError(notAllowed([], whereOf(open, ends)));
+  const fins = finsOf(info);
+  return {
+    domain: ends.local.readUInt16LE(0) === SOCKET.AF_INET ? SOCKET.AF_INET : SOCKET.AF_INET6,
+    flags: (open.info.flags & ~OPEN.O_CLOEXEC) >>> 0,
+    role: 'waiting',
+    unread: Buffer.alloc(0),
+    ...ends,
+    backlog: 0,
+    waiting: 0,
+    buffers: collectBuffers(own),
+    options: collectOptions(own, tcpOptions).filter((one) => !isOfTheBeginning(one)),
+    ...collectFilter(own),
+    stream: [],
+    waits: {
+      socket: Number(open.stat.inode),
+      sent: sentByWaiting(open, own, fins),
+      ended: fins.own !== 'open',
+      deaf: hearsNothing(own),
+    },
   };
 }
 
@@ -188,24 +211,32 @@ function roleOf(own: LocalFd, isConnecting: boolean): 'closed' | 'connecting' | 
 }
 
 /** Their clients would be reset with the listener's end. */
-function refuseWaiting({ pid, fd, connections }: OpenDescriptor, waiting: number, local: Buffer): void {
-  if (waiting === 0 || !connections.ends || connections.policy === 'close') return;
+function refuseWaiting(open: OpenDescriptor, waiting: number, local: Buffer): void {
+  const { pid, fd, connections, own } = open;
+  if (!connections.ends || connections.policy === 'close') return;
+  const others = othersWaiting(open, own);
+  const whose = others.length === 0 ? '' : ` (of ${others.join(', ')})`;
   throw new QuicksaveError(
     'pending-connection',
-    `Descriptor ${fd} of process ${pid} listens on ${endText(local)}, and ${waiting === 1 ? 'a connection waits' : `${waiting} connections wait`} in it to be accepted, which would be lost.`,
+    `Descriptor ${fd} of process ${pid} listens on ${endText(local)}, and ${waiting === 1 ? 'a connection waits' : `${waiting} connections wait`} in it to be accepted${whose}, which would be lost.`,
     { remedy: 'Try again when the program has accepted them, or give --tcp close.' },
   );
 }
 
+const finsOf = ({ state }: TcpInfo): TcpEnds => ENDS.get(state) ?? { own: 'open', other: false };
+
+const whereOf = ({ pid, fd }: OpenDescriptor, { local, remote }: { local: Buffer; remote: Buffer }): string =>
+  `Descriptor ${fd} of process ${pid} is connected from ${endText(local)} to ${endText(remote)}`;
+
 function streamOf(open: OpenDescriptor, info: TcpInfo, ends: { local: Buffer; remote: Buffer }): SavedStream {
-  const { connections, own, pid, fd } = open;
-  const where = `Descriptor ${fd} of process ${pid} is connected from ${endText(ends.local)} to ${endText(ends.remote)}`;
+  const { connections, own } = open;
+  const where = whereOf(open, ends);
   // It has been answered since it was looked at.
   if (connections.policy === 'refuse') throw asError(unwanted([], where));
   if (!mayRepair()) throw asError(notAllowed([], where));
   connections.hold(() => connectionsOf(open));
   connections.silence(own);
-  const fins = ENDS.get(info.state) ?? { own: 'open', other: false };
+  const fins = finsOf(info);
   return {
     ...readTcpStream(own, fins),
     ownEnd: fins.own,
@@ -225,7 +256,7 @@ const asError = ({ code, message, remedy }: Problem): QuicksaveError =>
 
 /** Whom a socket is connecting to: getpeername(2) does not tell before there is an answer. */
 function goalOf({ stat, pid, fd }: DescriptorView): Buffer {
-  const entry = inetEntries().find(({ inode }) => inode === Number(stat.inode));
+  const entry = tcpEntries().find(({ inode }) => inode === Number(stat.inode));
   // It has been answered, or given up, since the program was stopped: neither needs the program.
   if (entry === undefined || entry.state !== TCP_STATE.SYN_SENT)
     throw new QuicksaveError(
@@ -235,25 +266,14 @@ function goalOf({ stat, pid, fd }: DescriptorView): Buffer {
         remedy: 'Try again.',
       },
     );
-  return asEnd(entry.remote);
+  return asSockaddr(entry.remote);
 }
-
-const inetEntries = (options = {}): InetSocketEntry[] =>
-  [SOCKET.AF_INET, SOCKET.AF_INET6].flatMap((family) => listInetSockets(family, SOCKET.IPPROTO_TCP, options));
 
 /** All connections that are saved together. */
-function connectionsOf({ siblings }: DescriptorView): Connection[] {
-  const inodes = new Set(siblings.map(({ stat }) => Number(stat.inode)));
-  return inetEntries()
-    .filter(({ inode, state }) => ENDS.has(state) && inodes.has(inode))
-    .map(({ local, remote }) => connectionOf(asEnd(local), asEnd(remote)));
-}
-
-function asEnd({ address, port }: { address: Buffer; port: number }): Buffer {
-  const isV4 = address.length === 4;
-  const end = Buffer.alloc(isV4 ? 16 : 28);
-  end.writeUInt16LE(isV4 ? SOCKET.AF_INET : SOCKET.AF_INET6, 0);
-  end.writeUInt16BE(port, 2);
-  end.set(address, isV4 ? 4 : 8);
-  return end;
+function connectionsOf(view: DescriptorView): Connection[] {
+  const inodes = new Set(view.siblings.map(({ stat }) => Number(stat.inode)));
+  const waiting = waitingHere(view);
+  return tcpEntries()
+    .filter(({ inode, state }) => ENDS.has(state) && inodes.has(inode) && !waiting.has(inode))
+    .map(({ local, remote }) => connectionOf(asSockaddr(local), asSockaddr(remote)));
 }

@@ -25,6 +25,7 @@ import { connectRepaired, fillQueue, makeForRepair, mayRepair } from '../../kern
 import { check } from '../../kernel/errors.ts';
 import type { OwnedFd } from '../../kernel/owned-fd.ts';
 import { PASSING_MARK } from '../../netlink/nf-tables.ts';
+import type { LocalFd } from '../../support/brand.ts';
 import type { Problem } from '../../support/errors.ts';
 import { endText } from '../../support/inet-address.ts';
 import type { DescriptorKind, RestoredDescriptors } from '../resource.ts';
@@ -43,6 +44,7 @@ import { allowReuse, connectionOf, isUnbound, planEnd } from './inet-names.ts';
 import { restoreFilter } from './socket-filter.ts';
 import { collectTcp, tcpObstacles } from './tcp-collect.ts';
 import { type SavedStream, type TcpSocket, tcpSchema } from './tcp-state.ts';
+import { letWait, letWaitLater } from './tcp-waiting.ts';
 
 export const tcpSocket: DescriptorKind<TcpSocket> = {
   kind: 'tcp-socket',
@@ -76,6 +78,7 @@ export const tcpSocket: DescriptorKind<TcpSocket> = {
     fcntl(made.number, FCNTL.F_SETFL, state.flags & STATUS_FLAGS, 'set the flags of a socket');
     return made;
   },
+  settle: letWait,
   remark: ({ role, waiting, local, remote }, fd) => {
     if (role === 'cut')
       return `descriptor ${fd} was connected to ${endText(remote)}: it comes back as a connection that was reset`;
@@ -94,6 +97,8 @@ function make(state: TcpSocket, world: RestoredDescriptors): OwnedFd {
       return makeEnded(state);
     case 'connecting':
       return makeConnecting(state);
+    case 'waiting':
+      return makeWaiting(state, world);
     default:
       return makeUnconnected(state);
   }
@@ -105,9 +110,9 @@ const reuseOf = ({ options }: TcpSocket): number => {
   return value === undefined ? 0 : Buffer.from(value).readInt32LE(0);
 };
 
-function makeUnconnected(state: TcpSocket): OwnedFd {
+function makeUnconnected(state: TcpSocket, later: typeof LATE = []): OwnedFd {
   const made = makeSocket(state.domain, SOCKET.SOCK_STREAM, SOCKET.IPPROTO_TCP);
-  restoreOptions(made.number, state.options, [REUSE]);
+  restoreOptions(made.number, state.options, [REUSE, ...later]);
   restoreBuffers(made.number, state.buffers);
   // Connections of the same port may be there already, or still be on their way out.
   allowReuse(made.number);
@@ -128,6 +133,19 @@ function makeConnecting(state: TcpSocket): OwnedFd {
   const result = tryConnect(made.number, state.remote);
   const doing = `connect to ${endText(state.remote)} again`;
   if (result !== -ERRNO.EINPROGRESS) check('connect', result, { doing });
+  return made;
+}
+
+/** Bound only: its listener connects it when it listens. A filter may keep packets of the beginning away. */
+function makeWaiting(state: TcpSocket, world: RestoredDescriptors): OwnedFd {
+  const { filter, ...rest } = state;
+  const made = makeUnconnected(rest, LATE);
+  const connected = (client: LocalFd): void => {
+    restoreOptions(client, state.options.filter(isLate));
+    restoreBuffers(client, state.buffers);
+    restoreFilter(client, filter);
+  };
+  letWaitLater(made, state, connected, world);
   return made;
 }
 

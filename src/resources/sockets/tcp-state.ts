@@ -39,27 +39,43 @@ const streamSchema = v.pipe(
 );
 export type SavedStream = v.InferOutput<typeof streamSchema>;
 
+const MAX_PENDING = 1 << 16;
+
+/** A client that its listener has not accepted yet. */
+const waitSchema = v.strictObject({
+  /** Its inode when it was saved. */
+  socket: u32,
+  /** All that it has sent. */
+  sent: byteString(MAX_QUEUE_BYTES),
+  /** shutdown(2) for sending, and for receiving. */
+  ended: v.boolean(),
+  deaf: v.boolean(),
+});
+
 export const tcpSchema = v.pipe(
   v.strictObject({
     domain: v.picklist([SOCKET.AF_INET, SOCKET.AF_INET6]),
     flags: u32,
     /**
      * `closed`: never connected, nor listening. `connecting`: the other end has not answered yet. `finished`: its connection has ended.
-     * `cut`: so, by a reset, or it comes back as if.
+     * `waiting`: to be accepted by a listener that is in the image. `cut`: so, by a reset, or it comes back as if.
      */
-    role: v.picklist(['closed', 'listening', 'connecting', 'connected', 'finished', 'cut']),
+    role: v.picklist(['closed', 'listening', 'connecting', 'connected', 'waiting', 'finished', 'cut']),
     /** What has come in and can still be received, of `finished` and `cut`. */
     unread: byteString(MAX_QUEUE_BYTES),
     /** Whole sockaddrs; empty where there is none. */
     local: endSchema,
     remote: endSchema,
     backlog: u32,
-    /** How many connections waited in it to be accepted. */
+    /** How many connections waited in it to be accepted that are not in the image. */
     waiting: u32,
     buffers: buffersSchema,
     options: optionsSchema(tcpBeginningOptions),
     filter: v.optional(filterSchema),
     stream: boundedArray(streamSchema, 1),
+    waits: v.optional(waitSchema),
+    /** Of a listener: which of the image wait to be accepted, in order. */
+    pending: v.optional(boundedArray(u32, MAX_PENDING)),
   }),
   v.check(
     ({ role, stream }) => (role === 'connected') === (stream.length === 1),
@@ -68,6 +84,10 @@ export const tcpSchema = v.pipe(
   v.check(
     ({ role, remote }) => role !== 'connecting' || remote.length > 0,
     'must have another end if it is connecting',
+  ),
+  v.check(
+    ({ role, waits, remote }) => (role === 'waiting') === (waits !== undefined && remote.length > 0),
+    'must say what it has sent if it waits to be accepted',
   ),
 );
 export type TcpSocket = v.InferOutput<typeof tcpSchema>;
