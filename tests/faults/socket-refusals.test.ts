@@ -97,6 +97,16 @@ const refused: [string, string, RegExp][] = [
     'import ctypes, struct; code = ctypes.create_string_buffer(bytes.fromhex("b7000000ffffffff9500000000000000")); name = ctypes.create_string_buffer(b"GPL")\nattr = struct.pack("<IIQQ", 1, 2, ctypes.addressof(code), ctypes.addressof(name)).ljust(128, bytes(1)); f = ctypes.CDLL(None, use_errno=True).syscall(321, 5, attr, 128)\nif f < 0: raise OSError(ctypes.get_errno(), "bpf")\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET, 50, f); os.close(f)',
     /filter of eBPF \(SO_ATTACH_BPF\)/,
   ],
+  [
+    'a program that chooses among sockets with one port',
+    'import ctypes, struct; code = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0), 8)\ns = socket.socket(socket.AF_INET, socket.SOCK_STREAM); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1); s.bind(("127.0.0.1", 0)); s.listen()\ns.setsockopt(socket.SOL_SOCKET, 51, struct.pack("HxxxxxxQ", 1, ctypes.addressof(code)))',
+    /A program chooses among it and others with its port/,
+  ],
+  [
+    'an IPsec policy of a socket',
+    'import struct; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.setsockopt(0, 17, struct.pack("<40xH14x8Q32xIIBBBBI", 2, *[2**64 - 1] * 4, *[0] * 4, 0, 0, 1, 0, 0, 0, 0))',
+    /IPsec policy of its own \(IP_XFRM_POLICY\)/,
+  ],
   ['an out-of-band byte', 'a, b = socket.socketpair(); a.send(b"!", socket.MSG_OOB)', /out-of-band byte/],
   [
     'a connection of one with a name that has gone, which nobody has accepted',

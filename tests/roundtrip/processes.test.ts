@@ -66,6 +66,7 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'unix-sockets', keeps: 'UNIX sockets and what waits in them' },
   { name: 'descriptors-in-flight', keeps: 'open files that nobody has received yet' },
   { name: 'groups-and-filters', keeps: 'multicast groups, filters and groups of ports' },
+  { name: 'untold-options', keeps: 'options that no call tells' },
   { name: 'packets-and-messages', keeps: 'raw, packet, ICMP and netlink sockets' },
   { name: 'pseudo-terminals', keeps: 'both ends of pseudo-terminals' },
   { name: 'terminal-content', keeps: 'what waits in pseudo-terminals' },

@@ -2,8 +2,8 @@
 import { bytes } from '../struct.ts';
 import { defineAbi } from './define-abi.ts';
 
-/** Linux 6.15, linux/tcp.h */
-const NEWER_TCP = { TCP_RTO_MAX_MS: 44, TCP_RTO_MIN_US: 45, TCP_DELACK_MAX_US: 46 } as const;
+/** Linux 6.7 the first, 6.15 the others, linux/tcp.h */
+const NEWER_TCP = { TCP_AO_INFO: 40, TCP_RTO_MAX_MS: 44, TCP_RTO_MIN_US: 45, TCP_DELACK_MAX_US: 46 } as const;
 
 export const IP = {
   IP_OPTIONS: 4,
@@ -59,6 +59,9 @@ export const IPV6 = {
   IPV6_MULTICAST_HOPS: 18,
   IPV6_MULTICAST_LOOP: 19,
   IPV6_ADD_MEMBERSHIP: 20,
+  IPV6_MTU: 24,
+  IPV6_JOIN_ANYCAST: 27,
+  IPV6_PKTINFO: 50,
   IPV6_MTU_DISCOVER: 23,
   IPV6_RECVERR: 25,
   IPV6_V6ONLY: 26,

@@ -52,10 +52,23 @@ export const SOCK_DIAG = {
   UNIX_DIAG_SHUTDOWN: 6,
 } as const;
 
+/** linux/xfrm.h: XFRM_POLICY_MAX is of directions. */
+export const XFRM = { XFRM_MSG_GETPOLICY: 0x15, XFRM_POLICY_MAX: 3 } as const;
+
 export const netlinkAbi = defineAbi({
-  headers: ['sys/socket.h', 'linux/netlink.h', 'linux/sock_diag.h', 'linux/unix_diag.h', 'linux/inet_diag.h'],
-  constants: { ...NETLINK, ...SOCK_DIAG },
+  headers: [
+    'sys/socket.h',
+    'linux/netlink.h',
+    'linux/sock_diag.h',
+    'linux/unix_diag.h',
+    'linux/inet_diag.h',
+    'linux/in.h',
+    'linux/in6.h',
+    'linux/xfrm.h',
+  ],
+  constants: { ...NETLINK, ...SOCK_DIAG, ...XFRM },
   structs: {
+    xfrm_userpolicy_info: { size: 168, fields: { dir: [160, 'u8'] } },
     sockaddr_nl: { size: 12, fields: { nl_family: [0, 'u16'], nl_pid: [4, 'u32'], nl_groups: [8, 'u32'] } },
     nlmsghdr: {
       size: 16,

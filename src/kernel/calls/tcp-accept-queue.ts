@@ -29,22 +29,32 @@ const MAPPED = Buffer.from([...Array(10).fill(0), 0xff, 0xff]);
 export function tryReadAcceptQueue(listener: LocalFd): WaitingConnection[] | undefined {
   const kernel = KernelObjects.tryOpen();
   if (kernel === undefined) return undefined;
-  try {
-    const socket = socketBehind(kernel, kernel.fileOf(listener));
-    const found: WaitingConnection[] = [];
-    let request = kernel.u64('inet_connection_sock', socket, 'icsk_accept_queue.rskq_accept_head');
-    while (request !== 0n) {
-      if (found.length === MAX_WAITING) throw new UnknownKernelObject('a queue has no end');
-      const made = kernel.u64('request_sock', request, 'sk');
-      if (made === 0n) throw new UnknownKernelObject('a connection that is not there waits');
-      found.push(connectionOf(kernel, made));
-      request = kernel.u64('request_sock', request, 'dl_next');
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return readQueue(kernel, socketBehind(kernel, kernel.fileOf(listener)));
+    } catch (error) {
+      if (!(error instanceof UnknownKernelObject)) throw error;
+      // What has been sent may still be on its way.
+      if (attempt === ATTEMPTS) return undefined;
+      Atomics.wait(nothing, 0, 0, 1);
     }
-    return found;
-  } catch (error) {
-    if (error instanceof UnknownKernelObject) return undefined;
-    throw error;
   }
+}
+
+const ATTEMPTS = 5;
+const nothing = new Int32Array(new SharedArrayBuffer(4));
+
+function readQueue(kernel: KernelObjects, socket: bigint): WaitingConnection[] {
+  const found: WaitingConnection[] = [];
+  let request = kernel.u64('inet_connection_sock', socket, 'icsk_accept_queue.rskq_accept_head');
+  while (request !== 0n) {
+    if (found.length === MAX_WAITING) throw new UnknownKernelObject('a queue has no end');
+    const made = kernel.u64('request_sock', request, 'sk');
+    if (made === 0n) throw new UnknownKernelObject('a connection that is not there waits');
+    found.push(connectionOf(kernel, made));
+    request = kernel.u64('request_sock', request, 'dl_next');
+  }
+  return found;
 }
 
 function connectionOf(kernel: KernelObjects, socket: bigint): WaitingConnection {
@@ -68,6 +78,7 @@ function connectionOf(kernel: KernelObjects, socket: bigint): WaitingConnection 
 function incomingOf(kernel: KernelObjects, socket: bigint): Pick<WaitingConnection, 'bytes' | 'next'> {
   const number = (name: string): number =>
     kernel.bytes(socket + BigInt(kernel.offsetOf('tcp_sock', name)), 4).readUInt32LE(0);
+  const before = number('rcv_nxt');
   let next = number('copied_seq');
   const pieces = receiveQueueOf(kernel, socket).map((buffer) => {
     const parameters = kernel.struct('tcp_skb_cb', buffer.address + BigInt(buffer.offsetOf('cb')));
@@ -79,7 +90,8 @@ function incomingOf(kernel: KernelObjects, socket: bigint): Pick<WaitingConnecti
     return bytes.subarray(known);
   });
   // The other end's FIN has a number too.
-  const end = (number('rcv_nxt') - next) | 0;
-  if (end !== 0 && end !== 1) throw new UnknownKernelObject('a queue is not as long as it says');
+  const end = (before - next) | 0;
+  if (number('rcv_nxt') !== before || (end !== 0 && end !== 1))
+    throw new UnknownKernelObject('a queue is not as long as it says');
   return { bytes: Buffer.concat(pieces), next };
 }

@@ -34,6 +34,7 @@ import { rawOptions } from './inet-options.ts';
 import { collectGroups, groupsSchema, joinGroups, planGroups } from './multicast-groups.ts';
 import { madeWith, packetObstacles, planMaking } from './probe.ts';
 import { collectFilter, filterSchema, keepOut, letIn } from './socket-filter.ts';
+import { collectUntold, hiddenSettingsOf, planUntold, restoreUntold, untoldSchema } from './untold-options.ts';
 
 const schema = v.pipe(
   v.strictObject({
@@ -47,6 +48,7 @@ const schema = v.pipe(
     remote: endSchema,
     buffers: buffersSchema,
     options: optionsSchema(rawOptions),
+    untold: v.optional(untoldSchema),
     groups: v.optional(groupsSchema),
     filter: v.optional(filterSchema),
   }),
@@ -74,7 +76,7 @@ export const rawSocket: DescriptorKind<RawSocket> = {
     return facts.type === SOCKET.SOCK_RAW || (facts.type === SOCKET.SOCK_DGRAM && isPing(facts.domain, facts.protocol));
   },
   needsRest: true,
-  obstacles: (view) => [...packetObstacles(view, 'packets'), ...routesMulticast(view)],
+  obstacles: (view) => [...packetObstacles(view, 'packets'), ...routesMulticast(view), ...hiddenSettingsOf(view)],
   collect: (open) => {
     const { own, info, pid } = open;
     const local = nameOfSocket(own);
@@ -88,12 +90,17 @@ export const rawSocket: DescriptorKind<RawSocket> = {
       remote: peerOf(open, type),
       buffers: collectBuffers(own),
       options: collectOptions(own, rawOptions),
+      ...collectUntold(own, local.length === 16 ? SOCKET.AF_INET : SOCKET.AF_INET6),
       ...collectGroups(own, pid),
       ...collectFilter(own),
     };
   },
-  plan: (state, _host, path) => {
-    const missing = [...planInterfaces(state.options, path), ...planGroups(state.groups ?? [], path)];
+  plan: (state, host, path) => {
+    const missing = [
+      ...planInterfaces(state.options, path),
+      ...planUntold(state.untold, host, path),
+      ...planGroups(state.groups ?? [], path),
+    ];
     if (missing.length > 0) return missing;
     const rights = state.type === SOCKET.SOCK_RAW ? 'CAP_NET_RAW' : 'a group of net.ipv4.ping_group_range';
     return planMaking(nameOf(state), rights, () => make(state), path);
@@ -101,6 +108,7 @@ export const rawSocket: DescriptorKind<RawSocket> = {
   restore: (state) => {
     const { flags, buffers, groups = [] } = state;
     return madeWith(make(state), ({ number: made }) => {
+      restoreUntold(made, state.untold);
       joinGroups(made, groups);
       restoreBuffers(made, buffers);
       fcntl(made, FCNTL.F_SETFL, flags & STATUS_FLAGS, 'set the flags of a socket');

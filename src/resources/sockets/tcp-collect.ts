@@ -8,6 +8,7 @@ import {
   hasUrgentByte,
   hearsNothing,
   nameOfSocket,
+  tryAskSocket,
   tryPeerNameOf,
   trySocketOption,
 } from '../../kernel/calls/sockets.ts';
@@ -20,6 +21,7 @@ import { heldOutside } from '../held-outside.ts';
 import type { DescriptorView, OpenDescriptor } from '../resource.ts';
 import { collectBuffers, collectOptions } from '../socket-options.ts';
 import { elsewhere, lookThrough } from './facts.ts';
+import { hiddenSettings } from './hidden-settings.ts';
 import { asSockaddr, connectionOf } from './inet-names.ts';
 import { inetProblem } from './inet-obstacles.ts';
 import { tcpBeginningOptions, tcpOptions } from './inet-options.ts';
@@ -61,6 +63,9 @@ function tcpInfoOf(own: LocalFd): TcpInfo {
   };
 }
 
+/** As much of struct tcp_ao_info_opt as has no meaning when it is asked. */
+const AO_QUESTION = 8;
+
 const STATE_NAMES = new Map<number, string>(Object.entries(TCP_STATE).map(([name, state]) => [state, name]));
 
 /** Of the states of a connection that stands, or of which one end or both have said that nothing more comes. */
@@ -80,19 +85,23 @@ export function tcpObstacles(view: DescriptorView): Problem[] {
   const seen = lookThrough(view, (own) => ({
     info: tcpInfoOf(own),
     urgent: hasUrgentByte(own),
+    isAuthenticated: tryAskSocket(own, SOCKET.IPPROTO_TCP, TCP.TCP_AO_INFO, Buffer.alloc(AO_QUESTION)) !== undefined,
+    sharesPort: trySocketOption(own, SOCKET.SOL_SOCKET, SOCKET.SO_REUSEPORT, 4)?.[0] === 1,
     layer: trySocketOption(own, SOCKET.IPPROTO_TCP, TCP.TCP_ULP, 16)?.toString('latin1').replaceAll('\0', '') ?? '',
   }));
   if (seen === undefined) return [];
   const found = [...heldOutside(view, 'a socket'), ...elsewhere(view), ...hiddenFilter(view)];
-  const { info, urgent, layer } = seen;
+  const { info, urgent, layer, isAuthenticated, sharesPort } = seen;
   const saysAlready = info.state === TCP_STATE.SYN_SENT && info.sentBytes > 0n;
   if (!isSavable(info.state) || saysAlready) found.push(inBetween(view, info.state));
   if (urgent) found.push(inetProblem(view, 'urgent-byte', 'It has an out-of-band byte to be read'));
   if (isSigned(view))
     found.push(inetProblem(view, 'tcp-layer', 'It has keys that its segments are signed with (TCP_MD5SIG)'));
+  if (isAuthenticated)
+    found.push(inetProblem(view, 'tcp-layer', 'It has keys that its segments are signed with (TCP-AO)'));
   if (layer !== '')
     found.push(inetProblem(view, 'tcp-layer', `Its connection has the kernel's ${layer} on it (TCP_ULP)`));
-  found.push(...connectionObstacles(view, info));
+  found.push(...hiddenSettings(view, sharesPort && !ENDS.has(info.state)), ...connectionObstacles(view, info));
   return found;
 }
 
@@ -131,8 +140,16 @@ const notAllowed = (path: readonly string[], where: string): Problem => ({
   remedy: 'Run quicksave as root, or give it CAP_NET_ADMIN; or give --tcp close.',
 });
 
-const isSigned = (view: DescriptorView): boolean =>
-  tcpCensus(view).some(({ isSigned, inode }) => isSigned && inode === Number(view.stat.inode));
+const signed = new WeakMap<readonly DescriptorView[], ReadonlySet<number>>();
+
+function isSigned(view: DescriptorView): boolean {
+  let inodes = signed.get(view.siblings);
+  if (inodes === undefined) {
+    inodes = new Set(tcpCensus(view).flatMap((entry) => (entry.isSigned ? [entry.inode] : [])));
+    signed.set(view.siblings, inodes);
+  }
+  return inodes.has(Number(view.stat.inode));
+}
 
 const inBetween = (view: DescriptorView, state: number): Problem =>
   inetProblem(

@@ -39,6 +39,7 @@ import { udpOptions } from './inet-options.ts';
 import { collectGroups, groupsSchema, joinGroups, planGroups } from './multicast-groups.ts';
 import { collectFilter, filterSchema, hiddenFilter, restoreFilter } from './socket-filter.ts';
 import { datagramsSchema, isOfThisHost, mayBePutBack, putDatagramsBack } from './udp-queue.ts';
+import { collectUntold, hiddenSettingsOf, planUntold, restoreUntold, untoldSchema } from './untold-options.ts';
 
 const entries = {
   domain: v.picklist([SOCKET.AF_INET, SOCKET.AF_INET6]),
@@ -54,6 +55,7 @@ const entries = {
   queue: v.optional(datagramsSchema),
   buffers: buffersSchema,
   options: optionsSchema(udpOptions),
+  untold: v.optional(untoldSchema),
   groups: v.optional(groupsSchema),
   filter: v.optional(filterSchema),
 };
@@ -75,6 +77,7 @@ export const udpSocket: DescriptorKind<UdpSocket> = {
   },
   needsRest: true,
   obstacles: (view) => [
+    ...hiddenSettingsOf(view),
     ...heldOutside(view, 'a socket'),
     ...elsewhere(view),
     ...hiddenFilter(view),
@@ -98,6 +101,7 @@ export const udpSocket: DescriptorKind<UdpSocket> = {
       remote: tryPeerNameOf(own) ?? Buffer.alloc(0),
       buffers: collectBuffers(own),
       options: collectOptions(own, udpOptions),
+      ...collectUntold(own, domainOf(nameOfSocket(own))),
       ...collectGroups(own, pid),
       ...collectFilter(own),
     };
@@ -108,8 +112,8 @@ export const udpSocket: DescriptorKind<UdpSocket> = {
     const queue = found.filter((one) => mayBePutBack(socket, one));
     return { ...socket, waiting: found.length + unseen - queue.length, ...(queue.length === 0 ? {} : { queue }) };
   },
-  plan: ({ domain, protocol = SOCKET.IPPROTO_UDP, local, options, groups = [] }, _host, path) => {
-    const missing = [...planInterfaces(options, path), ...planGroups(groups, path)];
+  plan: ({ domain, protocol = SOCKET.IPPROTO_UDP, local, options, untold, groups = [] }, host, path) => {
+    const missing = [...planInterfaces(options, path), ...planUntold(untold, host, path), ...planGroups(groups, path)];
     if (missing.length > 0) return missing;
     return planEnd({ domain, type: SOCKET.SOCK_DGRAM, protocol, local, options }, path);
   },
@@ -119,6 +123,7 @@ export const udpSocket: DescriptorKind<UdpSocket> = {
     restoreOptions(made.number, options);
     if (!isUnbound(local)) bindSocket(made.number, local, `bind a socket to ${endText(local)}`);
     if (remote.length > 0) connectSocket(made.number, remote, `connect a socket to ${endText(remote)}`);
+    restoreUntold(made.number, state.untold);
     joinGroups(made.number, groups);
     if (mayWritePackets() && isOfThisHost(local)) putDatagramsBack(made.number, state, state.queue ?? []);
     restoreBuffers(made.number, buffers);

@@ -135,7 +135,12 @@ export const socketErrors = {
     remedy: 'Save it when the program has closed it.',
   },
   'socket-filter': {
-    means: 'The socket has a filter of eBPF (SO_ATTACH_BPF).',
+    means:
+      'The socket has a filter of eBPF (SO_ATTACH_BPF), or a program chooses among it and others with its port (SO_ATTACH_REUSEPORT_CBPF).',
+    remedy: 'Save it when the program has closed it.',
+  },
+  'socket-policy': {
+    means: 'A socket has an IPsec policy of its own (IP_XFRM_POLICY, IPV6_XFRM_POLICY).',
     remedy: 'Save it when the program has closed it.',
   },
   'socket-queue': {
