@@ -186,6 +186,17 @@ int main(void) {
   set(letters.b, SO_PASSCRED, 0);
   post(letters.a, "from nobody", &kept, 1);
 
+  /* Empty messages, with descriptors and without. */
+  struct pair empty = new_pair(SOCK_DGRAM), empties = new_pair(SOCK_SEQPACKET);
+  const struct pair both[2] = {empty, empties};
+  for (int i = 0; i < 2; i++) {
+    CHECK(send(both[i].a, "", 0, 0) == 0, "send of nothing: errno %d", errno);
+    post(both[i].a, "", (int[]){kept, pipe_ends[0]}, 2);
+    CHECK(send(both[i].a, "between", 7, 0) == 7, "send");
+    post(both[i].a, "", &kept, 1);
+    CHECK(send(both[i].a, "", 0, 0) == 0, "send of nothing: errno %d", errno);
+  }
+
   /* A full queue. */
   struct pair full = new_pair(SOCK_STREAM);
   int sent = 0;
@@ -231,6 +242,15 @@ int main(void) {
   expect(take_one(end, "deeper"), "text");
   CHECK(write(end, "back", 4) == 4, "write");
   expect(inner.a, "back");
+
+  for (int i = 0; i < 2; i++) {
+    take_none(both[i].b, "", 4096);
+    CHECK(take(both[i].b, "", 4096, fds, NULL) == 2 && is_same(fds[0], kept) && is_same(fds[1], pipe_ends[0]), "not with nothing");
+    take_none(both[i].b, "between", 4096);
+    CHECK(is_same(take_one(both[i].b, ""), kept), "another one with nothing");
+    take_none(both[i].b, "", 4096);
+    CHECK(recv(both[i].b, fds, 1, MSG_DONTWAIT) == -1 && errno == EAGAIN, "there is more than nothing");
+  }
 
   set(letters.b, SO_PASSCRED, 1);
   struct ucred sender;

@@ -3,6 +3,7 @@
  * them (sk_buff of net/unix/af_unix.c; {@link KernelObjects}).
  */
 import type { LocalFd } from '../../support/brand.ts';
+import { SOCKET } from '../abi/socket.ts';
 import { KernelObjects, type KernelStruct, UnknownKernelObject } from '../kernel-objects.ts';
 import { bytesOf, receiveQueueOf, socketBehind } from './socket-buffers.ts';
 
@@ -43,6 +44,33 @@ export function tryReadPending(listener: LocalFd): PendingConnection[] | undefin
     return receiveQueueOf(kernel, socketBehind(kernel, kernel.fileOf(listener))).map((request) =>
       connectionOf(kernel, request.u64('sk')),
     );
+  } catch (error) {
+    if (error instanceof UnknownKernelObject) return undefined;
+    throw error;
+  }
+}
+
+/** One of a socket of ours that has borders between messages. */
+export interface QueuedInKernel extends KernelMessage {
+  /** The name of who has sent it, a whole sockaddr; empty: none. */
+  readonly sender: Buffer;
+  /** Somebody has looked at it: if it is empty, looks from an offset pass over it. */
+  readonly isMarked: boolean;
+}
+
+/** Undefined where the kernel does not show them. */
+export function tryReadMessages(own: LocalFd): QueuedInKernel[] | undefined {
+  const kernel = KernelObjects.tryOpen();
+  if (kernel === undefined) return undefined;
+  try {
+    return receiveQueueOf(kernel, socketBehind(kernel, kernel.fileOf(own))).map((buffer) => {
+      const name = nameOf(kernel, buffer.u64('sk'));
+      return {
+        ...messageOf(kernel, buffer),
+        sender: name.length === 0 ? name : Buffer.concat([Buffer.from([SOCKET.AF_UNIX, 0]), name]),
+        isMarked: buffer.isSet('peeked'),
+      };
+    });
   } catch (error) {
     if (error instanceof UnknownKernelObject) return undefined;
     throw error;

@@ -5,17 +5,15 @@
  */
 import * as v from 'valibot';
 import { boundedArray, integerBetween, u32 } from '../../image/schema.ts';
-import { duplicate } from '../../kernel/calls/descriptors.ts';
 import { type PendingConnection, tryReadPending } from '../../kernel/calls/unix-queues.ts';
-import { KernelObjects, UnknownKernelObject } from '../../kernel/kernel-objects.ts';
 import type { OwnedFd } from '../../kernel/owned-fd.ts';
 import type { UnixSocketEntry } from '../../netlink/unix-sockets.ts';
 import type { Descriptor } from '../../procfs/descriptors.ts';
-import type { LocalFd } from '../../support/brand.ts';
 import { type Problem, QuicksaveError } from '../../support/errors.ts';
 import { describeHolders } from '../held-outside.ts';
 import type { DescriptorView, LoneDescriptor, OpenDescriptor } from '../resource.ts';
 import { lookThrough } from './facts.ts';
+import { duplicatesOf } from './known-files.ts';
 import { isListening, type UnixCensus } from './unix-census.ts';
 import { countInFlight } from './unix-messages.ts';
 import { credentialsList, queueSchema } from './unix-queue.ts';
@@ -52,30 +50,12 @@ const seen = new WeakMap<Descriptor, Seen>();
 export function pendingInFlight(one: LoneDescriptor, all: readonly LoneDescriptor[]): OwnedFd[] {
   const pending = lookThrough(one, tryReadPending);
   if (pending === undefined) return [];
-  const wanted = new Set(pending.flatMap(({ messages }) => messages.flatMap(({ files }) => files)));
-  const owned = new Map<bigint, OwnedFd>();
-  for (const other of all) {
-    if (owned.size === wanted.size) break;
-    const found = lookThrough(other, (own) => duplicateIfWanted(own, wanted, owned));
-    if (found !== undefined) owned.set(found.address, found.own);
-  }
+  const owned = duplicatesOf(
+    pending.flatMap(({ messages }) => messages.flatMap(({ files }) => files)),
+    all,
+  );
   seen.set(one.descriptor, { pending, owned });
   return [...owned.values()];
-}
-
-function duplicateIfWanted(
-  own: LocalFd,
-  wanted: ReadonlySet<bigint>,
-  known: ReadonlyMap<bigint, OwnedFd>,
-): { readonly address: bigint; readonly own: OwnedFd } | undefined {
-  try {
-    const address = KernelObjects.tryOpen()?.fileOf(own).address;
-    if (address === undefined || !wanted.has(address) || known.has(address)) return undefined;
-    return { address, own: duplicate(own) };
-  } catch (error) {
-    if (error instanceof UnknownKernelObject) return undefined;
-    throw error;
-  }
 }
 
 /** Nobody of the tree has them under a number that could be duplicated. False while nobody has looked. */

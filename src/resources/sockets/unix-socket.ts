@@ -2,7 +2,8 @@
  * A UNIX socket whose other end is in what is saved too, or that has none: unix(7). Who is connected to whom, files, backlogs and
  * shutdown are read from sock_diag(7) (unix_diag, Linux 3.3), what waits in it with MSG_PEEK, descriptors in flight included, the rest with
  * getsockopt(2). Both ends of a pair are made by the process that made them, if that is restarted, so that SO_PEERCRED says the same.
- * Refused: an out-of-band byte, filters of eBPF, other ends outside unless the user says what becomes of them. Lost: an empty datagram that somebody has peeked at from an offset, the number of a sender of a message that has ended since.
+ * Connections that wait to be accepted: unix-pending.ts. Refused: an out-of-band byte, filters of eBPF, other ends outside unless the user says what
+ * becomes of them. Lost: the number of a sender of a message that has ended since; where the kernel's structs cannot be read, an empty message that has been looked at.
  */
 import { SOCKET } from '../../kernel/abi/socket.ts';
 import type { DescriptorKind } from '../resource.ts';
@@ -25,7 +26,7 @@ export const unixSocket: DescriptorKind<UnixSocket> = {
   carried: (one, all) => {
     const entry = countInFlight(one) === 0 ? undefined : listedEntry(one);
     if (entry === undefined) return [];
-    return isListening(entry) ? pendingInFlight(one, all) : descriptorsInFlight(one, entry);
+    return isListening(entry) ? pendingInFlight(one, all) : descriptorsInFlight(one, entry, all);
   },
   obstacles: unixObstacles,
   collect: collectUnix,

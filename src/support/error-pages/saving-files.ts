@@ -89,7 +89,7 @@ export const socketErrors = {
   },
   'descriptors-in-flight': {
     means:
-      'Descriptors have been sent (SCM_RIGHTS) that have not been received yet and cannot be seen: with an empty message, behind an error, or to a connection that nobody has accepted, if no process that is saved has them under a number.',
+      'Descriptors have been sent (SCM_RIGHTS) that have not been received yet and cannot be seen: behind an error, or, if no process that is saved has them under a number, to a connection that nobody has accepted, or with an empty message that has been looked at.',
     remedy: 'Save it when the program has received them.',
   },
   'multicast-member': {
