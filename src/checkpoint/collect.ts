@@ -1,8 +1,8 @@
 /** Collect: the state of a frozen process as records, pages excepted. Everything is read; nothing is changed. */
 import { createHash } from 'node:crypto';
-import { resolvedHere } from '../arch/x86/interrupted-call.ts';
 import type { XstateLayout } from '../arch/x86/xstate.ts';
 import { planHierarchy } from '../image/hierarchy.ts';
+import { planMemoryBirths } from '../image/memory-births.ts';
 import { planSharedBirths } from '../image/shared-births.ts';
 import type { ExitedRecord, FilesRecord, MappingState, TaskRecord } from '../image/tree.ts';
 import { OPEN } from '../kernel/abi/fcntl.ts';
@@ -23,12 +23,12 @@ import { ImageError, type Problem } from '../support/errors.ts';
 import type { Agent } from '../tracee/agent.ts';
 import { CallBatch } from '../tracee/call-batch.ts';
 import { askForLocalDescriptors, readLocalDescriptors } from '../tracee/local-descriptors.ts';
-import { askForProtectionKeys, type ProtectionKeys } from '../tracee/protection-keys.ts';
+import { askForProtectionKeys, noProtectionKeys, type ProtectionKeys } from '../tracee/protection-keys.ts';
 import { readRemote } from '../tracee/remote-memory.ts';
-import { SingleCalls } from '../tracee/single-calls.ts';
 import type { StoppedTask } from '../tracee/stopped-task.ts';
 import { isVdsoMapping, readVdsoData } from '../tracee/vdso-data.ts';
-import { siteForThread, type VdsoSite } from '../tracee/vdso-site.ts';
+import type { VdsoSite } from '../tracee/vdso-site.ts';
+import { type Asking, inLeader, inTask } from './asking.ts';
 import { readClocks } from './clocks.ts';
 import {
   CollectedFiles,
@@ -63,6 +63,8 @@ export interface CollectedTask {
   readonly task: TaskRecord;
   readonly aspects: Record<string, unknown>;
   readonly threads: readonly CollectedThread[];
+  /** A process before has the same memory: what is known of it is said there. */
+  readonly hasMemoryOfAnother: boolean;
   /** Descriptor tables that no task before it has. */
   readonly tables: readonly { readonly objref: number; readonly record: FilesRecord }[];
   readonly mappings: readonly CollectedMapping[];
@@ -88,6 +90,8 @@ export interface AskedProcess {
   readonly survey: ProcessSurvey;
   readonly agent: Agent;
   readonly site: VdsoSite;
+  /** The agent is that of a process before, which has the same memory. */
+  readonly isGuest: boolean;
   readonly pidfd: LocalFd;
 }
 
@@ -112,6 +116,10 @@ interface Context extends Pick<CollectOptions, 'layout' | 'waits' | 'problems'> 
   /** Processes in a group stop, and whether their parents have heard of it. */
   readonly stops: Stops;
   readonly root: Pid;
+  /** What belongs to memory, or to handlers, that processes may share: by its objref and the name of the aspect. */
+  readonly ofOwners: Map<string, { readonly state: unknown }>;
+  /** By the objref of the memory. */
+  readonly vdsos: Map<number, TaskRecord['vdso']>;
   readonly objects: Objects;
   readonly files: CollectedFiles;
   readonly remarks: string[];
@@ -129,7 +137,8 @@ export function collectTree(options: CollectOptions): CollectedTree {
   const [first] = processes;
   const root = must(first).frozen.pid;
   const clocks = readClocks(must(first).survey.process.speaker);
-  const context: Context = { ...options, objects, files, remarks, stops, root };
+  const known = { ofOwners: new Map(), vdsos: new Map() };
+  const context: Context = { ...options, objects, files, remarks, stops, root, ...known };
   const sharing = new SharedObjects(
     options.parts,
     objects,
@@ -163,6 +172,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
         ...stops.of(pid),
         ...(index === 0 ? { clocks, ...(saver === undefined ? {} : { saver }) } : {}),
       },
+      hasMemoryOfAnother: own.hasMemoryOfAnother,
       tables: own.tables.map(({ objref, owner }) => ({ objref, record: tables.get(owner) ?? { entries: [] } })),
     })),
     exited,
@@ -199,7 +209,7 @@ function placeInTree(pid: Pid, isRoot: boolean): Place {
 /** What no order of making it leads to is better said now than at a restart. */
 function hierarchyProblems(tasks: readonly TaskRecord[], exited: readonly ExitedRecord[]): Problem[] {
   try {
-    planSharedBirths(tasks, planHierarchy(tasks, exited).steps);
+    planSharedBirths(tasks, planMemoryBirths(tasks, planHierarchy(tasks, exited)).hierarchy.steps);
     return [];
   } catch (error) {
     if (!(error instanceof ImageError)) throw error;
@@ -216,14 +226,41 @@ function describeExited(pid: Pid): ExitedRecord {
 }
 
 /** What is known of a process without the rest of the tree. */
-type Alone = Omit<CollectedTask, 'tables' | 'task'> & { readonly task: Omit<TaskRecord, 'exitSignal'> };
+type Alone = Omit<CollectedTask, 'tables' | 'task' | 'hasMemoryOfAnother'> & {
+  readonly task: Omit<TaskRecord, 'exitSignal'>;
+};
 
 function collectProcess(asked: AskedProcess, own: OwnObjects, context: Context): Alone {
-  const { frozen, survey, agent } = asked;
-  const { files } = context;
+  const { frozen, survey } = asked;
   const leader = must(frozen.tasks[0]);
   const { speaker } = survey.process;
-  const batch = new CallBatch(agent);
+  const { leaderAspects, vdso, localDescriptors, ...found } = inLeader(leader, asked, (asking) =>
+    askLeader(asking, leader, asked, own, context),
+  );
+  const threads = frozen.tasks.map((task, index) => ({
+    tid: task.tid,
+    signalMask: task.signalMask,
+    waitedNs: task.waitedNs,
+    aspects: index === 0 ? leaderAspects : collectOther(task, asked),
+    ...collectRegisters(task, { pid: speaker, survey, localDescriptors }, context),
+  }));
+  return { task: { ...describeTask(asked), ...own.references, vdso }, threads, localDescriptors, ...found };
+}
+
+/** What the process is asked from inside, in its leader. */
+function askLeader(
+  { runner, standStill }: Asking,
+  leader: StoppedTask,
+  { frozen, survey }: AskedProcess,
+  own: OwnObjects,
+  context: Context,
+): Pick<Alone, 'aspects' | 'mappings' | 'protectionKeys' | 'localDescriptors'> & {
+  readonly leaderAspects: Record<string, unknown>;
+  readonly vdso: TaskRecord['vdso'];
+} {
+  const { files } = context;
+  const { speaker } = survey.process;
+  const batch = new CallBatch(runner);
   const source = {
     ...survey.process,
     batch,
@@ -235,40 +272,32 @@ function collectProcess(asked: AskedProcess, own: OwnObjects, context: Context):
   };
   // The thread first: it may ask ptrace(2) while the leader stands still, and a process with much to ask runs the batch.
   const leaderAspects = startThread(survey.process, leader, batch);
-  const read = processAspects.map((aspect) => ({ name: aspect.name, finish: aspect.collect(source) }));
+  const read = processAspects.map((aspect) => {
+    const owner = aspect.belongsTo === undefined ? undefined : own.references[aspect.belongsTo];
+    const known = context.ofOwners.get(`${owner} ${aspect.name}`);
+    const finish = known === undefined ? aspect.collect(source) : (): unknown => known.state;
+    return { aspect, owner, finish };
+  });
   const hearOfStops = context.stops.ask(frozen.pid, batch);
   const hasLocalDescriptors = askForLocalDescriptors(batch);
-  const keys = askForProtectionKeys(
-    batch,
-    survey.mappings.map(({ mapping }) => ({
-      protectionKey: mapping.protectionKey,
-      isExecuteOnly: mapping.execute && !mapping.read && !mapping.write,
-    })),
-  );
+  const keys = own.hasMemoryOfAnother ? () => noProtectionKeys : askForKeys(batch, survey);
   batch.run();
   hearOfStops();
   const protectionKeys = keys();
-  const vdso = describeVdso(speaker, survey, batch);
+  const vdso = context.vdsos.get(own.references.memory) ?? describeVdso(speaker, survey, batch);
+  context.vdsos.set(own.references.memory, vdso);
   const localDescriptors = hasLocalDescriptors() ? readLocalDescriptors(batch) : Buffer.alloc(0);
   // What is read last may ask ptrace(2), for which the leader must stand still.
-  agent.pause();
-  const aspects = Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
-  const mappings = describeMappings(survey.mappings, source, protectionKeys);
-  const threads = frozen.tasks.map((task, index) => ({
-    tid: task.tid,
-    signalMask: task.signalMask,
-    waitedNs: task.waitedNs,
-    aspects: index === 0 ? leaderAspects() : collectOther(task, asked),
-    ...collectRegisters(task, { pid: speaker, survey, localDescriptors }, context),
-  }));
-  return {
-    task: { ...describeTask(asked), ...own.references, vdso },
-    aspects,
-    threads,
-    mappings,
-    protectionKeys,
-    localDescriptors,
-  };
+  standStill();
+  const aspects = Object.fromEntries(
+    read.map(({ aspect: { name }, owner, finish }) => {
+      const state = finish();
+      if (owner !== undefined) context.ofOwners.set(`${owner} ${name}`, { state });
+      return [name, state];
+    }),
+  );
+  const mappings = own.hasMemoryOfAnother ? [] : describeMappings(survey.mappings, source, protectionKeys);
+  return { aspects, leaderAspects: leaderAspects(), mappings, protectionKeys, localDescriptors, vdso };
 }
 
 function must<T>(value: T | undefined): T {
@@ -287,7 +316,10 @@ const LAYOUT_BITS = PERSONALITY.ADDR_COMPAT_LAYOUT | PERSONALITY.ADDR_LIMIT_3GB;
 function describeTask({
   frozen,
   survey,
-}: AskedProcess): Omit<TaskRecord, 'vdso' | 'memory' | 'files' | 'fileSystem' | 'apart' | 'exitSignal' | 'stopped'> {
+}: AskedProcess): Omit<
+  TaskRecord,
+  'vdso' | 'memory' | 'handlers' | 'files' | 'fileSystem' | 'apart' | 'exitSignal' | 'stopped'
+> {
   const { leaderStatus } = survey.process;
   return {
     pid: frozen.pid,
@@ -298,6 +330,15 @@ function describeTask({
     layoutBits: readPersonality(survey.process.speaker) & LAYOUT_BITS,
   };
 }
+
+const askForKeys = (batch: CallBatch, { mappings }: ProcessSurvey): (() => ProtectionKeys) =>
+  askForProtectionKeys(
+    batch,
+    mappings.map(({ mapping }) => ({
+      protectionKey: mapping.protectionKey,
+      isExecuteOnly: mapping.execute && !mapping.read && !mapping.write,
+    })),
+  );
 
 /** The code and the data that another kernel would not have. */
 function describeVdso(pid: Pid, survey: ProcessSurvey, batch: CallBatch): TaskRecord['vdso'] {
@@ -330,14 +371,13 @@ function startThread(
   return () => Object.fromEntries(read.map(({ name, finish }) => [name, finish()]));
 }
 
-function collectOther(task: StoppedTask, { survey, agent, site }: AskedProcess): Record<string, unknown> {
-  const home = { registers: resolvedHere(task.registers, task.callAbi), signalMask: task.signalMask };
-  const ownSite = siteForThread(task.tid, site, home);
-  task.leaveHome(ownSite);
-  const batch = new CallBatch(new SingleCalls(agent, task, ownSite));
-  const finish = startThread(survey.process, task, batch);
-  batch.run();
-  task.returnHome();
+function collectOther(task: StoppedTask, asked: AskedProcess): Record<string, unknown> {
+  const finish = inTask(task, asked, (runner) => {
+    const batch = new CallBatch(runner);
+    const finished = startThread(asked.survey.process, task, batch);
+    batch.run();
+    return finished;
+  });
   return finish();
 }
 

@@ -3,7 +3,7 @@ import { NativeMemory } from '../kernel/native-memory.ts';
 import { PAGE } from '../pages/save-job.ts';
 import { localAddress } from '../support/brand.ts';
 import type { Agent } from '../tracee/agent.ts';
-import { isSubreaper, takeSnapshot } from '../tracee/snapshot.ts';
+import { takeSnapshot } from '../tracee/snapshot.ts';
 import type { ObjectContent } from './collect-files.ts';
 import { heldContents } from './content.ts';
 import { isForked } from './page-plan.ts';
@@ -51,13 +51,16 @@ export interface GatheredPages {
   readonly remarks: readonly string[];
 }
 
-/** One frozen program. */
+/** The memory of a frozen program. */
 export interface GatheredProcess extends MemoryView {
   readonly agent: Agent;
 }
 
 export interface GatherOptions {
+  /** Of each memory one. */
   readonly processes: readonly GatheredProcess[];
+  /** Whether one of the tree is a subreaper. */
+  readonly hasSubreaper: () => boolean;
   readonly contents: readonly ObjectContent[];
   /** They need not go on. */
   readonly kill: boolean;
@@ -79,7 +82,7 @@ export function gatherPages(options: GatherOptions): GatheredPages {
   }
 }
 
-function gatherWritten({ processes, contents, kill, arena, forWritten }: GatherOptions): GatheredPages {
+function gatherWritten({ processes, hasSubreaper, contents, kill, arena, forWritten }: GatherOptions): GatheredPages {
   if (kill) return inPlace(processes, contents);
   const held = heldContents(contents);
   if (held === undefined)
@@ -92,7 +95,7 @@ function gatherWritten({ processes, contents, kill, arena, forWritten }: GatherO
       if (copy !== undefined) sources.push(copy);
       return copy === undefined;
     });
-    const reason = addSnapshots(large, processes, sources);
+    const reason = addSnapshots(large, hasSubreaper, sources);
     if (reason === undefined) return { sources, contents: held, mayGoOn: true, remarks: [] };
     for (const source of sources) source.close();
     return inPlace(processes, held, `it stood still until all was written: ${reason}`);
@@ -154,12 +157,12 @@ class Copies {
 /** Adds the pages of `large` programs. Returns why that could not be done: a clause. */
 function addSnapshots(
   large: readonly GatheredProcess[],
-  tree: readonly GatheredProcess[],
+  hasSubreaper: () => boolean,
   sources: PageSource[],
 ): string | undefined {
   if (large.length === 0) return undefined;
   // The kernel would give it the orphaned snapshots of all its descendants.
-  if (tree.some(({ agent }) => isSubreaper(agent))) {
+  if (hasSubreaper()) {
     return 'a subreaper is in it, which would become the parent of a snapshot';
   }
   if (large.some(({ mappings }) => mappings.some(({ kind }) => kind.isUnforkable))) {

@@ -1,30 +1,27 @@
 /** What tasks of a tree share, or do not share, in a way that cannot be saved yet: parts.ts. */
 import { hasThreadPidfd } from '../kernel/calls/descriptors.ts';
 import type { ProcessView } from '../resources/resource.ts';
-import { asPid, asTid, type Pid, type Tid } from '../support/brand.ts';
+import { asTid, type Pid, type Tid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
-import { sharedPart } from './neighbours.ts';
 import { CALLED, type Part, type TreeParts } from './parts.ts';
 import { vforkProblem, vforkWaits } from './vfork.ts';
 
 export function partObstacles(
-  tree: readonly Pick<ProcessView, 'pid' | 'speaker' | 'tids'>[],
+  tree: readonly Pick<ProcessView, 'pid' | 'speaker' | 'tids' | 'stat'>[],
   parts: TreeParts,
 ): Problem[] {
   const processOf = new Map<Tid, Pid>(tree.flatMap(({ pid, tids }) => tids.map((tid) => [tid, pid] as const)));
-  return tree.flatMap(({ pid, speaker, tids }) => [
-    ...withOthers(pid, speaker, parts, processOf),
+  return tree.flatMap(({ pid, speaker, tids, stat }) => [
+    ...heldUp(pid, speaker, stat.ppid, parts),
     ...tids.filter((tid) => tid !== asTid(speaker)).flatMap((tid) => ofThread({ pid, speaker }, tid, parts, processOf)),
   ]);
 }
 
-/** Memory that two processes share. */
-function withOthers(pid: Pid, speaker: Pid, parts: TreeParts, processOf: ReadonlyMap<Tid, Pid>): Problem[] {
-  const owner = parts.ownerOf('memory', asTid(speaker));
-  if (owner === asTid(speaker)) return [];
-  const other = processOf.get(owner) ?? asPid(owner);
-  const wait = vforkWaits(other).find(({ child }) => child === pid);
-  return [wait === undefined ? sharedPart('memory', other, pid) : vforkProblem(wait)];
+/** Memory that it has while its parent waits in vfork(2) until it has it no more. */
+function heldUp(pid: Pid, speaker: Pid, parent: Pid, parts: TreeParts): Problem[] {
+  if (parts.ownerOf('memory', asTid(speaker)) === asTid(speaker)) return [];
+  const wait = vforkWaits(parent).find(({ child }) => child === pid);
+  return wait === undefined ? [] : [vforkProblem(wait)];
 }
 
 function ofThread(

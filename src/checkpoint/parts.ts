@@ -1,5 +1,6 @@
 /**
- * What clone(2) lets tasks share: memory (CLONE_VM), descriptor table (CLONE_FILES), working directory, root and umask (CLONE_FS). Found with
+ * What clone(2) lets tasks share: memory (CLONE_VM), descriptor table (CLONE_FILES), working directory, root and umask (CLONE_FS), and, of processes that
+ * share their memory, what they do on signals (CLONE_SIGHAND). Found with
  * kcmp(2), which orders what tasks have: who has the same is found by halving. Processes that we may not look into share nothing. A leader that has ended has nothing
  * any more: where leaders are spoken of here, it is the first living thread then.
  */
@@ -51,6 +52,8 @@ export class PartSearch {
 /** Of all tasks of a tree. */
 export class TreeParts {
   readonly #orders: Readonly<Record<Part, PartOrder>>;
+  /** Of leaders that share their memory. */
+  readonly #handlers = new PartOrder(KCMP.KCMP_SIGHAND);
   /** It is certain that no two processes share anything. */
   readonly leadersAreAlone: boolean;
 
@@ -63,6 +66,9 @@ export class TreeParts {
     };
     const leaders = processes.map(({ speaker }) => asTid(speaker));
     for (const part of PARTS) this.#orders[part].placeAll(leaders, areAlone);
+    const sharing = leaders.filter((leader) => this.ownerOf('memory', leader) !== leader);
+    const owners = new Set(sharing.map((leader) => this.ownerOf('memory', leader)));
+    for (const leader of [...owners, ...sharing]) this.#handlers.place(leader);
     this.leadersAreAlone = PARTS.every(
       (part) => this.#orders[part].isCertain && leaders.every((leader) => this.ownerOf(part, leader) === leader),
     );
@@ -85,6 +91,11 @@ export class TreeParts {
   /** The first task of the tree that has the same: a leader, if one has it. */
   ownerOf(part: Part, tid: Tid): Tid {
     return this.#orders[part].ownerOf(tid);
+  }
+
+  /** The first leader of the tree that does the same on signals, because it shares that. */
+  handlersOwnerOf(leader: Tid): Tid {
+    return this.#handlers.ownerOf(leader);
   }
 
   /** Every task that is the first to have what it has, leaders first. */

@@ -55,8 +55,12 @@ export interface ClassifiedDescriptor {
   readonly sharing: readonly string[];
 }
 
-export interface ProcessSurvey {
+export interface ProcessSurvey extends MemorySurvey {
   readonly process: ProcessView;
+}
+
+/** Of processes that share their memory, the same. */
+export interface MemorySurvey {
   /** All but ours, also those that need no kind. */
   readonly allMappings: readonly Mapping[];
   readonly mappings: readonly ClassifiedMapping[];
@@ -108,7 +112,7 @@ export function surveyTree(
     outsiders,
     oursIn = () => NOTHING_OF_OURS,
     keepers,
-    readMappings = readSmaps,
+    readMappings,
     running = false,
     outside = refusesOutside,
     inFlight,
@@ -116,12 +120,22 @@ export function surveyTree(
 ): TreeSurvey {
   const problems: Problem[] = [];
   const look = <T>(what: () => T): T | undefined => (running ? unlessMissing(what) : what());
-  const processes = pids.flatMap(
-    (pid) => look(() => surveyProcess(pid, oursIn(pid).mappings, keepers, readMappings, problems)) ?? [],
+  const listed = pids.flatMap((pid) => look(() => viewProcess(pid)) ?? []);
+  const parts = outsiders.parts.of(listed);
+  const memories = new Map<Tid, MemorySurvey>();
+  const processes = listed.flatMap(
+    (process) =>
+      look(() => {
+        const ours = oursIn(process.pid).mappings;
+        const memory = memoryOf(process, parts, memories, () =>
+          surveyMemory(process, ours, { keepers, readMappings }, problems),
+        );
+        problems.push(...obstaclesOf(process));
+        return { process, ...memory };
+      }) ?? [],
   );
-  problems.push(...(look(() => treeObstacles(processes)) ?? []));
+  problems.push(...(look(() => treeObstacles(processes, parts)) ?? []));
   const views = processes.map(({ process }) => process);
-  const parts = outsiders.parts.of(views);
   problems.push(...partObstacles(views, parts), ...clockObstacles(views));
   const ours = descriptorsOfOurs(views, parts, oursIn);
   const isTheirs = ({ pid, descriptor }: Seen): boolean => ours.get(asTid(pid))?.has(descriptor.fd) !== true;
@@ -149,9 +163,13 @@ function descriptorsOfOurs(
   return ours;
 }
 
-function treeObstacles(processes: readonly ProcessSurvey[]): Problem[] {
+function treeObstacles(processes: readonly ProcessSurvey[], parts: TreeParts): Problem[] {
   const tree = new Set<number>(processes.map(({ process: { pid } }) => pid));
-  const all = processes.flatMap(({ process: { pid }, mappings }) => mappings.map((one) => ({ pid, ...one })));
+  // What processes share is one mapping.
+  const owners = processes.filter(
+    ({ process: { speaker } }) => parts.ownerOf('memory', asTid(speaker)) === asTid(speaker),
+  );
+  const all = owners.flatMap(({ process: { pid }, mappings }) => mappings.map((one) => ({ pid, ...one })));
   return mappingKinds.flatMap((kind) => {
     const ofKind = kind.treeObstacles === undefined ? [] : all.filter((one) => one.kind === kind);
     return ofKind.length === 0 ? [] : (kind.treeObstacles?.(ofKind, tree) ?? []);
@@ -161,21 +179,32 @@ function treeObstacles(processes: readonly ProcessSurvey[]): Problem[] {
 const lookAtAll = (pid: Pid): Seen[] =>
   listDescriptors(pid).flatMap((one) => unlessMissing(() => lookAt(pid, one)) ?? []);
 
-function surveyProcess(
-  pid: Pid,
+/** What processes share is looked at in the first of them. */
+function memoryOf(
+  { speaker }: ProcessView,
+  parts: TreeParts,
+  known: Map<Tid, MemorySurvey>,
+  survey: () => MemorySurvey,
+): MemorySurvey {
+  const owner = parts.ownerOf('memory', asTid(speaker));
+  const memory = known.get(owner) ?? survey();
+  known.set(owner, memory);
+  return memory;
+}
+
+const obstaclesOf = (process: ProcessView): Problem[] => [
+  ...processObstacles(process),
+  ...processAspects.flatMap((aspect) => aspect.obstacles?.(process) ?? []),
+  ...process.tids.flatMap((tid) => threadAspects.flatMap((one) => one.obstacles?.({ ...process, tid }) ?? [])),
+];
+
+function surveyMemory(
+  { pid, speaker }: ProcessView,
   ours: ReadonlySet<number>,
-  keepers: Keepers | undefined,
-  readMappings: (pid: Pid) => readonly Mapping[],
+  { keepers, readMappings = readSmaps }: Pick<SurveyOptions, 'keepers' | 'readMappings'>,
   problems: Problem[],
-): ProcessSurvey {
-  const process = viewProcess(pid);
-  const keeper = keepers?.of(process.speaker);
-  problems.push(...processObstacles(process));
-  problems.push(...processAspects.flatMap((aspect) => aspect.obstacles?.(process) ?? []));
-  const { speaker } = process;
-  for (const tid of process.tids) {
-    problems.push(...threadAspects.flatMap((one) => one.obstacles?.({ pid, tid, speaker }) ?? []));
-  }
+): MemorySurvey {
+  const keeper = keepers?.of(speaker);
   const read = readMappings(speaker);
   const tracked = new Set(keeper === undefined ? [] : read.filter(isTracked).map(({ start }) => start));
   const all = read.map((mapping) => (tracked.has(mapping.start) ? withoutTracking(mapping) : mapping));
@@ -185,7 +214,7 @@ function surveyProcess(
   const mappings = allMappings
     .filter((mapping) => mapping.special !== VSYSCALL)
     .flatMap((mapping) => classifyMapping(pid, withExactPath(speaker, mapping), problems));
-  return { process, allMappings, mappings, tracked, keeper, ownFlags };
+  return { allMappings, mappings, tracked, keeper, ownFlags };
 }
 
 /** In every process at the same address above user space, and no mapping that could be unmapped or made. */

@@ -14,12 +14,14 @@ import { CleanupStack } from '../support/cleanup-stack.ts';
 import type { Problem } from '../support/errors.ts';
 import { Agent } from '../tracee/agent.ts';
 import { isSubreaper } from '../tracee/snapshot.ts';
-import { AGENT_LAYOUT, type Visited, visit } from './agent-visit.ts';
+import { AGENT_LAYOUT, type Visited, type VisitedHost, visit } from './agent-visit.ts';
+import { inLeader } from './asking.ts';
 import { type CollectedTree, collectTree } from './collect.ts';
 import { writeContent } from './content.ts';
 import { type FrozenTree, freezeTree, letGo } from './freeze.ts';
 import { arenaFor, arenaForWritten, type GatheredPages, type GatheredProcess, gatherPages } from './gather-pages.ts';
 import type { MappingsReader } from './mappings-reader.ts';
+import { Hosts } from './memory-hosts.ts';
 import type { OutsiderSearch } from './outsiders.ts';
 import type { ParentImage } from './parent-image.ts';
 import { type OursInTarget, type ProcessSurvey, surveyTree, type TreeSurvey } from './preflight.ts';
@@ -134,7 +136,8 @@ export class Save {
     for (const one of frozen.processes) noteWaits(one, waits, this.#frozenAt);
     if (savesItself) refuseOtherParent(pid);
     refuse(pid, frozen.processes.flatMap(frozenSeccompObstacles));
-    const visited = frozen.processes.map((one) => visit(one, this.#mirror, this.#release));
+    const visiting = { mirror: this.#mirror, hosts: new Hosts<VisitedHost>(), undo: this.#release };
+    const visited = frozen.processes.map((one) => visit(one, visiting));
     const survey = this.#survey(visited);
     const problems = [...survey.problems];
     // What is ended must be whole in the image; a program that goes on need not wait for another look at the whole host.
@@ -164,9 +167,9 @@ export class Save {
 
   #survey(visited: readonly Visited[]): TreeSurvey {
     const ours = new Map<Pid, OursInTarget>(
-      visited.map(({ frozen: { pid }, agent }) => [
+      visited.map(({ frozen: { pid }, agent, isGuest }) => [
         pid,
-        { descriptors: agent.ownDescriptors, mappings: new Set([agent.code, agent.mailbox]) },
+        { descriptors: isGuest ? new Set() : agent.ownDescriptors, mappings: new Set([agent.code, agent.mailbox]) },
       ]),
     );
     const pids = visited.map(({ frozen }) => frozen.pid);
@@ -194,26 +197,24 @@ export class Save {
     survey: TreeSurvey,
     visited: readonly Visited[],
   ): Omit<Saved, 'frozen' | 'tree'> {
-    const processes = visited.map(({ agent }, index) => ({
-      pid: agent.pid,
-      agent,
-      objref: must(tree.processes[index]).task.memory,
-      mappings: must(survey.processes[index]).mappings,
-      tracked: this.#trackedSinceParent(must(survey.processes[index])),
-      scans: new Map(),
-      isAlone: visited.length === 1,
-    }));
+    const processes = visited.flatMap(({ agent, isGuest }, index): GatheredProcess[] => {
+      if (isGuest) return [];
+      const objref = must(tree.processes[index]).task.memory;
+      const surveyed = must(survey.processes[index]);
+      const tracked = this.#trackedSinceParent(surveyed);
+      const isAlone = visited.length === 1;
+      return [{ pid: agent.pid, agent, objref, mappings: surveyed.mappings, tracked, scans: new Map(), isAlone }];
+    });
     const { kill } = this.#request;
+    const hasSubreaper = (): boolean =>
+      visited.some((one) => inLeader(must(one.frozen.tasks[0]), one, ({ runner }) => isSubreaper(runner)));
     const gathered = gatherPages({
-      processes,
-      contents: tree.contents,
-      kill,
-      arena: this.#arena,
-      forWritten: this.#forWritten,
+      ...{ processes, hasSubreaper, contents: tree.contents, kill },
+      ...{ arena: this.#arena, forWritten: this.#forWritten },
     });
     this.#clock.note('securedUs');
     try {
-      const remarks = this.#track(processes);
+      const remarks = this.#track(processes, hasSubreaper);
       if (gathered.mayGoOn) this.#releaseTarget();
       return { ...this.#write(stream, tree, gathered), remarks: [...gathered.remarks, ...remarks] };
     } finally {
@@ -228,14 +229,14 @@ export class Save {
   }
 
   /** What was written is known: what is written from now on is for the next save. */
-  #track(processes: readonly GatheredProcess[]): string[] {
+  #track(processes: readonly GatheredProcess[], hasSubreaper: () => boolean): string[] {
     const { tracking } = this.#prepared;
     if (!this.#request.track) {
       for (const { pid } of processes) tracking?.end(pid);
       return [];
     }
     // Whoever leaves our own child behind gives it to the next subreaper: the program must not get one that it has not made.
-    if (this.#request.savesItself && processes.some(({ agent }) => isSubreaper(agent))) {
+    if (this.#request.savesItself && hasSubreaper()) {
       for (const { pid } of processes) tracking?.end(pid);
       return ['what it writes is not tracked: it is a subreaper, which would become the parent of what keeps track'];
     }
@@ -257,7 +258,8 @@ export class Save {
     const { writer } = stream;
     const { crew, parent } = this.#prepared;
     const parents = new Map<number, SharedArrayBuffer>();
-    for (const { task } of tree.processes) {
+    for (const { task, hasMemoryOfAnother } of tree.processes) {
+      if (hasMemoryOfAnother) continue;
       const known = parent?.memories.get(task.pid);
       if (known !== undefined) parents.set(task.memory, known.pages);
     }

@@ -228,11 +228,23 @@ export function writeTree(
 }
 
 function writeProcess(writer: ImageWriter, process: CollectedTask, plans: readonly PagePlan[], kinship: Kinship): void {
+  const { task } = process;
+  for (const { objref, record } of process.tables) writer.record(RECORD.FILES, objref, record);
+  if (!process.hasMemoryOfAnother) writeMemory(writer, process, plans, kinship);
+  writer.record(RECORD.TASK_STATE, task.pid, { aspects: process.aspects });
+  for (const thread of process.threads) {
+    const { signalMask, waitedNs, aspects } = thread;
+    writer.record(RECORD.THREAD_STATE, thread.tid, { signalMask, waitedNs, aspects });
+    writer.bytes(RECORD.THREAD, thread.tid, encodeThread(thread.threadAreas));
+    writer.bytes(RECORD.CPU, thread.tid, encodeCpu(thread.cpu));
+  }
+}
+
+function writeMemory(writer: ImageWriter, process: CollectedTask, plans: readonly PagePlan[], kinship: Kinship): void {
   const { task, protectionKeys, localDescriptors } = process;
   const mappings = withPages(process.mappings, plans);
   const parent = kinship.parentOf(task.pid);
   const relatives = kinship.relativesOf(task.memory);
-  for (const { objref, record } of process.tables) writer.record(RECORD.FILES, objref, record);
   writer.record(RECORD.MM, task.memory, {
     mappings: mappings.length,
     pages: pagesIn(plans),
@@ -246,13 +258,6 @@ function writeProcess(writer: ImageWriter, process: CollectedTask, plans: readon
   }
   if (localDescriptors.length > 0) {
     writer.bytes(RECORD.MM_CONTEXT, task.memory, encodeMemoryContext(localDescriptors));
-  }
-  writer.record(RECORD.TASK_STATE, task.pid, { aspects: process.aspects });
-  for (const thread of process.threads) {
-    const { signalMask, waitedNs, aspects } = thread;
-    writer.record(RECORD.THREAD_STATE, thread.tid, { signalMask, waitedNs, aspects });
-    writer.bytes(RECORD.THREAD, thread.tid, encodeThread(thread.threadAreas));
-    writer.bytes(RECORD.CPU, thread.tid, encodeCpu(thread.cpu));
   }
 }
 

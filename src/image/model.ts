@@ -53,6 +53,20 @@ export const parentMemory = ({ processes }: ImageModel, objref: number): number 
 export const relativesOf = ({ processes }: ImageModel, objref: number): readonly number[] =>
   processes.find(({ task }) => task.memory === objref)?.memory.relatives ?? [];
 
+/** Of each memory the first process that has it. */
+export function memoryOwners<Process>(
+  processes: readonly Process[],
+  memoryOf: (process: Process) => number,
+): Process[] {
+  const known = new Set<number>();
+  return processes.filter((process) => {
+    const memory = memoryOf(process);
+    const isNew = !known.has(memory);
+    known.add(memory);
+    return isNew;
+  });
+}
+
 const PAGE = 4096;
 
 /** Takes records in stream order. */
@@ -66,7 +80,9 @@ export class ModelBuilder {
   readonly #tables = new Map<number, FilesRecord | undefined>();
   /** Working directories, roots and umasks that TASK records name. */
   readonly #fileSystems = new Set<number>();
-  /** Of both, those that threads have and their leaders have not. */
+  /** What processes do on signals, as far as TASK records name it, and the memory that goes with it. */
+  readonly #handlers = new Map<number, number>();
+  /** Of tables and directories, those that threads have and their leaders have not. */
   readonly #ofThreads = new Set<number>();
   readonly #exited = new Map<number, ExitedRecord>();
   readonly #mappedFiles = new Map<number, unknown>();
@@ -105,14 +121,26 @@ export class ModelBuilder {
       this.#takeNumber(number, builder, where);
     }
     refuseOddThreadsApart(task, where);
+    this.#refuseOddSharer(task, where);
     this.#takeObjects(task, where);
-    this.#byMemory.set(task.memory, builder);
+    if (!this.#byMemory.has(task.memory)) this.#byMemory.set(task.memory, builder);
+    if (task.handlers !== undefined) this.#handlers.set(task.handlers, task.memory);
     this.#processes.push(builder);
+  }
+
+  /** Who shares memory with a process before runs the same program; what processes do on signals is shared along with the memory only. */
+  #refuseOddSharer({ memory, handlers, addressBits, vdso }: TaskRecord, where: string): void {
+    const owner = this.#byMemory.get(memory)?.task;
+    if (owner !== undefined && (owner.addressBits !== addressBits || owner.vdso.sha256 !== vdso.sha256)) {
+      throw badRecord(where, `it runs another program than process ${owner.pid}, whose memory it has`);
+    }
+    const known = handlers === undefined ? undefined : this.#handlers.get(handlers);
+    if (known !== undefined && known !== memory) throw badRecord(where, 'it shares handlers without the memory');
   }
 
   /** What tasks of the process have: the leader may have what leaders before it have, and threads what others of the process have. */
   #takeObjects(task: TaskRecord, where: string): void {
-    const { memory, files, fileSystem, apart = [] } = task;
+    const { memory, handlers, files, fileSystem, apart = [] } = task;
     const isShared = (objref: number, known: { has: (objref: number) => boolean }): boolean =>
       known.has(objref) && !this.#ofThreads.has(objref);
     const ofThreads = {
@@ -122,7 +150,11 @@ export class ModelBuilder {
     const tables = [...(isShared(files, this.#tables) ? [] : [files]), ...ofThreads.tables];
     const isNew = fileSystem !== undefined && !isShared(fileSystem, this.#fileSystems);
     const fileSystems = [...(isNew ? [fileSystem] : []), ...ofThreads.fileSystems];
-    const all = [memory, ...tables, ...fileSystems];
+    const own = [
+      ...(this.#byMemory.has(memory) ? [] : [memory]),
+      ...(handlers === undefined || this.#handlers.has(handlers) ? [] : [handlers]),
+    ];
+    const all = [...own, ...tables, ...fileSystems];
     if (new Set(all).size !== all.length || all.some((objref) => this.#isObject(objref)) || files === memory) {
       throw badRecord(where, 'its memory or its descriptor table is something else as well');
     }
@@ -155,7 +187,14 @@ export class ModelBuilder {
   }
 
   #isObject(objref: number): boolean {
-    const known = [this.#byMemory, this.#tables, this.#fileSystems, this.#mappedFiles, this.#descriptions];
+    const known = [
+      this.#byMemory,
+      this.#handlers,
+      this.#tables,
+      this.#fileSystems,
+      this.#mappedFiles,
+      this.#descriptions,
+    ];
     return known.some((objects) => objects.has(objref));
   }
 
@@ -240,7 +279,7 @@ export class ModelBuilder {
   finish(): ImageModel {
     const head = present(this.#head, RECORD.HEAD);
     const tables = new Map([...this.#tables].map(([objref, table]) => [objref, present(table, RECORD.FILES)] as const));
-    const processes = this.#processes.map((builder) => builder.finish(tables));
+    const processes = this.#processes.map((builder) => builder.finish(tables, this.#ownerOf(builder)));
     return {
       head,
       root: present(processes[0], RECORD.TASK),
@@ -249,6 +288,11 @@ export class ModelBuilder {
       mappedFiles: this.#mappedFiles,
       descriptions: this.#descriptions,
     };
+  }
+
+  /** The first process with its memory. */
+  #ownerOf(builder: ProcessBuilder): ProcessBuilder {
+    return this.#byMemory.get(builder.task.memory) ?? builder;
   }
 
   get hasHead(): boolean {
@@ -261,7 +305,7 @@ export class ModelBuilder {
     const tables = new Map(
       [...this.#tables].flatMap(([objref, table]) => (table === undefined ? [] : [[objref, table]])),
     );
-    const parts = this.#processes.map((builder) => builder.finishCut(tables));
+    const parts = this.#processes.map((builder) => builder.finishCut(tables, this.#ownerOf(builder)));
     return {
       head,
       processes: parts.map(({ model }) => model),

@@ -128,14 +128,14 @@ export class ProcessBuilder {
     if (part === 'cpu') thread.where = where;
   }
 
-  /** `tables`: by objref. */
-  finish(tables: ReadonlyMap<number, FilesRecord>): ProcessModel {
+  /** `tables`: by objref. `owner`: the first process with its memory, which may be itself. */
+  finish(tables: ReadonlyMap<number, FilesRecord>, owner: ProcessBuilder): ProcessModel {
     const { task } = this;
-    const memory = present(this.#memory, RECORD.MM);
-    if (memory.mappings !== this.#mappings.length) {
+    const memory = present(owner.#memory, RECORD.MM);
+    if (memory.mappings !== owner.#mappings.length) {
       throw new ImageError(
         'bad-record',
-        `The image has ${this.#mappings.length} mappings, but its MM record says ${memory.mappings}.`,
+        `The image has ${owner.#mappings.length} mappings, but its MM record says ${memory.mappings}.`,
       );
     }
     return {
@@ -145,16 +145,16 @@ export class ProcessBuilder {
       files: present(tables.get(task.files), RECORD.FILES),
       apart: (task.apart ?? []).map((thread) => threadApart(thread, tables)),
       memory,
-      mappings: this.#mappings,
-      ...(this.#memoryContext === undefined ? {} : { memoryContext: this.#memoryContext }),
+      mappings: owner.#mappings,
+      ...(owner.#memoryContext === undefined ? {} : { memoryContext: owner.#memoryContext }),
     };
   }
 
   /** Of an image that was cut. `tables`: those that are there. */
-  finishCut(tables: ReadonlyMap<number, FilesRecord>): ProcessPart {
+  finishCut(tables: ReadonlyMap<number, FilesRecord>, owner: ProcessBuilder): ProcessPart {
     const { task } = this;
     const files = tables.get(task.files);
-    const memory = this.#memory ?? noMemory;
+    const memory = owner.#memory ?? noMemory;
     const threads = task.threads.flatMap((tid) => {
       const thread = this.#threads.get(tid);
       return thread?.thread === undefined || thread.cpu === undefined ? [] : [completeThread(tid, thread)];
@@ -163,7 +163,7 @@ export class ProcessBuilder {
     const missing: MissingPart[] = [];
     if (this.#taskState === undefined) missing.push('state');
     if (files === undefined || apart.length < (task.apart ?? []).length) missing.push('descriptors');
-    if (this.#memory === undefined || memory.mappings > this.#mappings.length) missing.push('mappings');
+    if (owner.#memory === undefined || memory.mappings > owner.#mappings.length) missing.push('mappings');
     if (threads.length < task.threads.length) missing.push('threads');
     const model = {
       task,
@@ -172,8 +172,8 @@ export class ProcessBuilder {
       files: files ?? { entries: [] },
       apart: apart.map((thread) => threadApart(thread, tables)),
       memory,
-      mappings: this.#mappings,
-      ...(this.#memoryContext === undefined ? {} : { memoryContext: this.#memoryContext }),
+      mappings: owner.#mappings,
+      ...(owner.#memoryContext === undefined ? {} : { memoryContext: owner.#memoryContext }),
     };
     return { model, missing };
   }

@@ -15,16 +15,18 @@ export function namedRelatives(tasks: readonly Kin[]): Map<number, readonly numb
   const eldest = new Map<number, Kin>();
   const found = new Map<number, readonly number[]>();
   for (const task of tasks) {
-    const { parent } = task;
-    const relatives: number[] = [];
-    for (let at = byPid.get(parent ?? 0); at !== undefined && relatives.length < ANCESTORS; ) {
-      relatives.push(at.memory);
+    const { parent, memory } = task;
+    // It is that of a process before, which it shares.
+    if (found.has(memory)) continue;
+    const relatives = new Set<number>();
+    for (let at = byPid.get(parent ?? 0); at !== undefined && relatives.size < ANCESTORS; ) {
+      relatives.add(at.memory);
       at = byPid.get(at.parent ?? 0);
     }
     const sibling = parent === undefined ? undefined : eldest.get(parent);
-    if (sibling !== undefined) relatives.push(sibling.memory);
+    if (sibling !== undefined) relatives.add(sibling.memory);
     else if (parent !== undefined) eldest.set(parent, task);
-    found.set(task.memory, relatives);
+    found.set(memory, [...relatives]);
   }
   return found;
 }

@@ -92,8 +92,13 @@ export const TaskRecord = v.strictObject({
   threads: v.pipe(boundedArray(taskId, MAX_TASK_ID), v.minLength(1, 'must have at least one entry')),
   /** The exit status of a leader that has ended before its threads. What is said of a leader elsewhere is said of the first of {@link threads} then. */
   leaderStatus: v.optional(integerBetween(0, 0xff)),
-  /** objref of the MM, VMA and PGARR records. */
+  /** objref of the MM, VMA and PGARR records: processes with the same one share the memory (CLONE_VM). */
   memory: objectReference,
+  /**
+   * Processes with the same one share what they do on signals (CLONE_SIGHAND; an object without a record of its own), and their memory
+   * too. Missing: no other process has those of this one.
+   */
+  handlers: v.optional(objectReference),
   /** objref of the FILES record: tasks with the same one share the table. */
   files: objectReference,
   /**

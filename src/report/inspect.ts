@@ -271,10 +271,13 @@ function describeProcess(
 ): ProcessInspection {
   const { task, aspects, threads, descriptors, apart } = process;
   const vdsoPlace = placeInVdso(process);
-  const pages = tally.perRange(process.memoryObject, process.mappings);
+  const shared = ofProcess(sharing.get(task.pid) ?? {}, task.pid);
+  // Those of memory that it shares are said of the process before.
+  const mappings = shared.memoryOf === undefined ? process.mappings : [];
+  const pages = tally.perRange(process.memoryObject, mappings);
   return {
     ...placeOf(task),
-    ...ofProcess(sharing.get(task.pid) ?? {}, task.pid),
+    ...shared,
     ...(task.stopped === undefined ? {} : { stopped: true }),
     ...(command === undefined ? {} : { command }),
     vdsoSha256: task.vdso.sha256,
@@ -285,7 +288,7 @@ function describeProcess(
     ...localDescriptorsIn(process),
     aspects: Object.fromEntries(Object.entries(aspects).map(([name, state]) => [name, toJson(state)])),
     threads: threads.map((thread) => inspectThread(thread, vdsoPlace)),
-    mappings: process.mappings.map((mapping, index) =>
+    mappings: mappings.map((mapping, index) =>
       describeMapping(mapping, pages[index] ?? { dataPages: 0, zeroPages: 0 }, model),
     ),
     descriptors: describeTable(descriptors, model),

@@ -129,8 +129,10 @@ function detailSections(process: ProcessInspection, { files, missesParent }: Ins
 }
 
 /** With a process before it. */
-function sharingRow({ descriptorTableOf, fileSystemOf }: ProcessInspection): string[][] {
+function sharingRow({ memoryOf, handlersOf, descriptorTableOf, fileSystemOf }: ProcessInspection): string[][] {
   const shared = [
+    ...(memoryOf === undefined ? [] : [`memory of ${memoryOf}`]),
+    ...(handlersOf === undefined ? [] : [`signal handlers of ${handlersOf}`]),
     ...(descriptorTableOf === undefined ? [] : [`descriptor table of ${descriptorTableOf}`]),
     ...(fileSystemOf === undefined ? [] : [`directory and umask of ${fileSystemOf}`]),
   ];
@@ -142,7 +144,9 @@ const cutOff = ({ missing = [] }: ProcessInspection, part: MissingPart): string 
   missing.includes(part) ? ', and what was cut off' : '';
 
 const mappingLines = (process: ProcessInspection, owner: string): string[] => [
-  `${counted(process.mappings.length, 'mapping')}${printable(owner)}${cutOff(process, 'mappings')}`,
+  process.memoryOf === undefined
+    ? `${counted(process.mappings.length, 'mapping')}${printable(owner)}${cutOff(process, 'mappings')}`
+    : `mappings${printable(owner)}: those of process ${process.memoryOf}`,
   ...columns(process.mappings.map(mappingRow), { indent: INDENT, right: [1, 3, 5] }),
 ];
 

@@ -144,6 +144,8 @@ export interface ProcessAspect<State> {
    * `late`: when all else stands, just before the agent leaves.
    */
   readonly stage: 'early' | 'memory' | 'late';
+  /** What processes that share their memory, or what they do on signals (clone(2)), have together: it is restored in one of them. Default: its own. */
+  readonly belongsTo?: 'memory' | 'handlers';
   readonly restore: (state: NoInfer<State>, process: RebuiltProcess) => void;
   /** Called last, in every thread, for what takes rights away that all before may need. */
   readonly finish?: (state: NoInfer<State>, thread: Pick<RebuiltThread, 'batch'>) => void;

@@ -60,11 +60,11 @@ export interface Fork {
   readonly exitSignal: number;
   /** A child of the maker's parent. */
   readonly asSibling: boolean;
-  /** CLONE_FILES, CLONE_FS. */
+  /** CLONE_FILES, CLONE_FS; CLONE_VM, CLONE_SIGHAND. */
   readonly shared?: number;
 }
 
-/** A child of the maker, or of its parent, with a copy of its memory; it makes calls as the maker does. */
+/** A child of the maker, or of its parent, with a copy of its memory or the memory itself; it makes calls as the maker does. */
 export function fork(maker: Maker, pid: Pid, { exitSignal, asSibling, shared = 0 }: Fork): Maker {
   // The kernel takes no exit signal with CLONE_PARENT: it is that of the maker (clone(2)).
   const how = asSibling ? { flags: CLONE.CLONE_PARENT | shared, exitSignal: 0 } : { flags: shared, exitSignal };

@@ -4,7 +4,8 @@
  */
 
 import { type Hierarchy, planHierarchy } from '../image/hierarchy.ts';
-import type { ImageModel } from '../image/model.ts';
+import { type MemoryBirth, planMemoryBirths } from '../image/memory-births.ts';
+import { type ImageModel, memoryOwners } from '../image/model.ts';
 import type { ProcessModel } from '../image/process-model.ts';
 import { parseState } from '../image/schema.ts';
 import { planSharedBirths, type SharedBirth } from '../image/shared-births.ts';
@@ -53,6 +54,8 @@ export interface RestartPlan {
   readonly hierarchy: Hierarchy;
   /** What processes are born with, by pid. */
   readonly births: ReadonlyMap<number, SharedBirth>;
+  /** Those that are born with the memory of their makers, by pid. */
+  readonly memoryBirths: ReadonlyMap<number, MemoryBirth>;
   readonly mappedFiles: ReadonlyMap<number, MappedFile>;
   readonly descriptions: readonly PlannedDescription[];
   /** Where its clocks shall go on. Undefined: those of the host. */
@@ -64,7 +67,7 @@ export interface RestartPlan {
 /** Throws RefusedError with every reason, or ImageError for an image that no save makes. */
 export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   const tasks = model.processes.map(({ task }) => task);
-  const hierarchy = planHierarchy(tasks, model.exited);
+  const { hierarchy, births: memoryBirths } = planMemoryBirths(tasks, planHierarchy(tasks, model.exited));
   const births = planSharedBirths(tasks, hierarchy.steps);
   const problems: Problem[] = [...hostProblems(model, host, hierarchy), ...(model.origin?.problems ?? [])];
   for (const one of model.exited) refuseOddEnd(one);
@@ -80,8 +83,10 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
   const request = { model, host, problems, leaders, segments };
   const processes = model.processes.map((process) => planProcess(process, request));
   refuseOddFileSystems(processes, model);
-  problems.push(...tooFewHugePages(processes, descriptions, host));
-  problems.push(...noAio(processes, host));
+  refuseOddSharers(processes);
+  const owners = memoryOwners(processes, ({ memory }) => memory);
+  problems.push(...tooFewHugePages(owners, descriptions, host));
+  problems.push(...noAio(owners, host));
   const { pid } = model.root.task;
   const clocks = planClocks(host.clock, model.root.task.clocks, host.status);
   problems.push(...clocks.problems);
@@ -106,6 +111,7 @@ export function planRestart(model: ImageModel, host: RestartHost): RestartPlan {
     exited: model.exited,
     hierarchy,
     births,
+    memoryBirths,
     mappedFiles,
     descriptions,
     clocks: clocks.continued,
@@ -134,6 +140,30 @@ function refuseOddFileSystems(processes: readonly ProcessPlan[], { processes: mo
     if (own.size > 0) for (const thread of threads) note(own.get(thread.tid), thread.aspects);
   });
 }
+
+/** What belongs to memory, or to handlers, that processes share is the same in all of them. */
+function refuseOddSharers(processes: readonly ProcessPlan[]): void {
+  if (memoryOwners(processes, ({ memory }) => memory).length === processes.length) return;
+  const known = new Map<string, string>();
+  for (const { pid, memory, handlers, aspects } of processes) {
+    for (const { aspect, state } of aspects) {
+      const object = aspect.belongsTo === 'memory' ? memory : aspect.belongsTo === 'handlers' ? handlers : undefined;
+      if (object === undefined) continue;
+      const key = `${object} ${aspect.name}`;
+      const text = stateText(state);
+      if ((known.get(key) ?? text) !== text) {
+        throw new ImageError(
+          'bad-record',
+          `TASK_STATE record of process ${pid}: its ${aspect.name} is not that of the process that it shares it with.`,
+        );
+      }
+      known.set(key, text);
+    }
+  }
+}
+
+const stateText = (state: unknown): string =>
+  JSON.stringify(state, (_, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value));
 
 /** Many processes of a tree meet the same obstacle of the host. */
 function withoutRepetition(problems: readonly Problem[]): Problem[] {

@@ -61,8 +61,10 @@ export interface ProcessPlan {
   readonly is32Bit: boolean;
   /** Of personality(2), for execve(2). */
   readonly layoutBits: number;
-  /** objref of the memory. */
+  /** objref of the memory, which other processes may have too. */
   readonly memory: number;
+  /** objref of what it does on signals, if other processes share that with it. */
+  readonly handlers: number | undefined;
   readonly aspects: readonly { aspect: ProcessAspect<unknown>; state: unknown }[];
   /** The leader first, unless it has ended before them. */
   readonly threads: readonly PlannedThread[];
@@ -152,6 +154,7 @@ export function planProcess(process: ProcessModel, request: PlanRequest): Proces
     is32Bit,
     layoutBits: task.layoutBits & (PERSONALITY.ADDR_COMPAT_LAYOUT | PERSONALITY.ADDR_LIMIT_3GB),
     memory: task.memory,
+    handlers: task.handlers,
     stopped: task.stopped,
     aspects,
     threads,

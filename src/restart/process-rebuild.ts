@@ -77,7 +77,16 @@ export interface ProcessParts {
   readonly sharing: MemorySharing | undefined;
   /** The process that it is born with memory of. */
   readonly bornOf: ProcessRebuild | undefined;
+  /** The owner of its memory; undefined if that is itself. */
+  readonly host: ProcessRebuild | undefined;
+  /** Those that share its memory. */
+  readonly guests: readonly ProcessPlan[];
 }
+
+const layoutOf = ({ endedLeader, threads }: ProcessPlan): AgentLayout => ({
+  ...{ maxCalls: 4096, maxDataBytes: 512 * 1024 },
+  blocks: (endedLeader === undefined ? 0 : 1) + threads.length,
+});
 
 export class ProcessRebuild {
   readonly plan: ProcessPlan;
@@ -85,10 +94,15 @@ export class ProcessRebuild {
   readonly #keepsParent: boolean;
   readonly #sharing: MemorySharing | undefined;
   readonly bornOf: ProcessRebuild | undefined;
+  readonly host: ProcessRebuild | undefined;
   readonly #layout: AgentLayout;
   readonly #hole: RemoteAddress;
   readonly #room: RemoteAddress;
+  /** Of what is ours: its own, and that of all in its memory. */
   readonly #sizeBytes: number;
+  readonly #wholeBytes: number;
+  /** Where the agents of its guests go. */
+  readonly #guestPlaces = new Map<Pid, RemoteAddress>();
   readonly #spaceEnd: number;
   /** The place of the first thread of the plan among the tasks: 1 behind a leader that ends. */
   readonly #firstThread: number;
@@ -104,20 +118,35 @@ export class ProcessRebuild {
   /** Who fills the descriptor table that it shares. */
   #tableOf: ProcessRebuild | undefined;
 
-  constructor(plan: ProcessPlan, common: CommonParts, { keepsParent, sharing, bornOf }: ProcessParts) {
+  constructor(plan: ProcessPlan, common: CommonParts, { keepsParent, sharing, bornOf, host, guests }: ProcessParts) {
     this.plan = plan;
     this.#common = common;
     this.#keepsParent = keepsParent;
     this.#sharing = sharing;
     this.bornOf = bornOf;
+    this.host = host;
     this.#firstThread = plan.endedLeader === undefined ? 0 : 1;
-    this.#layout = { maxCalls: 4096, maxDataBytes: 512 * 1024, blocks: this.#firstThread + plan.threads.length };
-    this.#sizeBytes = PAGE + WAITING_ROOM + agentSize(this.#layout);
+    this.#layout = layoutOf(plan);
     this.#spaceEnd = plan.is32Bit ? USER_SPACE_END_32 : USER_SPACE_END;
+    if (host !== undefined) {
+      this.#hole = must(host.#guestPlaces.get(plan.pid));
+      this.#room = this.#hole;
+      this.#sizeBytes = agentSize(this.#layout);
+      this.#wholeBytes = this.#sizeBytes;
+      this.taken = host.taken;
+      return;
+    }
+    this.#sizeBytes = PAGE + WAITING_ROOM + agentSize(this.#layout);
+    this.#wholeBytes = guests.reduce((sum, guest) => sum + agentSize(layoutOf(guest)), this.#sizeBytes);
     const own = [...plan.mappings.map(({ state }) => state), ...plan.kernelPlaces.values()];
-    this.#hole = findHole([...own, ...(bornOf?.taken ?? [])], this.#sizeBytes, this.#spaceEnd);
-    this.taken = [...own, { start: this.#hole, end: this.#hole + this.#sizeBytes }];
+    this.#hole = findHole([...own, ...(bornOf?.taken ?? [])], this.#wholeBytes, this.#spaceEnd);
+    this.taken = [...own, { start: this.#hole, end: this.#hole + this.#wholeBytes }];
     this.#room = remoteAddress(this.#hole + PAGE);
+    let place = this.#hole + this.#sizeBytes;
+    for (const guest of guests) {
+      this.#guestPlaces.set(guest.pid, remoteAddress(place));
+      place += agentSize(layoutOf(guest));
+    }
   }
 
   get #live(): Agent {
@@ -151,6 +180,11 @@ export class ProcessRebuild {
     this.#live.pause();
   }
 
+  /** `born` has the memory of its maker, with the agent's code in it, and stands still. */
+  join({ task, site }: Maker, mirror: NativeMemory): void {
+    this.#bringAgentIn(task, site.callOnce, site.block, mirror);
+  }
+
   /** Makes it what its children are born with, once. `load` puts pages into it. */
   bequeath(load: ((pid: Pid, pieces: PageChange['load']) => void) | undefined): void {
     if (this.#hasBequeathed) return;
@@ -180,7 +214,7 @@ export class ProcessRebuild {
     const site = { callOnce, callI386: callOnce, callUnmapHome: callOnce, goHome: callOnce, block };
     const pidfd = tryOpenPidfd(pid);
     if (pidfd === undefined) throw new QuicksaveError('target-ended', `Process ${pid} ended while it was being made.`);
-    const code = remoteAddress(this.#room + WAITING_ROOM);
+    const code = this.host === undefined ? remoteAddress(this.#room + WAITING_ROOM) : this.#hole;
     try {
       this.#agent = Agent.bringIn({
         pid,
@@ -219,7 +253,7 @@ export class ProcessRebuild {
   /** Nothing is left of the program that it began as, and it is who it was. */
   clear(): void {
     this.#aspects('early');
-    if (!this.#isCleared) this.#clearAddressSpace([]);
+    if (!this.#isCleared && this.host === undefined) this.#clearAddressSpace([]);
     this.#live.pause();
   }
 
@@ -230,6 +264,7 @@ export class ProcessRebuild {
 
   /** Its memory map, complete but for the pages. */
   makeMemory(lazy: LazyLoading | undefined): void {
+    if (this.host !== undefined) return;
     this.#receiveFiles(this.plan.files, this.#mappedObjects);
     takeProtectionKeys(new CallBatch(this.#live), this.plan.protectionKeys, this.#keysOfMappings);
     const mappings = this.plan.mappings.filter((mapping) => !this.#made.has(mapping));
@@ -240,7 +275,8 @@ export class ProcessRebuild {
     makeAioRings(this.#live, mappings);
     fillMappings(this.plan.pid, mappings);
     dropPages(this.#live, this.#sharing?.rest.drop ?? []);
-    if (!this.#common.objects.touchMemoryOf(asTid(this.plan.pid))) lazy?.prepare(this.plan, this.#live);
+    const isTouched = this.#common.objects.touchMemoryOf(asTid(this.plan.pid)) || this.#guestPlaces.size > 0;
+    if (!isTouched) lazy?.prepare(this.plan, this.#live);
     this.#live.pause();
   }
 
@@ -259,6 +295,7 @@ export class ProcessRebuild {
 
   /** How many numbers its mapped files need for a while, and one more. */
   get mappedNumbers(): number {
+    if (this.host !== undefined) return 1;
     return this.plan.files.length + this.#mappedObjects.length + 1;
   }
 
@@ -304,7 +341,7 @@ export class ProcessRebuild {
     const batch = new CallBatch(agent);
     const target = this.#target(batch);
     for (const { aspect, state } of this.plan.aspects) {
-      if (aspect.stage !== stage) continue;
+      if (aspect.stage !== stage || (aspect.belongsTo === 'memory' && this.host !== undefined)) continue;
       aspect.restore(state, target);
       batch.run();
     }
@@ -331,7 +368,7 @@ export class ProcessRebuild {
     this.#isCleared = true;
     clearAddressSpace(this.#live, {
       // The stub's own page goes too: the executable can only be set when nothing of the old one is mapped.
-      ours: { start: this.#room, end: this.#hole + this.#sizeBytes },
+      ours: { start: this.#room, end: this.#hole + this.#wholeBytes },
       waitingRoom: this.#room,
       kept,
       kernelPlaces: this.plan.kernelPlaces,
@@ -365,6 +402,11 @@ export class ProcessRebuild {
 
   /** Its memory map as it has to be, with the pages in it. */
   finishMemory(): void {
+    if (this.host !== undefined) {
+      this.#aspects('memory');
+      this.#live.pause();
+      return;
+    }
     finishMappings(this.#live, this.plan.mappings);
     giveBackProtectionKeys(new CallBatch(this.#live), this.plan.protectionKeys, this.#keysOfMappings);
     this.#aspects('memory');

@@ -33,6 +33,7 @@ import { CgroupPlacement } from './cgroup-placement.ts';
 import { continueClocks } from './clocks.ts';
 import { exitStatus, killedBy } from './exited.ts';
 import type { LazyLoading } from './lazy-loading.ts';
+import { ownersOf } from './memory-owners.ts';
 import type { RestartPlan } from './plan.ts';
 import type { ProcessPlan } from './process-plan.ts';
 import { ProcessRebuild, type RebuiltProcessTree } from './process-rebuild.ts';
@@ -81,19 +82,23 @@ export class Rebuild {
         ? new Map()
         : planSharing(plan.processes, plan.hierarchy.steps, options.pages.piecesOf);
     const plans = new Map<number, ProcessPlan>(plan.processes.map((one) => [one.pid, one]));
+    const owners = ownersOf(plan.processes, plan.hierarchy.steps);
     for (const { pid, maker } of [{ pid: plan.pid, maker: 0 }, ...makesIn(plan.hierarchy.steps)]) {
       const one = plans.get(pid);
       if (one === undefined) continue;
       const isRoot = pid === plan.pid;
       const sharing = this.#sharing.get(pid);
       const hasTable = plan.births.get(pid)?.gets.has('files') === true;
-      const bornOf = hasTable || sharing?.born !== undefined ? this.#byPid.get(maker) : undefined;
+      const host = this.#byPid.get(owners.get(one.memory) ?? pid);
+      const bornOf = hasTable || sharing?.born !== undefined ? ownerOf(this.#byPid.get(maker)) : undefined;
       this.#byPid.set(
         pid,
         new ProcessRebuild(one, common, {
           keepsParent: isRoot ? options.keepsParent : keepsChildren(plans.get(one.parent ?? 0)),
           sharing,
           bornOf,
+          host,
+          guests: plan.processes.filter((other) => other.memory === one.memory && other.pid !== pid),
         }),
       );
     }
@@ -186,6 +191,14 @@ export class Rebuild {
     const rebuild = must(this.#byPid.get(pid));
     const { layoutBits, exitSignal, parent } = rebuild.plan;
     const how = { asSibling, exitSignal, shared: flagsOf(this.#plan.births.get(pid)?.gets ?? new Set()) };
+    const joining = this.#plan.memoryBirths.get(pid);
+    if (joining !== undefined) {
+      const shared = how.shared | CLONE.CLONE_VM | (joining.handlers ? CLONE.CLONE_SIGHAND : 0);
+      const born = this.#fork(pid, maker, { ...how, shared });
+      this.#cgroups.placeProcess(asPid(pid));
+      rebuild.join(born, this.#mirror);
+      return;
+    }
     if (rebuild.bornOf !== undefined) {
       rebuild.bornOf.bequeath(this.#options.pages?.load);
       const born = this.#fork(pid, maker, how);
@@ -271,13 +284,16 @@ export class Rebuild {
 
   /** The process whose memory this object of the image is. */
   pidOf(objref: number): Pid | undefined {
-    return this.#processes.find(({ plan }) => plan.memory === objref)?.plan.pid;
+    return this.#ownerOf(objref)?.plan.pid;
   }
 
   /** What of the pages of a memory is still to be put into it; undefined: all. */
   remaining(objref: number): readonly StoredPiece[] | undefined {
-    const process = this.#processes.find(({ plan }) => plan.memory === objref);
-    return this.#sharing.get(process?.plan.pid ?? 0)?.rest.load;
+    return this.#sharing.get(this.#ownerOf(objref)?.plan.pid ?? 0)?.rest.load;
+  }
+
+  #ownerOf(memory: number): ProcessRebuild | undefined {
+    return this.#processes.find(({ plan, host }) => host === undefined && plan.memory === memory);
   }
 
   /** Everything behind the pages. */
@@ -320,6 +336,9 @@ export class Rebuild {
 
 /** The end of a leader is told to its children, whose parent it was (forget_original_parent() in the kernel). */
 const keepsChildren = (parent: ProcessPlan | undefined): boolean => parent?.endedLeader === undefined;
+
+/** Whose memory it has. */
+const ownerOf = (process: ProcessRebuild | undefined): ProcessRebuild | undefined => process?.host ?? process;
 
 /** Who makes whom. */
 const makesIn = (steps: readonly Step[]): { pid: number; maker: number }[] =>

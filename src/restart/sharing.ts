@@ -8,6 +8,7 @@ import type { Step } from '../image/hierarchy.ts';
 import { endOf, joinStretches, type Stretch, within, without } from '../pages/page-pieces.ts';
 import { type StoredPiece, samePages } from '../pages/stored-pages.ts';
 import type { Span } from '../tracee/address-space.ts';
+import { ownersInOrder, ownersOf } from './memory-owners.ts';
 import type { PlannedMapping, ProcessPlan } from './process-plan.ts';
 
 const PAGE = 4096;
@@ -41,15 +42,18 @@ interface Heir {
   readonly kept: readonly KeptMapping[];
 }
 
-/** By pid. `processes`: each behind its parent; `piecesOf`: the pages of a memory. */
+/** By pid, of the owners of memories. `all`: each behind its parent; `piecesOf`: the pages of a memory. */
 export function planSharing(
-  processes: readonly ProcessPlan[],
+  all: readonly ProcessPlan[],
   steps: readonly Step[],
   piecesOf: (memory: number) => readonly StoredPiece[],
 ): Map<number, MemorySharing> {
+  const owners = ownersOf(all, steps);
+  const processes = ownersInOrder(all, owners);
   const pieces = new Map(processes.map(({ pid, memory }) => [pid as number, piecesOf(memory)]));
   const ownOf = (pid: number): readonly StoredPiece[] => pieces.get(pid) ?? [];
-  const makers = makersIn(steps);
+  const ownerOf = new Map(all.map(({ pid, memory }) => [pid as number, owners.get(memory) ?? pid]));
+  const makers = makersIn(steps, ownerOf);
   const born = new Map<number, { parent: number; kept: readonly KeptMapping[]; pages: readonly StoredPiece[] }>();
   const found = new Map<number, MemorySharing>();
   for (const parent of processes) {
@@ -72,9 +76,13 @@ export function planSharing(
   return found;
 }
 
-/** By pid, who makes a process as its child. Those that others make for a parent are born without memory. */
-const makersIn = (steps: readonly Step[]): Map<number, number> =>
-  new Map(steps.flatMap((step) => (step.what === 'make' && !step.asSibling ? [[step.pid, step.maker]] : [])));
+/** By pid, the owner of the memory that whoever makes a process as its child has. Those that others make for a parent are born without memory. */
+const makersIn = (steps: readonly Step[], ownerOf: ReadonlyMap<number, number>): Map<number, number> =>
+  new Map(
+    steps.flatMap((step) =>
+      step.what === 'make' && !step.asSibling ? [[step.pid, ownerOf.get(step.maker) ?? step.maker]] : [],
+    ),
+  );
 
 interface Bequest {
   readonly heirs: readonly Heir[];

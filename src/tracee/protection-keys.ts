@@ -21,6 +21,8 @@ export interface ProtectionKeys {
   readonly executeOnly: number;
 }
 
+export const noProtectionKeys: ProtectionKeys = { allocated: 0, executeOnly: 0 };
+
 const isIn = (mask: number, key: number): boolean => (mask & (1 << key)) !== 0;
 
 /** All up to the highest that there is. */

@@ -20,7 +20,7 @@ import { readProcText } from '../procfs/proc-file.ts';
 import { asPid, asTid, type Pid, remoteAddress, type Tid } from '../support/brand.ts';
 import type { Span } from './address-space.ts';
 import type { Agent } from './agent.ts';
-import { CallBatch } from './call-batch.ts';
+import { type BatchRunner, CallBatch } from './call-batch.ts';
 import { forbiddenToSnapshot } from './own-calls.ts';
 import { readRemote } from './remote-memory.ts';
 import { StoppedTask, waitForInterruptStop } from './stopped-task.ts';
@@ -99,8 +99,8 @@ export function takeSnapshot(agent: Agent, without: readonly Span[]): Snapshot |
 }
 
 /** Asked inside: an orphaned snapshot of its own or of a descendant would be its child. */
-export function isSubreaper(agent: Agent): boolean {
-  const batch = new CallBatch(agent);
+export function isSubreaper(process: BatchRunner): boolean {
+  const batch = new CallBatch(process);
   const answer = batch.data(8);
   batch.call('ask whether it is a subreaper', SYS.prctl, PR.PR_GET_CHILD_SUBREAPER, answer.address);
   batch.run();

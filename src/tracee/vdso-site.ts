@@ -26,6 +26,7 @@ const SITE_BYTES = CODE_BYTES + 2 * homeBlockSize;
 export interface VdsoSite extends AgentSite {
   readonly pid: Pid;
   readonly start: RemoteAddress;
+  readonly vdso: AddressRange;
 }
 
 /** Where in the vDSO there is room. Pure reading: the target is not changed. */
@@ -47,6 +48,7 @@ export function findVdsoSite(pid: Pid, vdso: AddressRange): VdsoSite {
   return {
     pid,
     start,
+    vdso: { start: vdso.start, end: vdso.end },
     callOnce: remoteAddress(start + routines.call_once),
     callI386: remoteAddress(start + routines.call_i386),
     callUnmapHome: remoteAddress(start + routines.call_unmap_home),
@@ -70,6 +72,15 @@ function isFree(room: Buffer): boolean {
     if (word !== 0n && word !== code.readBigUInt64LE(offset)) return false;
   }
   return true;
+}
+
+/** Whether all of our code is there, which {@link removeSite} has not taken away. */
+export function hasSite(pid: Pid, { start, end }: AddressRange): boolean {
+  const image = readRemote(pid, start, end - start);
+  const elf = endOfElf(image);
+  if (elf === undefined) return false;
+  const offset = (elf + 15) & ~15;
+  return image.subarray(offset, offset + homeCode.length).equals(homeCode);
 }
 
 /** The same code with the other block, filled for another thread. */

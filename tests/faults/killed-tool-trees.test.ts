@@ -40,6 +40,7 @@ const usualMoments = full ? 60 : 12;
 test.each([
   ['family-tree', usualMoments],
   ['shared-tables', full ? 60 : 4],
+  ['shared-memory-processes', full ? 60 : 4],
 ])(
   'a tree (%s) goes on unharmed whenever the saving tool is killed',
   async (name, moments) => {
@@ -75,11 +76,14 @@ test.each([
   full ? 900_000 : 300_000,
 );
 
-test(
-  'no half-made process of a tree stays whenever the restarting tool is killed',
-  async () => {
+test.each([
+  ['family-tree', usualMoments],
+  ['shared-memory-processes', full ? 60 : 4],
+])(
+  'no half-made process of a tree (%s) stays whenever the restarting tool is killed',
+  async (name, moments) => {
     const folder = newFolder();
-    const program = compiled('family-tree');
+    const program = compiled(name);
     const target = start(folder, program);
     await said(target.output, 'ready');
     const image = join(folder, 'image');
@@ -94,9 +98,9 @@ test(
     };
     await endAll();
     let none = 0;
-    for (let moment = 0; moment < usualMoments; moment++) {
+    for (let moment = 0; moment < moments; moment++) {
       const tool = run(['restart', image]);
-      await pauseFor(life * (0.2 + (0.7 * moment) / usualMoments));
+      await pauseFor(life * (0.2 + (0.7 * moment) / moments));
       tool.kill('SIGKILL');
       await tool.done;
       const left = await waitFor('the end of what was half made', () => {

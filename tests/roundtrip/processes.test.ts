@@ -42,6 +42,8 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   ...(full ? [{ name: 'leader-ended', keeps: 'such threads of 32-bit programs', ...m32 }] : []),
   { name: 'shared-tables', keeps: 'descriptor tables and directories that processes share' },
   { name: 'shared-tables', keeps: 'such tables of 32-bit programs', ...m32 },
+  { name: 'shared-memory-processes', keeps: 'processes that share one memory' },
+  { name: 'shared-memory-processes', keeps: 'such processes of 32-bit programs', ...m32 },
   { name: 'full-signal-queue', keeps: 'signals that wait without their siginfo' },
   { name: 'kernel-settings', keeps: 'what prctl and its relatives have set' },
   { name: 'kernel-settings', keeps: 'what prctl and its relatives have set for a 32-bit program', ...m32 },

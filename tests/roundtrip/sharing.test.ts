@@ -1,9 +1,10 @@
-/** Descriptor tables and directories that tasks share: an image says who does, and the image of what it brings back says the same. */
+/** Memory, descriptor tables and directories that tasks share: an image says who does, and the image of what it brings back says the same. */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Difference } from '../../src/report/diff.ts';
 import type { Inspection } from '../../src/report/inspect.ts';
-import { bringBack, compiled, mustRun, newFolder, said, saveAndEnd, start } from '../support/harness.ts';
+import { bringBack, compiled, mustRun, newFolder, remember, said, saveAndEnd, start } from '../support/harness.ts';
 
 const inspected = async (image: string): Promise<Inspection> =>
   JSON.parse((await mustRun('inspect', image, '--json')).stdout.toString()) as Inspection;
@@ -37,6 +38,53 @@ test('processes that share tables and directories are told by an image, and by t
     sharing.filter(([table, place]) => table !== undefined && table === place && table !== root?.pid),
   ).toHaveLength(1);
   await expectEqual(first, second);
+});
+
+test('processes that share their memory are told by an image, which has it once, and by that of the restarted ones', async () => {
+  const [first, second] = await twoImages('shared-memory-processes');
+  const { processes } = await inspected(first);
+  const [root] = processes;
+  const owners = processes.filter(({ memoryOf }) => memoryOf === undefined);
+  const guests = processes.filter(({ memoryOf }) => memoryOf !== undefined);
+  expect(guests.filter(({ memoryOf }) => memoryOf === root?.pid)).toHaveLength(4);
+  expect(owners.map(({ mappings }) => mappings.length > 0)).toEqual([true, true]);
+  expect(guests.map(({ mappings }) => mappings.length)).toEqual([0, 0, 0, 0, 0]);
+  expect(processes.filter(({ handlersOf }) => handlersOf === root?.pid)).toHaveLength(2);
+  await expectEqual(first, second);
+});
+
+test.each([undefined, 24])(
+  'memory that processes share is tracked, with a ballast of %s MiB, and merged',
+  async (ballastMiB) => {
+    const folder = newFolder();
+    const ballast = ballastMiB === undefined ? {} : { ballastMiB };
+    const target = start(folder, compiled('shared-memory-processes'), [], ballast);
+    await said(target.output, 'ready');
+    const [first, second, third, whole] = ['first', 'second', 'third', 'whole'].map((name) => join(folder, name));
+    const pid = String(target.pid);
+    await mustRun('checkpoint', pid, '-o', `${first}`, '--track');
+    await mustRun('checkpoint', pid, '-o', `${second}`, '--parent', `${first}`, '--track');
+    const { pages } = (await inspected(`${second}`)).sizes;
+    expect(pages.parentPages ?? 0).toBeGreaterThan(pages.dataPages);
+    await mustRun('checkpoint', pid, '-o', `${third}`, '--parent', `${second}`, '--kill');
+    await target.ended;
+    await mustRun('merge', `${third}`, '--output', `${whole}`);
+    await bringBack(`${whole}`);
+    writeFileSync(join(folder, 'go'), '');
+    await said(target.output, 'ok');
+  },
+);
+
+test('memory that processes share is there before a lazy restart runs', async () => {
+  const folder = newFolder();
+  const target = start(folder, compiled('shared-memory-processes'), [], { ballastMiB: 24 });
+  await said(target.output, 'ready');
+  const image = join(folder, 'image');
+  await saveAndEnd(target.pid, image);
+  await mustRun('restart', image, '--detach', '--lazy');
+  remember(target.pid);
+  writeFileSync(join(folder, 'go'), '');
+  await said(target.output, 'ok');
 });
 
 test('threads with tables and directories of their own are told by an image, and by that of the restarted ones', async () => {

@@ -14,6 +14,7 @@ export const futureLocking: ProcessAspect<v.InferOutput<typeof schema>> = {
   name: 'futureLocking',
   schema,
   stage: 'late',
+  belongsTo: 'memory',
   collect: ({ flagsOfNewMappings: flags }) => {
     return () => ({ mode: flags.includes('lf') ? 'on-fault' : flags.includes('lo') ? 'all' : 'none' });
   },

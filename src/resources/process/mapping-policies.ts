@@ -28,6 +28,7 @@ export const mappingPolicies: ProcessAspect<Policies> = {
   // Images from before do not have them.
   schema: v.optional(policies, []),
   stage: 'memory',
+  belongsTo: 'memory',
   collect: ({ batch, mappings }) => {
     const found: (() => Policies)[] = [];
     const own = mappings.filter(({ shared }) => !shared);

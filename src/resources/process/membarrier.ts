@@ -23,6 +23,7 @@ export const membarrier: ProcessAspect<v.InferOutput<typeof schema>> = {
   name: 'membarrier',
   schema,
   stage: 'late',
+  belongsTo: 'memory',
   collect: ({ batch }) => {
     const asked = batch.tryCall(
       'read the membarrier registrations',

@@ -48,6 +48,7 @@ export const memoryMapFields: ProcessAspect<MemoryMapFields> = {
   name: 'memoryMapFields',
   schema,
   stage: 'memory',
+  belongsTo: 'memory',
   obstacles,
   collect: ({ speaker, stat, batch, files }) => {
     const executable = files.reference(`/proc/${speaker}/exe`, readExecutable(speaker)?.path ?? '');

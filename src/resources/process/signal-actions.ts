@@ -40,6 +40,7 @@ export const signalActions: ProcessAspect<Action[]> = {
   name: 'signalActions',
   schema,
   stage: 'late',
+  belongsTo: 'handlers',
   collect: ({ batch }) => {
     const asked = changeableSignals.map((signal) => {
       const data = batch.data(KERNEL_SIGACTION_SIZE);

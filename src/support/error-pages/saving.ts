@@ -58,7 +58,7 @@ export const processErrors = {
   },
   'odd-sharing': {
     means:
-      'Processes share a descriptor table, or working directory and umask, with relatives from whom they could not have got it.',
+      'Processes share memory, a descriptor table, or working directory and umask, with relatives from whom they could not have got it.',
     remedy: 'Save them when one of them has ended or executed another program.',
   },
   'odd-thread': {

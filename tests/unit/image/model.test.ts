@@ -154,10 +154,16 @@ describe('processes', () => {
       /task 42 is there twice/,
     ],
     [
-      'with the memory of another',
-      [ROOT, process(43, 42, { memory: 1 })],
-      /memory or its descriptor table is something/,
+      'with the memory of one that runs another program',
+      [ROOT, process(43, 42, { memory: 1, addressBits: 32 })],
+      /it runs another program than process 42, whose memory it has/,
     ],
+    [
+      'with the handlers of another and not its memory',
+      [process(42, undefined, { handlers: 9 }), process(43, 42, { handlers: 9 })],
+      /it shares handlers without the memory/,
+    ],
+    ['with handlers that are a memory', [ROOT, process(43, 42, { handlers: 1 })], /memory or its descriptor table is/],
     [
       'with descriptors that threads of another have and it has not',
       [apart({ tid: 43, files: 3 }), process(45, 42, { files: 3 })],
@@ -189,6 +195,11 @@ describe('processes', () => {
     ['under another number', [ROOT, exited(43, 42, 44)], /its objref is not its pid/],
   ])('that have ended, %s, are refused', (_, records, sentence) => {
     expect(errorOf(() => takeAll(records)).message).toMatch(sentence);
+  });
+
+  it('may share their memory, and what they do on signals', () => {
+    const both = [process(42, undefined, { handlers: 9 }), process(43, 42, { memory: 421, handlers: 9 })];
+    expect(() => takeAll(both)).not.toThrow();
   });
 
   it('may share tables and directories', () => {

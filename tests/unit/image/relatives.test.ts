@@ -18,6 +18,15 @@ it('the relatives of a process are its ancestors, the nearest first, and its eld
   });
 });
 
+it('a memory that processes share has the relatives of the first of them, and is none of its own', () => {
+  const shared = { ...task(3, 2), memory: 20 };
+  expect(Object.fromEntries(namedRelatives([task(1), task(2, 1), shared, task(4, 3)]))).toEqual({
+    10: [],
+    20: [10],
+    40: [20, 10],
+  });
+});
+
 it('every relative comes before the process, as an image needs it', () => {
   const tasks = [task(9), task(8, 9), task(3, 8), task(7, 9), task(1, 8)];
   const order = tasks.map(({ memory }) => memory);

@@ -42,7 +42,7 @@ describe('an export', () => {
       [
         ...['addressBits', 'clocks', 'comm', 'files', 'layoutBits', 'memory', 'pid', 'saver', 'threads', 'vdso'],
         // Of a tree, of which a stream has one process: it begins in the session of the command, and runs.
-        ...['exitSignal', 'parent', 'processGroup', 'session', 'stopped', 'fileSystem'],
+        ...['exitSignal', 'parent', 'processGroup', 'session', 'stopped', 'fileSystem', 'handlers'],
         // Of threads, of which a stream has one.
         ...['apart', 'leaderStatus'],
       ].sort(),

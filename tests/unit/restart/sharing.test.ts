@@ -4,6 +4,7 @@ import type { Step } from '../../../src/image/hierarchy.ts';
 import type { LoadChunk } from '../../../src/pages/load-job.ts';
 import { endOf, type Stretch } from '../../../src/pages/page-pieces.ts';
 import type { StoredPiece } from '../../../src/pages/stored-pages.ts';
+import { ownersInOrder, ownersOf } from '../../../src/restart/memory-owners.ts';
 import type { ProcessPlan } from '../../../src/restart/process-plan.ts';
 import { type MemorySharing, type PageChange, planSharing } from '../../../src/restart/sharing.ts';
 
@@ -100,6 +101,29 @@ describe('pages that are the same', () => {
   it('do not make a child lose what it shares with its parent for what others share', () => {
     const { memories } = carryOut([plan(1), plan(2), plan(3)], [make(2, 1), make(3, 1)], { 1: 'ab', 2: 'XY', 3: 'aY' });
     expect(memories).toEqual({ 1: ['ab', 3], 2: ['XY', 1], 3: ['aY', 0] });
+  });
+});
+
+describe('processes that share their memory', () => {
+  const guest = (pid: number, memory: number): ProcessPlan => plan(pid, undefined, { memory });
+
+  it('are one, whose pages are put there once, and children of each are born with them', () => {
+    const all = [plan(1), guest(2, 1), plan(3), plan(4)];
+    const sharing = planSharing(all, [make(2, 1), make(3, 2), make(4, 1)], () => piecesOf('abc'));
+    expect([...sharing.keys()]).toEqual([1, 3, 4]);
+    expect(sharing.get(3)?.born?.parent).toBe(1);
+    expect(sharing.get(3)?.rest.load).toEqual([]);
+  });
+
+  it('begin with the one that is made first', () => {
+    const all = [plan(1), plan(2), guest(3, 2), plan(4)];
+    const owners = ownersOf(all, [make(3, 1), make(2, 3, true), make(4, 2)]);
+    expect([...owners]).toEqual([
+      [1, 1],
+      [2, 3],
+      [4, 4],
+    ]);
+    expect(ownersInOrder(all, owners).map(({ pid }) => pid)).toEqual([1, 3, 4]);
   });
 });
 
