@@ -2,7 +2,6 @@
 import { resolvedHere } from '../arch/x86/interrupted-call.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
 import { tryOpenPidfd } from '../kernel/calls/descriptors.ts';
-import { check } from '../kernel/errors.ts';
 import type { NativeMemory } from '../kernel/native-memory.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { is32BitProgram } from '../procfs/exe.ts';
@@ -16,7 +15,7 @@ import type { Unmapping } from '../tracee/state-block.ts';
 import type { StoppedTask } from '../tracee/stopped-task.ts';
 import { findVdsoSite, hasSite, installSite, removeSite, siteForThread, type VdsoSite } from '../tracee/vdso-site.ts';
 import type { FrozenProcess } from './freeze.ts';
-import type { Host, Hosts } from './memory-hosts.ts';
+import type { Guest, Host, Hosts } from './memory-hosts.ts';
 import { needingRoom } from './no-room.ts';
 
 export const AGENT_LAYOUT: AgentLayout = { maxCalls: 1024, maxDataBytes: 128 * 1024, blocks: 1 };
@@ -37,6 +36,8 @@ export interface Visiting {
   /** Of all processes that are visited. */
   readonly hosts: Hosts<VisitedHost>;
   readonly undo: CleanupStack;
+  /** Asked only when all is over. */
+  readonly guestsOf: (leader: StoppedTask) => readonly Guest[];
 }
 
 export interface VisitedHost extends Host, Pick<Visited, 'agent' | 'site'> {}
@@ -55,12 +56,10 @@ export function visit(frozen: FrozenProcess, visiting: Visiting): Visited {
     if (vdso === undefined) throw new QuicksaveError('no-vdso', `Process ${pid} has no vDSO.`);
     const host = hosts.of(pid, leader, vdso);
     if (host !== undefined) {
-      host.guests.push(leader);
       return { frozen, pidfd, agent: host.agent, site: host.site, isGuest: true };
     }
-    const guests: StoppedTask[] = [];
-    const { agent, site } = bringAgentIn({ pid, leader, pidfd, maps, vdso, guests }, visiting);
-    hosts.add({ leader, vdso, guests, agent, site });
+    const { agent, site } = bringAgentIn({ pid, leader, pidfd, maps, vdso }, visiting);
+    hosts.add({ leader, vdso, agent, site });
     return { frozen, pidfd, agent, site, isGuest: false };
   });
 }
@@ -76,19 +75,20 @@ interface Arrival extends Host {
 
 /** The agent has the number of the thread that it is in, by which the kernel shows the memory. */
 function bringAgentIn(
-  { pid, leader, pidfd, maps, vdso, guests }: Arrival,
-  { mirror, undo }: Visiting,
+  { pid, leader, pidfd, maps, vdso }: Arrival,
+  { mirror, undo, guestsOf }: Visiting,
 ): Pick<Visited, 'agent' | 'site'> {
   const site = findVdsoSite(pid, vdso);
   const home = { registers: resolvedHere(leader.registers, leader.callAbi), signalMask: leader.signalMask };
   const sizeBytes = agentSize(AGENT_LAYOUT);
   const hole = findHole(maps, sizeBytes, is32BitProgram(pid) ? USER_SPACE_END_32 : undefined);
-  undo.push(() => takeOutOfGuests(guests, site, { start: hole, sizeBytes }));
+  let arrived: Agent | undefined;
+  undo.push(() => takeOutOfGuests(guestsOf(leader), site, { start: hole, sizeBytes }, arrived));
   undo.push(() => removeSite(leader.tid, site));
   installSite(leader.tid, site, home, { start: hole, sizeBytes });
   undo.push(() => bringHome(leader));
   leader.leaveHome(site);
-  const agent = Agent.bringIn({
+  arrived = Agent.bringIn({
     pid,
     pidfd: pidfd.number,
     task: leader,
@@ -99,7 +99,7 @@ function bringAgentIn(
     mirror,
     undo: (step) => undo.push(step),
   });
-  return { agent, site };
+  return { agent: arrived, site };
 }
 
 /** The leader's own mask and registers. */
@@ -108,15 +108,35 @@ function bringHome(leader: StoppedTask): void {
 }
 
 /** Somebody has ended the process with the agent meanwhile, and others have its memory: one of them takes out what is left in it. */
-function takeOutOfGuests(guests: readonly StoppedTask[], site: VdsoSite, agent: Unmapping): void {
-  const [guest] = guests;
-  if (guest === undefined || !hasSite(asPid(guest.tid), site.vdso)) return;
-  const home = { registers: resolvedHere(guest.registers, guest.callAbi), signalMask: guest.signalMask };
-  const ownSite = siteForThread(guest.tid, site, home);
-  guest.leaveHome(ownSite);
-  const unmapped = guest.tryCall(ownSite, SYS.munmap, agent.start, agent.sizeBytes);
-  check('munmap', unmapped, { doing: 'take the agent out', pid: guest.tid });
-  guest.standStill(false);
-  guest.returnHome();
-  removeSite(guest.tid, site);
+function takeOutOfGuests(guests: readonly Guest[], site: VdsoSite, memory: Unmapping, agent: Agent | undefined): void {
+  const [one] = guests;
+  if (one === undefined || !hasFoothold(one.leader, site)) return;
+  const doorbell = [...(agent?.ownDescriptors ?? [])].filter((fd) => fd >= 0);
+  const sharer = guests.find(({ hasDoorbell }) => hasDoorbell);
+  if (sharer !== undefined) {
+    callIn(sharer.leader, site, (call) => {
+      for (const fd of doorbell) call(SYS.close, fd);
+    });
+  }
+  callIn(one.leader, site, (call) => call(SYS.munmap, memory.start, memory.sizeBytes));
+  removeSite(one.leader.tid, site);
+}
+
+function hasFoothold({ tid }: StoppedTask, { vdso }: VdsoSite): boolean {
+  const own = readMaps(asPid(tid)).find(({ special }) => special === '[vdso]');
+  return own?.start === vdso.start && hasSite(asPid(tid), vdso);
+}
+
+/** A few calls without an agent; the task is at home again afterwards. */
+function callIn(
+  task: StoppedTask,
+  site: VdsoSite,
+  ask: (call: (number: number, ...args: number[]) => void) => void,
+): void {
+  const home = { registers: resolvedHere(task.registers, task.callAbi), signalMask: task.signalMask };
+  const ownSite = siteForThread(task.tid, site, home);
+  task.leaveHome(ownSite);
+  ask((number, ...args) => task.tryCall(ownSite, number, ...args));
+  task.standStill(false);
+  task.returnHome();
 }

@@ -7,13 +7,34 @@ import { tryOrderTasks } from '../kernel/calls/descriptors.ts';
 import type { Pid } from '../support/brand.ts';
 import type { StoppedTask } from '../tracee/stopped-task.ts';
 import { type AddressRange, hasSite } from '../tracee/vdso-site.ts';
+import type { Part, TreeParts } from './parts.ts';
 
 /** A process of the tree that has the agent. */
 export interface Host {
   readonly leader: StoppedTask;
   readonly vdso: AddressRange;
-  /** Leaders of the processes that have its memory too. */
-  readonly guests: StoppedTask[];
+}
+
+/** A process that has the memory too. */
+export interface Guest {
+  readonly leader: StoppedTask;
+  /** It has the descriptor table of the host too, in which the doorbell of the agent is. */
+  readonly hasDoorbell: boolean;
+}
+
+/** Other leaders with the memory of this one, as a look at the running program has seen it: of one that has ended it cannot be asked any more. */
+export function guestsOf(
+  leader: StoppedTask,
+  leaders: readonly (StoppedTask | undefined)[],
+  parts: TreeParts | undefined,
+): Guest[] {
+  if (parts === undefined || parts.leadersAreAlone) return [];
+  const isSame = (part: Part, other: StoppedTask): boolean =>
+    parts.ownerOf(part, other.tid) === parts.ownerOf(part, leader.tid);
+  return leaders
+    .filter((other) => other !== undefined)
+    .filter((other) => other !== leader && isSame('memory', other))
+    .map((other) => ({ leader: other, hasDoorbell: isSame('files', other) }));
 }
 
 export class Hosts<Known extends Host> {

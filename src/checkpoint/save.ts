@@ -14,6 +14,7 @@ import { CleanupStack } from '../support/cleanup-stack.ts';
 import type { Problem } from '../support/errors.ts';
 import { Agent } from '../tracee/agent.ts';
 import { isSubreaper } from '../tracee/snapshot.ts';
+import type { StoppedTask } from '../tracee/stopped-task.ts';
 import { AGENT_LAYOUT, type Visited, type VisitedHost, visit } from './agent-visit.ts';
 import { inLeader } from './asking.ts';
 import { type CollectedTree, collectTree } from './collect.ts';
@@ -21,7 +22,7 @@ import { writeContent } from './content.ts';
 import { type FrozenTree, freezeTree, letGo } from './freeze.ts';
 import { arenaFor, arenaForWritten, type GatheredPages, type GatheredProcess, gatherPages } from './gather-pages.ts';
 import type { MappingsReader } from './mappings-reader.ts';
-import { Hosts } from './memory-hosts.ts';
+import { guestsOf, Hosts } from './memory-hosts.ts';
 import type { OutsiderSearch } from './outsiders.ts';
 import type { ParentImage } from './parent-image.ts';
 import { type OursInTarget, type ProcessSurvey, surveyTree, type TreeSurvey } from './preflight.ts';
@@ -136,7 +137,12 @@ export class Save {
     for (const one of frozen.processes) noteWaits(one, waits, this.#frozenAt);
     if (savesItself) refuseOtherParent(pid);
     refuse(pid, frozen.processes.flatMap(frozenSeccompObstacles));
-    const visiting = { mirror: this.#mirror, hosts: new Hosts<VisitedHost>(), undo: this.#release };
+    const leaders = frozen.processes.map(({ tasks }) => tasks[0]);
+    const { last } = this.#prepared.outsiders.parts;
+    const visiting = {
+      ...{ mirror: this.#mirror, hosts: new Hosts<VisitedHost>(), undo: this.#release },
+      guestsOf: (leader: StoppedTask) => guestsOf(leader, leaders, last),
+    };
     const visited = frozen.processes.map((one) => visit(one, visiting));
     const survey = this.#survey(visited);
     const problems = [...survey.problems];

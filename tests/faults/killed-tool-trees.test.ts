@@ -1,5 +1,5 @@
 /** The tool is killed while it works on a tree: all of the tree goes on, or nothing of it is left. */
-import { readdirSync, readlinkSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import {
@@ -10,6 +10,7 @@ import {
   isAlive,
   mustRun,
   newFolder,
+  readIfThere,
   remember,
   run,
   said,
@@ -118,3 +119,30 @@ test.each([
   },
   full ? 600_000 : 300_000,
 );
+
+/** Of the process of this name. */
+const named = (pids: readonly number[], comm: string): number =>
+  pids.find((pid) => readIfThere(`/proc/${pid}/comm`)?.trim() === comm) ?? 0;
+
+test('nothing of ours stays in memory and descriptors that a process shares whose relative with the agent is killed meanwhile', async () => {
+  const folder = newFolder();
+  const program = compiled('shared-memory-processes');
+  const target = start(folder, program);
+  await said(target.output, 'ready');
+  const save = ['checkpoint', String(target.pid), '--output', join(folder, 'image')];
+  await mustRun(...save);
+  const members = processesOf(program);
+  // The first of those that share the second memory, and a descriptor table, and the other.
+  const [host, guest] = [named(members, 'sharer-5'), named(members, 'sharer-6')];
+  const mapsOf = (): string => readFileSync(`/proc/${guest}/maps`, 'utf8').replace(/^(\S+ \S+).*/gm, '$1');
+  const before = [mapsOf(), readdirSync(`/proc/${guest}/fd`)];
+  const tool = run(save);
+  await waitFor('the agent', () => mapsOf() !== before[0]);
+  tool.kill('SIGSTOP');
+  process.kill(host, 'SIGKILL');
+  tool.kill('SIGCONT');
+  expect((await tool.done).status).toBe(1);
+  expect([mapsOf(), readdirSync(`/proc/${guest}/fd`)]).toEqual(before);
+  await mustRun(...save);
+  process.kill(target.pid, 'SIGKILL');
+});
