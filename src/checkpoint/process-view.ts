@@ -2,9 +2,8 @@
 
 import { describeProcess } from '../procfs/cmdline.ts';
 import { is32BitProgram } from '../procfs/exe.ts';
-import { unlessMissing } from '../procfs/proc-file.ts';
 import { readStat } from '../procfs/stat.ts';
-import { readStatus, readTaskStatus } from '../procfs/status.ts';
+import { readStatus } from '../procfs/status.ts';
 import { childrenOf, livingTasks } from '../procfs/tasks.ts';
 import type { ProcessView } from '../resources/resource.ts';
 import { asPid, type Pid } from '../support/brand.ts';
@@ -68,25 +67,16 @@ export function refuseUnsavable(pid: Pid, savesItself = false): void {
   }
 }
 
-/** At a restart the leader ends by a call of its own, which a filter might refuse. */
-function endedLeaderObstacles({ pid, stat, tids, leaderStatus }: ProcessView): Problem[] {
-  if (leaderStatus === undefined) return [];
-  const hasFilters = tids.some((tid) => (unlessMissing(() => readTaskStatus(pid, tid))?.seccompMode ?? 0) !== 0);
-  return [
-    ...(stat.state === 'T' ? [stoppedWithoutLeader(pid)] : []),
-    ...(hasFilters ? [withoutLeader(pid, 'its threads have seccomp filters', 'Start it without a sandbox.')] : []),
-  ];
-}
+const endedLeaderObstacles = ({ pid, stat, leaderStatus }: ProcessView): Problem[] =>
+  leaderStatus !== undefined && stat.state === 'T' ? [stoppedWithoutLeader(pid)] : [];
 
 /** A leader that is to end would stop instead. Where all stand still for a save, only the freeze has seen the stop. */
-export const stoppedWithoutLeader = (pid: Pid): Problem =>
-  withoutLeader(pid, 'it is stopped by a signal', 'Save it when it has been continued.');
-
-const withoutLeader = (pid: Pid, what: string, remedy: string): Problem => ({
+export const stoppedWithoutLeader = (pid: Pid): Problem => ({
   code: 'leader-ended',
   path: [`pid ${pid}`],
-  message: `Its first thread has ended while others go on, and ${what}, which cannot be saved yet together.`,
-  remedy,
+  message:
+    'Its first thread has ended while others go on, and it is stopped by a signal, which cannot be saved yet together.',
+  remedy: 'Save it when it has been continued.',
 });
 
 function isOwnAncestor(pid: Pid): boolean {

@@ -458,14 +458,24 @@ export class ProcessRebuild {
   #makeThreads(): StoppedTask[] {
     const tasks: StoppedTask[] = [this.#live.task];
     const makers = new Set<StoppedTask>();
-    for (const birth of this.plan.threadBirths) {
+    for (const planned of this.plan.threadBirths) {
+      const birth = this.#birthOf(planned);
       const maker = must(tasks[birth.maker]);
       makers.add(maker);
-      tasks[birth.thread] = this.#makeThread(birth, maker);
+      const made = this.#makeThread(birth, maker);
+      tasks[birth.thread] = made;
+      if (this.#firstThread === 0 || birth.maker !== 0) continue;
+      maker.standStill(false);
+      this.#bequeath(new CallBatch(new ThreadCalls(this.#live, made, birth.thread)));
     }
     for (const maker of makers) maker.standStill(false);
     for (const { tid } of this.plan.threads) this.#common.cgroups.placeThread(tid);
     return tasks;
+  }
+
+  /** A leader that ends is not to have what threads are born with: it makes one that has the same as itself, and that one makes the others. */
+  #birthOf(birth: ThreadBirth): ThreadBirth {
+    return birth.maker < this.#firstThread && birth.thread > 1 ? { ...birth, maker: 1 } : birth;
   }
 
   /** One more thread, with its tid, stopped before its first instruction. */
@@ -531,7 +541,7 @@ export class ProcessRebuild {
     });
   }
 
-  /** What all its threads are born with. */
+  /** What all its threads are born with. A filter might not let a leader end: there it is the first of the others that has it. */
   #bequeathToThreads(): void {
     const agent = this.#live;
     const { threads } = this.plan;
@@ -540,10 +550,13 @@ export class ProcessRebuild {
     );
     // Threads that are born from now on have it too (ptrace(2): the options are inherited).
     if (isMet) setOptions(agent.task.tid, TRACING | PTRACE.PTRACE_O_SUSPEND_SECCOMP);
-    const batch = new CallBatch(agent);
-    for (const { aspect } of must(threads[0]).aspects) aspect.bequeath?.(this.#statesOf(aspect), { batch });
-    batch.run();
+    if (this.#firstThread === 0) this.#bequeath(new CallBatch(agent));
     agent.pause();
+  }
+
+  #bequeath(batch: CallBatch): void {
+    for (const { aspect } of must(this.plan.threads[0]).aspects) aspect.bequeath?.(this.#statesOf(aspect), { batch });
+    batch.run();
   }
 
   /** Those of all threads, the leader's first. */

@@ -1,11 +1,14 @@
 /*
  * The first thread has ended while others go on, in a process and in a child of it: pthread_exit(3) in main(). What it was keeps its number,
- * its name and its exit status.
+ * its name and its exit status. With FILTERED the others have seccomp filters: one that it had too, and one by which no thread may end.
  */
 #include "self-check.h"
 #include <linux/kcmp.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -87,13 +90,42 @@ static void check_child(void) {
   CHECK(WIFEXITED(status) && WEXITSTATUS(status) == CHILD_STATUS, "the child has ended with 0x%x", status);
 }
 
+enum { REFUSED = 77 };
+
+/* From now on this call fails. */
+static void forbid(int call) {
+#ifdef FILTERED
+  struct sock_filter steps[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)call, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | REFUSED),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  struct sock_fprog filter = {sizeof steps / sizeof *steps, steps};
+  CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "prctl");
+  CHECK(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0, "prctl: errno %d", errno);
+#else
+  (void)call;
+#endif
+}
+
+static void check_filters(void) {
+#ifdef FILTERED
+  CHECK(syscall(SYS_getppid) < 0 && errno == REFUSED, "getppid is not refused any more");
+  CHECK(syscall(SYS_exit, 1) < 0 && errno == REFUSED, "exit is not refused any more");
+#endif
+}
+
 /* With a descriptor table and a directory of its own. */
 static void *apart(void *unused) {
   char is[4096];
   CHECK(unshare(CLONE_FILES | CLONE_FS) == 0 && chdir("/") == 0 && close(piped[0]) == 0, "unshare: errno %d", errno);
   tids[1] = gettid();
+  await_end(root);
+  forbid(SYS_exit);
   pthread_barrier_wait(&both);
   pthread_barrier_wait(&both);
+  check_filters();
   CHECK(getcwd(is, sizeof is) && strcmp(is, "/") == 0, "the second thread is in %s", is);
   CHECK(fcntl(piped[0], F_GETFD) < 0 && errno == EBADF, "the second thread has a descriptor that it has closed");
   CHECK(gettid() == tids[1] && getpid() == root, "the second thread is %d of %d", gettid(), getpid());
@@ -107,6 +139,7 @@ static void *go_on(void *unused) {
   tids[0] = gettid();
   await_end(root);
   await_end(child);
+  forbid(SYS_exit);
   pthread_barrier_wait(&both);
   say("ready\n");
   wait_for_go();
@@ -114,6 +147,7 @@ static void *go_on(void *unused) {
   CHECK(gettid() == tids[0] && getpid() == root, "the first thread is %d of %d", gettid(), getpid());
   CHECK(syscall(SYS_kcmp, tids[0], tids[1], KCMP_FILES, 0, 0) > 0, "the threads share their descriptors");
   check_leader(root, "ended parent", PARENT_STATUS);
+  check_filters();
   check_memory();
   check_pipe();
   CHECK(getcwd(is, sizeof is) && strcmp(is, folder) == 0, "the first thread is in %s", is);
@@ -138,6 +172,7 @@ int main(void) {
   CHECK(words != MAP_FAILED, "mmap: errno %d", errno);
   for (unsigned i = 0; i < WORDS; i++) words[i] = i * 2654435761u;
   CHECK(prctl(PR_SET_NAME, "ended parent") == 0, "prctl");
+  forbid(SYS_getppid);
   CHECK(pthread_barrier_init(&both, NULL, 2) == 0, "pthread_barrier_init");
   CHECK(pthread_create(&thread, NULL, apart, NULL) == 0, "pthread_create");
   CHECK(pthread_create(&thread, NULL, go_on, NULL) == 0, "pthread_create");

@@ -39,6 +39,7 @@ const programs: readonly { name: string; keeps: string; flags?: readonly string[
   { name: 'thread-state', keeps: 'what belongs to each thread' },
   { name: 'threads-apart', keeps: 'descriptor tables and directories that threads have of their own' },
   { name: 'leader-ended', keeps: 'first threads that have ended before the others' },
+  { name: 'leader-ended', keeps: 'first threads that have ended before others with filters', flags: ['-DFILTERED'] },
   ...(full ? [{ name: 'leader-ended', keeps: 'such threads of 32-bit programs', ...m32 }] : []),
   { name: 'shared-tables', keeps: 'descriptor tables and directories that processes share' },
   { name: 'shared-tables', keeps: 'such tables of 32-bit programs', ...m32 },

@@ -103,9 +103,8 @@ export const chooseErrors = {
     remedy: 'Give the number of a program.',
   },
   'leader-ended': {
-    means:
-      'The first thread of the process has ended while others go on, which are stopped by a signal or have seccomp filters.',
-    remedy: 'Continue it first, or start it without a sandbox.',
+    means: 'The first thread of the process has ended while others go on, which are stopped by a signal.',
+    remedy: 'Continue it first.',
   },
   'no-parent': {
     means: 'With --self there is no process above quicksave that could be saved.',
