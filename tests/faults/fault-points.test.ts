@@ -60,12 +60,18 @@ async function listPoints(action: Action, args: readonly string[]): Promise<stri
   return names;
 }
 
-/** Numbers of points. QUICKSAVE_FAULT_FROM in the environment: the long walk begins there. */
+/**
+ * Numbers of points. In the environment, for the long walk: QUICKSAVE_FAULT_FROM and QUICKSAVE_FAULT_TO, the first and the last of them,
+ * and QUICKSAVE_FAULT_STRIDE, of so many the first only; so that a walk can be cut in pieces, and be taken up where it was cut off.
+ */
 function chosen(points: readonly string[]): number[] {
+  if (!full) return Array.from({ length: SAMPLE }, (_, index) => Math.floor(((index + 0.5) * points.length) / SAMPLE));
+  const [from, to, stride] = [given('FROM', 1), given('TO', points.length), given('STRIDE', 1)];
   const numbers = points.map((_, index) => index + 1);
-  if (full) return numbers.slice(Number(process.env['QUICKSAVE_FAULT_FROM'] ?? 1) - 1);
-  return Array.from({ length: SAMPLE }, (_, index) => Math.floor(((index + 0.5) * points.length) / SAMPLE));
+  return numbers.filter((number) => number >= from && number <= to && (number - from) % stride === 0);
 }
+
+const given = (name: string, usual: number): number => Number(process.env[`QUICKSAVE_FAULT_${name}`] ?? usual);
 
 /** The program tries and looks at all that it has. */
 async function proves(what: string): Promise<void> {
@@ -121,7 +127,7 @@ function expectSentence({ status, stderr }: CommandResult, what: string): void {
 
 /** Pages, registers and clocks are what they happen to be at the instant of the save; so is how long a call has lasted. */
 const momentary: ReadonlySet<number> = new Set([RECORD.HEAD, RECORD.PGARR, RECORD.CPU, RECORD.THREAD]);
-const isMomentary = (field: string): boolean => /waitedNs|vdso data/.test(field);
+const isMomentary = (field: string): boolean => /waitedNs|vdso data|(attached|detached|changed)At/.test(field);
 
 /** All that an image says of the tree, field by field. */
 function fieldsOf(image: string): Map<string, string> {
