@@ -13,6 +13,7 @@ import { isSegmentName } from '../resources/segment-names.ts';
 import { asPid, asTid, type Pid, type Tid } from '../support/brand.ts';
 import type { ErrorCode } from '../support/error-pages/catalogue.ts';
 import type { Problem } from '../support/errors.ts';
+import { refuseLack } from '../support/lacking.ts';
 import { CALLED, PARTS, type Part, type TreeParts } from './parts.ts';
 
 /** One scan; a task that ends meanwhile is no neighbour any more. */
@@ -84,7 +85,8 @@ const sharedMemory = ({ pid, mapping }: MappedObject, other: Pid): Problem => ({
 function tasksOf(pid: Pid): Tid[] {
   try {
     return readdirSync(`/proc/${pid}/task`).map((name) => asTid(Number(name)));
-  } catch {
+  } catch (error) {
+    refuseLack(error, `/proc/${pid}/task`);
     return [];
   }
 }
@@ -110,7 +112,8 @@ function tracerOf(pid: Pid, tid: Tid): number {
   let fd: number;
   try {
     fd = openSync(`/proc/${pid}/task/${tid}/status`, 'r');
-  } catch {
+  } catch (error) {
+    refuseLack(error, `/proc/${pid}/task/${tid}/status`);
     return 0;
   }
   try {

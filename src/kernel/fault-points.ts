@@ -41,7 +41,7 @@ const waits: ReadonlySet<string> = new Set(['poll', 'wait4', 'waitid', 'recvfrom
  */
 const namesByErrno: Readonly<Partial<Record<keyof typeof ERRNO, string>>> = {
   ENOMEM:
-    'mmap mremap mprotect madvise mlock2 mlockall mbind set_mempolicy shmat pkey_mprotect modify_ldt execve getsockopt ioctl tee ' +
+    'mmap mremap mprotect madvise mlock2 mlockall mbind set_mempolicy shmat modify_ldt execve getsockopt ioctl tee ' +
     'process_vm_readv process_vm_writev PTRACE_GETREGSET PTRACE_SETREGSET',
   EMFILE:
     'openat socket socketpair pipe2 eventfd2 epoll_create1 timerfd_create signalfd4 inotify_init1 memfd_create userfaultfd pidfd_open ' +
@@ -54,7 +54,7 @@ const namesByErrno: Readonly<Partial<Record<keyof typeof ERRNO, string>>> = {
   EPERM:
     'PTRACE_SEIZE kcmp prctl arch_prctl setpgid setsid setresuid setresgid setgroups capset setsockopt shmctl sched_setattr ' +
     'sched_setaffinity setpriority ioprio_set fchmod fchown prlimit64 open_by_handle_at chmodSync chownSync lchownSync',
-  EACCES: 'chdir unlinkSync rmSync rmdirSync',
+  EACCES: 'chdir pkey_mprotect unlinkSync rmSync rmdirSync',
   ENOBUFS: 'sendto sendmsg getsockname getpeername',
   ENOLCK: 'fcntl flock',
   EADDRINUSE: 'bind listen',

@@ -3,6 +3,7 @@
  * layout is written down here, so none can be that of another kernel.
  */
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { refuseLack } from '../support/lacking.ts';
 import { NativeMemory } from './native-memory.ts';
 
 const MAGIC = 0xeb9f;
@@ -89,7 +90,8 @@ export class KernelTypes {
     let bytes: Buffer;
     try {
       bytes = bytesOf(path);
-    } catch {
+    } catch (error) {
+      refuseLack(error, path);
       return undefined;
     }
     return bytes.length >= 24 && bytes.readUInt16LE(0) === MAGIC ? new KernelTypes(bytes) : undefined;

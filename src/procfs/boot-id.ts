@@ -1,9 +1,12 @@
 /** /proc/sys/kernel/random/boot_id: random(4). */
 import { readFileSync } from 'node:fs';
+import { refuseLack } from '../support/lacking.ts';
+
+const FILE = '/proc/sys/kernel/random/boot_id';
 
 let known: string | undefined;
 
-/** A name of this boot of this host; empty where it is hidden. */
+/** A name of this boot of this host; empty where it is hidden. Throws where there is no room to read it: what is not known is no other boot. */
 export const readBootId = (): string => {
   known ??= readAnew();
   return known;
@@ -11,8 +14,9 @@ export const readBootId = (): string => {
 
 function readAnew(): string {
   try {
-    return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
-  } catch {
+    return readFileSync(FILE, 'latin1').trim();
+  } catch (error) {
+    refuseLack(error, FILE);
     return '';
   }
 }

@@ -1,6 +1,7 @@
 /** /proc/PID/exe, cwd and root: proc_pid_exe(5), proc_pid_cwd(5), proc_pid_root(5). */
 import { closeSync, openSync, readSync } from 'node:fs';
 import type { Pid } from '../support/brand.ts';
+import { refuseLack } from '../support/lacking.ts';
 import { type DeletablePath, splitDeletedLink } from './deleted-suffix.ts';
 import { readProcLink, unlessMissing } from './proc-file.ts';
 
@@ -26,7 +27,8 @@ export function is32BitProgram(pid: Pid): boolean {
   let fd: number;
   try {
     fd = openSync(`/proc/${pid}/exe`, 'r');
-  } catch {
+  } catch (error) {
+    refuseLack(error, `/proc/${pid}/exe`);
     return false;
   }
   try {

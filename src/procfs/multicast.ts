@@ -1,6 +1,7 @@
 /** The multicast groups of all interfaces of a process's network namespace: /proc/PID/net/igmp and igmp6 (proc_pid_net(5)). */
 import { readFileSync } from 'node:fs';
 import type { Pid } from '../support/brand.ts';
+import { refuseLack } from '../support/lacking.ts';
 
 export interface Group {
   readonly interfaceIndex: number;
@@ -19,7 +20,8 @@ export const readMulticastGroups = (pid: Pid): Group[] => [
 function read(pid: Pid, name: string): string {
   try {
     return readFileSync(`/proc/${pid}/net/${name}`, 'latin1');
-  } catch {
+  } catch (error) {
+    refuseLack(error, `/proc/${pid}/net/${name}`);
     return '';
   }
 }

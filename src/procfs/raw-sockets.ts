@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { SOCKET } from '../kernel/abi/socket.ts';
 import type { Pid } from '../support/brand.ts';
+import { refuseLack } from '../support/lacking.ts';
 
 export interface RawSocketEntry {
   readonly inode: number;
@@ -18,7 +19,8 @@ export function readRawSockets(pid: Pid, file: string): RawSocketEntry[] {
   let text: string;
   try {
     text = readFileSync(`/proc/${pid}/net/${file}`, 'latin1');
-  } catch {
+  } catch (error) {
+    refuseLack(error, `/proc/${pid}/net/${file}`);
     return [];
   }
   return parseRawSockets(text);

@@ -41,7 +41,7 @@ export function planClocks(
     return { continued: undefined, problems: choice === 'continue' ? [unknownClocks] : [], remarks: [] };
   }
   const problems = namespaceProblems(status);
-  const isOtherBoot = ![bootId, ''].includes(clocks.bootId);
+  const isOtherBoot = bootId !== '' && clocks.bootId !== '' && bootId !== clocks.bootId;
   if (choice === 'continue' || (choice === undefined && clocks.apart)) {
     return { continued: clocks, problems, remarks: [] };
   }

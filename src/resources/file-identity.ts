@@ -7,6 +7,7 @@ import * as v from 'valibot';
 import { boundedString, i64, u64 } from '../image/schema.ts';
 import { crc32c } from '../support/checksum.ts';
 import type { Problem } from '../support/errors.ts';
+import { refuseLack } from '../support/lacking.ts';
 import { tryStat } from '../support/try-stat.ts';
 
 export const fileIdentity = v.strictObject({
@@ -31,7 +32,8 @@ export function checksumOfEnds(path: string, sizeBytes: bigint): number | undefi
   let fd: number;
   try {
     fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  } catch {
+  } catch (error) {
+    refuseLack(error, path);
     return undefined;
   }
   try {

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import * as v from 'valibot';
 import { boundedString } from '../image/schema.ts';
 import type { Problem } from '../support/errors.ts';
+import { refuseLack } from '../support/lacking.ts';
 
 const isName = (name: string): boolean => /^[^/\s]+$/.test(name) && name !== '.' && name !== '..';
 
@@ -13,7 +14,8 @@ export const interfaceSchema = v.pipe(boundedString(15), v.check(isName, 'must b
 export function indexOfInterface(name: string): number | undefined {
   try {
     return Number(readFileSync(`/sys/class/net/${name}/ifindex`, 'latin1'));
-  } catch {
+  } catch (error) {
+    refuseLack(error, `The number of interface ${name}`);
     return undefined;
   }
 }

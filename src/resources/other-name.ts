@@ -1,6 +1,7 @@
 /** A file that has lost the name that it was opened by, and has another one in the same folder (link(2)). */
 import { lstatSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { refuseLack } from '../support/lacking.ts';
 import type { DescriptorStat } from './resource.ts';
 
 /** More names than this are not gone through. */
@@ -12,7 +13,8 @@ export function otherNameOf(path: string, { inode, device }: DescriptorStat): st
     const names = readdirSync(folder);
     if (names.length > MOST_NAMES) return undefined;
     return names.map((name) => join(folder, name)).find((name) => isSame(name, inode, device));
-  } catch {
+  } catch (error) {
+    refuseLack(error, `The folder of ${path}`);
     return undefined;
   }
 }

@@ -7,6 +7,7 @@ import { dirname } from 'node:path';
 import { MAGIC } from '../kernel/abi/fs.ts';
 import type { Mount } from '../procfs/mountinfo.ts';
 import { isLossyText } from '../procfs/proc-file.ts';
+import { refuseLack } from '../support/lacking.ts';
 
 /** A hierarchy that is mounted here. */
 export interface CgroupMount {
@@ -74,7 +75,8 @@ export function isCgroup(folder: string): boolean {
 export function readSetting(folder: string, name: string): string | undefined {
   try {
     return readFileSync(`${folder}/${name}`, 'utf8').trim();
-  } catch {
+  } catch (error) {
+    refuseLack(error, `${folder}/${name}`);
     return undefined;
   }
 }

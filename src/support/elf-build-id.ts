@@ -5,6 +5,7 @@
  * The file is not trusted: at most some KB of it are read, every length is checked, and garbage has no build id.
  */
 import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { refuseLack } from './lacking.ts';
 
 export interface ElfIdentity {
   /** False also for what cannot be read and for what is no regular file. */
@@ -39,14 +40,15 @@ const NOT_ELF: ElfIdentity = { isElf: false, buildId: undefined };
 
 export const readBuildId = (file: string | number): string | undefined => readElfIdentity(file).buildId;
 
-/** `file` is a path or an open descriptor, whose position stays where it is. Never throws. */
+/** `file` is a path or an open descriptor, whose position stays where it is. Throws only `no-room`: then nobody knows. */
 export const readElfIdentity = (file: string | number): ElfIdentity =>
   unlessThrown(() => (typeof file === 'number' ? identify(file) : identifyPath(file))) ?? NOT_ELF;
 
 function unlessThrown<T>(read: () => T): T | undefined {
   try {
     return read();
-  } catch {
+  } catch (error) {
+    refuseLack(error, 'A file that is mapped');
     return undefined;
   }
 }

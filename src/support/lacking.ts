@@ -1,5 +1,7 @@
 /** Failures that say nothing of what was asked, but that there is too little of something: errno(3), and clone(2) for EAGAIN. */
 
+import { QuicksaveError } from './errors.ts';
+
 /** What to do about it when this command, or the host, has too little; by the errno's name. */
 const REMEDIES: ReadonlyMap<string, string> = new Map([
   ['EMFILE', 'Raise the limit of open files of the command (ulimit -n), and try again.'],
@@ -31,6 +33,18 @@ const MAKES_TASKS: ReadonlySet<string> = new Set(['clone', 'clone3', 'fork', 'vf
 
 /** Undefined if the failure is another one. */
 export const remedyForLack = (errnoName: string): string | undefined => REMEDIES.get(errnoName);
+
+/**
+ * Of a look at `what` (the beginning of a sentence) that has failed: throws if it failed because we have too little of something. That says
+ * nothing of what was asked, and must not be taken for the answer that there is no such thing.
+ */
+export function refuseLack(error: unknown, what: string): void {
+  const { code = '' } = error as NodeJS.ErrnoException;
+  const remedy = REMEDIES.get(code);
+  if (remedy !== undefined)
+    throw new QuicksaveError('no-room', `${what} could not be read (${code}).`, { remedy, cause: error });
+  if (error instanceof QuicksaveError && error.code === 'no-room') throw error;
+}
 
 /** The same of a system call. */
 export const remedyForFailedCall = (call: string, errnoName: string, madeInside: boolean): string | undefined => {

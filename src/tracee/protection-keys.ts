@@ -5,6 +5,7 @@
 import { ERRNO } from '../kernel/abi/errno.ts';
 import { MAP, PROT } from '../kernel/abi/mman.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
+import { check } from '../kernel/errors.ts';
 import { QuicksaveError } from '../support/errors.ts';
 import type { CallBatch } from './call-batch.ts';
 
@@ -13,6 +14,9 @@ const KEYS = Array.from({ length: 15 }, (_, index) => index + 1);
 const PAGE = 4096;
 /** Behind user space, also of five levels of page tables: nothing is ever mapped there. */
 const NOWHERE = 2 ** 56;
+
+/** Allocated; not, or a processor without keys; a kernel without them. */
+const ANSWERS: ReadonlySet<number> = new Set([-ERRNO.ENOMEM, -ERRNO.EINVAL, -ERRNO.ENOSYS]);
 
 export interface ProtectionKeys {
   /** Bit n: key n is allocated, as pkey_alloc(2) does it. */
@@ -44,6 +48,8 @@ export function askForProtectionKeys(
     call: batch.tryCall('look for a protection key', SYS.pkey_mprotect, NOWHERE, PAGE, PROT.PROT_NONE, key),
   }));
   return () => {
+    for (const { call } of asked)
+      if (!ANSWERS.has(call.result)) check('pkey_mprotect', call.result, { doing: call.doing, pid: batch.pid });
     const allocated = asked
       .filter(({ call }) => call.result === -ERRNO.ENOMEM)
       .reduce((mask, { key }) => mask | (1 << key), 0);

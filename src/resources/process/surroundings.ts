@@ -12,6 +12,7 @@ import { readProcText } from '../../procfs/proc-file.ts';
 import { type MapsEntry, readMaps } from '../../procfs/smaps.ts';
 import type { Pid, Tid } from '../../support/brand.ts';
 import { QuicksaveError } from '../../support/errors.ts';
+import { refuseLack } from '../../support/lacking.ts';
 import type { ProcessAspect } from '../resource.ts';
 
 /** PID_MAX_LIMIT of linux/threads.h. */
@@ -77,6 +78,7 @@ function tryRead(pid: Pid, file: string): string | undefined {
   try {
     return readProcText(pid, file);
   } catch (error) {
+    refuseLack(error, `/proc/${pid}/${file}`);
     if (error instanceof QuicksaveError) return undefined;
     throw error;
   }

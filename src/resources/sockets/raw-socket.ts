@@ -16,6 +16,7 @@ import type { OwnedFd } from '../../kernel/owned-fd.ts';
 import { readRawSockets } from '../../procfs/raw-sockets.ts';
 import type { Problem } from '../../support/errors.ts';
 import { addressIn, endText } from '../../support/inet-address.ts';
+import { refuseLack } from '../../support/lacking.ts';
 import type { DescriptorKind, DescriptorView, OpenDescriptor } from '../resource.ts';
 import {
   buffersSchema,
@@ -161,7 +162,8 @@ function routesMulticast(view: DescriptorView): Problem[] {
 function linesOf(path: string): number {
   try {
     return readFileSync(path, 'latin1').trimEnd().split('\n').length;
-  } catch {
+  } catch (error) {
+    refuseLack(error, path);
     return 0;
   }
 }

@@ -11,6 +11,7 @@ import { SOCKET } from '../../kernel/abi/socket.ts';
 import { bindSocket, makeSocket, tryBind, tryConnect } from '../../kernel/calls/sockets.ts';
 import type { LocalFd, Pid } from '../../support/brand.ts';
 import type { Problem } from '../../support/errors.ts';
+import { refuseLack } from '../../support/lacking.ts';
 
 export const MAX_NAME = 108;
 
@@ -137,7 +138,8 @@ export function planName({ name, type, place }: NamedSocket, path: readonly stri
         );
       }
     });
-  } catch {
+  } catch (error) {
+    refuseLack(error, `The directory of ${textOf(name)}`);
     found.push({
       code: 'missing-directory',
       path,

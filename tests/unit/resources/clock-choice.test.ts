@@ -61,5 +61,6 @@ describe('the clocks of a restarted program', () => {
       expect.stringMatching(/ahead of where it stood: what waits for a point of it waits less/),
     ]);
     expect(plan(undefined, { ...elsewhere, bootId: '' }, root).continued).toBeUndefined();
+    expect(planClocks(undefined, elsewhere, root, '').continued).toBeUndefined();
   });
 });
