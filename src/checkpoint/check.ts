@@ -1,30 +1,31 @@
 /**
  * What stands in the way of saving a process, and of bringing it back on this host: looked at from outside, while it runs.
- * Nothing in it is touched. What only the process itself can tell (its agent is not there) is taken to be no obstacle.
+ * Nothing in it is touched. What only the process itself can tell (its agent is not there) is taken to be no obstacle, unless it may be stopped for
+ * some milliseconds and asked (check-stopped.ts).
  */
 
 import { remoteCallSize } from '../arch/x86/machine-code.ts';
 import { duplicateFrom, tryDuplicateFrom, tryOpenPidfd } from '../kernel/calls/descriptors.ts';
-import { timersMayChooseNumbers } from '../kernel/calls/timers.ts';
 import { noSuchProcess, unlessMissing } from '../procfs/proc-file.ts';
 import { readStatus } from '../procfs/status.ts';
 import { speakerOf } from '../procfs/tasks.ts';
 import { planClocks } from '../resources/clock-choice.ts';
 import { ConnectionKeeper } from '../resources/connection-keeper.ts';
+import { planMappedFile } from '../resources/mapped-file.ts';
 import { type OutsidePolicy, refusesOutside } from '../resources/outside-policy.ts';
-import { ownNamespaceRemark, whyNoOwnNamespace } from '../resources/own-namespace.ts';
-import { mayChoosePids, noPidChoice } from '../resources/pid-choice.ts';
 import { processAspects } from '../resources/registry.ts';
 import type { CollectedProcess, HostView, ProcessView } from '../resources/resource.ts';
 import { asPid, asTid, type LocalFd, type Pid, remoteAddress } from '../support/brand.ts';
 import { type Problem, QuicksaveError } from '../support/errors.ts';
 import { type BatchRunner, CallBatch } from '../tracee/call-batch.ts';
+import { type Ahead, lookWhileStopped } from './check-stopped.ts';
 import { readClocks } from './clocks.ts';
-import { nothingInFlight } from './collect-files.ts';
+import { CollectedFiles, nothingInFlight, Objects } from './collect-files.ts';
 import { OutsiderSearch } from './outsiders.ts';
 import type { ClassifiedDescriptor, TreeSurvey } from './preflight.ts';
 import { listTree } from './process-tree.ts';
 import { refuseUnsavable } from './process-view.ts';
+import { hostView, lookAtRights } from './restart-ahead.ts';
 import { surveyRunning } from './running-survey.ts';
 import { describeTracking, Keepers } from './tracking.ts';
 
@@ -41,10 +42,15 @@ export interface ProcessCheck {
   readonly restartProblems: readonly Problem[];
   /** What would come back otherwise than it is. */
   readonly remarks: readonly string[];
+  /** It was stopped for some milliseconds, and asked: nothing is missing in the lists that can be known before a save. */
+  readonly stopped: boolean;
 }
 
-/** `outside`: what the save would do about other ends outside. Throws if there is no such process. */
-export function checkProcess(pid: Pid, outside: OutsidePolicy = refusesOutside): ProcessCheck {
+/**
+ * `outside`: what the save would do about other ends outside. `stops`: it may be stopped for some milliseconds. Throws if there is no such
+ * process.
+ */
+export function checkProcess(pid: Pid, outside: OutsidePolicy = refusesOutside, stops = false): ProcessCheck {
   const { name: comm } = readStatus(pid);
   const { living: pids } = listTree(pid, isOwn);
   const statuses = pids.flatMap((one) => unlessMissing(() => readStatus(speakerOf(one))) ?? []);
@@ -54,6 +60,7 @@ export function checkProcess(pid: Pid, outside: OutsidePolicy = refusesOutside):
     processes: statuses.length,
     threads: statuses.reduce((sum, { threads }) => sum + threads, 0),
     residentBytes: statuses.reduce((sum, { memory }) => sum + (memory?.residentKiB ?? 0) * 1024, 0),
+    stopped: false,
   };
   const refused = unsavable(pid);
   if (refused !== undefined && !canBeLookedAt(refused)) {
@@ -62,8 +69,34 @@ export function checkProcess(pid: Pid, outside: OutsidePolicy = refusesOutside):
   const surveyed = survey(pid, outside);
   if ('code' in surveyed)
     return { ...about, problems: together(refused, [surveyed]), restartProblems: [], remarks: [] };
-  const { problems, ...restart } = lookAhead(surveyed);
-  return { ...about, problems: together(refused, [...surveyed.problems, ...problems]), ...restart };
+  const fromOutside = lookAhead(surveyed);
+  const inside = stops && refused === undefined ? lookInside(pid, outside, surveyed) : undefined;
+  const { restartProblems, remarks } = inside ?? fromOutside;
+  const problems = [...surveyed.problems, ...fromOutside.problems, ...(inside?.problems ?? [])];
+  return {
+    ...about,
+    problems: distinct(together(refused, problems)),
+    restartProblems: distinct(restartProblems),
+    remarks: [...new Set(remarks)],
+    stopped: inside !== undefined,
+  };
+}
+
+/** What is seen from outside and from inside is one thing. */
+const distinct = (problems: readonly Problem[]): Problem[] => [
+  ...new Map(problems.map((one) => [[one.code, ...one.path, one.message].join('\n'), one])).values(),
+];
+
+/** With what the look from outside says of the host, and of those that keep track. */
+function lookInside(pid: Pid, outside: OutsidePolicy, { processes }: TreeSurvey): Ahead {
+  const host = hostView();
+  const { problems, restartProblems, remarks } = lookWhileStopped(pid, outside, host);
+  const rights = lookAtRights(host);
+  return {
+    problems,
+    restartProblems: [...rights.restartProblems, ...restartProblems],
+    remarks: [...rights.remarks, ...trackingRemarks(processes), ...remarks],
+  };
 }
 
 const together = (first: Problem | undefined, others: readonly Problem[]): Problem[] =>
@@ -97,7 +130,11 @@ function asProblem(pid: Pid, error: unknown): Problem {
   return { code, path: [`pid ${pid}`], message, remedy };
 }
 
-interface Ahead {
+const trackingRemarks = (processes: TreeSurvey['processes']): string[] =>
+  processes.flatMap(({ process: { pid }, keeper }) => (keeper === undefined ? [] : describeTracking(pid, keeper)));
+
+/** What is found on the way. */
+interface Finds {
   readonly problems: Problem[];
   readonly restartProblems: Problem[];
   readonly remarks: string[];
@@ -105,26 +142,19 @@ interface Ahead {
 
 /** What collecting the state would bring, and what a restart would say to it. */
 function lookAhead({ processes, descriptors }: TreeSurvey): Ahead {
-  const found: Ahead = { problems: [], restartProblems: [], remarks: [] };
-  const host: HostView = {
-    ownPid: asPid(process.pid),
-    status: readStatus(asPid(process.pid)),
-    // It runs: what changes between our looks at a file may be its own doing.
-    acceptChangedFiles: true,
-    keepsParent: true,
-    programRuns: true,
-    maySetTimerNumbers: timersMayChooseNumbers(),
+  const host = hostView();
+  const rights = lookAtRights(host);
+  const found: Finds = {
+    problems: [],
+    restartProblems: [...rights.restartProblems],
+    remarks: [...rights.remarks, ...trackingRemarks(processes)],
   };
-  if (!mayChoosePids(host.status)) {
-    if (whyNoOwnNamespace() === undefined) found.remarks.push(ownNamespaceRemark);
-    else found.restartProblems.push(noPidChoice);
-  }
   const [root] = processes;
   if (root !== undefined) {
     found.restartProblems.push(...planClocks(undefined, readClocks(root.process.speaker), host.status).problems);
   }
-  for (const [index, { process: view, allMappings, keeper }] of processes.entries()) {
-    if (keeper !== undefined) found.remarks.push(describeTracking(view.pid, keeper));
+  lookAtFiles(processes, host, found);
+  for (const [index, { process: view, allMappings }] of processes.entries()) {
     // Only what it has open can make it the leader of something that comes back.
     const leads = descriptors.some(({ kind, view: { pid } }) => pid === view.pid && kind.leaderOf !== undefined);
     for (const aspect of processAspects) {
@@ -149,24 +179,39 @@ function lookAhead({ processes, descriptors }: TreeSurvey): Ahead {
   return found;
 }
 
+/** Files that are mapped: what a save would refuse of them, and a restart. */
+function lookAtFiles(processes: TreeSurvey['processes'], host: HostView, found: Finds): void {
+  const files = new CollectedFiles(new Objects(), found.problems);
+  for (const { process: view, mappings, allMappings } of processes) {
+    const source = { ...sourceFor(view, allMappings), files };
+    for (const { mapping, kind } of mappings) {
+      // A name that is gone is another kind, or was refused as such.
+      if (mapping.path.startsWith('/') && !mapping.deleted) unlessFailed(() => kind.collect(mapping, source));
+    }
+  }
+  for (const { state } of files.found) found.restartProblems.push(...planMappedFile(state, host));
+}
+
 function collectFromOutside(
   { isRoot, ...view }: ProcessView & { readonly isRoot: boolean },
   mappings: TreeSurvey['processes'][number]['allMappings'],
   collect: (process: CollectedProcess) => () => unknown,
 ): unknown {
-  const batch = new CallBatch(silentRunner(view.pid));
-  const finish = collect({
-    ...view,
-    batch,
-    leader: asTid(view.pid),
-    isRoot,
-    flagsOfNewMappings: [],
-    mappings,
-    files: { reference: () => 1, object: () => 1, described: () => 1 },
-  });
-  batch.run();
+  const source = sourceFor(view, mappings);
+  const finish = collect({ ...source, isRoot });
+  source.batch.run();
   return finish();
 }
+
+const sourceFor = (view: ProcessView, mappings: TreeSurvey['processes'][number]['allMappings']): CollectedProcess => ({
+  ...view,
+  batch: new CallBatch(silentRunner(view.pid)),
+  leader: asTid(view.pid),
+  isRoot: false,
+  flagsOfNewMappings: [],
+  mappings,
+  files: { reference: () => 1, object: () => 1, described: () => 1 },
+});
 
 const MAX_CALLS = 1024;
 const MAX_DATA_BYTES = 64 * 1024;
@@ -197,7 +242,7 @@ function unlessFailed<T>(look: () => T): T | undefined {
   }
 }
 
-function lookAtDescriptors(pid: Pid, descriptors: readonly ClassifiedDescriptor[], host: HostView, found: Ahead): void {
+function lookAtDescriptors(pid: Pid, descriptors: readonly ClassifiedDescriptor[], host: HostView, found: Finds): void {
   const pidfd = tryOpenPidfd(pid);
   if (pidfd === undefined) throw noSuchProcess(pid);
   try {
@@ -227,7 +272,7 @@ function tracingProblem(pid: Pid, pidfd: LocalFd, { view }: ClassifiedDescriptor
   }
 }
 
-function lookAtDescriptor(pidfd: LocalFd, { view, kind }: ClassifiedDescriptor, host: HostView, found: Ahead): void {
+function lookAtDescriptor(pidfd: LocalFd, { view, kind }: ClassifiedDescriptor, host: HostView, found: Finds): void {
   if (kind.needsRest || (kind.plan === undefined && kind.remark === undefined)) return;
   // It will not be saved: what it would be after a restart is no question.
   if ((kind.obstacles?.(view) ?? []).length > 0) return;

@@ -4,15 +4,10 @@
  * Everything from freeze to release is synchronous and on one thread, as ptrace(2) demands. Every step on the target has
  * its undo on the stack before it is made, and whatever happens to us the target goes on (see tracee/stopped-task.ts).
  */
-import { callsOf64, callsOfI386 } from '../arch/x86/call-abi.ts';
 import { unprotected } from '../image/protection.ts';
 import { xsaveLayout } from '../kernel/cpu.ts';
 import { PageCrew } from '../pages/page-crew.ts';
 import { PAGE } from '../pages/save-job.ts';
-import { is32BitProgram } from '../procfs/exe.ts';
-import { unlessMissing } from '../procfs/proc-file.ts';
-import { listThreads, speakerOf } from '../procfs/tasks.ts';
-import { readWaiting, type Waiting } from '../procfs/waiting.ts';
 import { lookAhead } from '../resources/mapped-file.ts';
 import type { Pid } from '../support/brand.ts';
 import { type Problem, RefusedError } from '../support/errors.ts';
@@ -27,6 +22,7 @@ import { listTree } from './process-tree.ts';
 import { refuseUnsavable } from './process-view.ts';
 import { rehearse } from './rehearsal.ts';
 import { type CheckpointRequest, type CheckpointSummary, policyOf } from './request.ts';
+import { restartedWaits } from './restarted-waits.ts';
 import { type RunningTree, surveyRunning } from './running-survey.ts';
 import { type Prepared, type Refuse, residentBytes, Save, trackedSince } from './save.ts';
 import { refuseStream } from './saver.ts';
@@ -124,18 +120,6 @@ function writtenSince(parent: ParentImage | undefined, survey: ProcessSurvey): n
   const source = pagesOfTarget({ pid: process.pid, objref: 0, mappings, tracked, isAlone: false });
   source.close();
   return source.plan.pages * PAGE;
-}
-
-/** Threads in restart_syscall(2): in which function of the kernel they wait can only be seen before they are stopped. */
-function restartedWaits(pid: Pid): Map<number, Waiting> {
-  const found = new Map<number, Waiting>();
-  // What 64-bit code of a 32-bit program waits in is not looked for.
-  const { restartSyscall } = is32BitProgram(speakerOf(pid)) ? callsOfI386 : callsOf64;
-  for (const tid of listThreads(pid)) {
-    const waiting = unlessMissing(() => readWaiting(pid, tid));
-    if (waiting?.call === restartSyscall) found.set(tid, waiting);
-  }
-  return found;
 }
 
 /** Undefined if the look failed because a program has changed under it, as an execve(2) does. */

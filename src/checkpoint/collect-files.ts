@@ -3,6 +3,7 @@ import { statSync } from 'node:fs';
 import type { DescriptionRecord, FilesRecord } from '../image/tree.ts';
 import { OPEN } from '../kernel/abi/fcntl.ts';
 import { duplicate, duplicateFrom, openFile, tryOpenPidfd } from '../kernel/calls/descriptors.ts';
+import { KernelError } from '../kernel/errors.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { readFdinfo } from '../procfs/fdinfo.ts';
 import type { ConnectionKeeper } from '../resources/connection-keeper.ts';
@@ -161,6 +162,7 @@ export function collectDescriptors(
   const contents: ObjectContent[] = [];
   const tables = new Map<Pid, FilesRecord>();
   const numbered = found.map((one) => ({ ...one, objref: numberOf(one, mapped) ?? objects.next() }));
+  const refused = new Set(problems.map(({ path: [pid, fd] }) => `${pid} ${fd}`));
   const carried = new Map(numbered.flatMap(({ inFlight, objref }) => inFlight.map((own) => [own, objref] as const)));
   const objectInFlight = (own: LocalFd): number => carried.get(own) ?? nothingInFlight();
   const descriptions = numbered.map(({ view, kind, entries, objref }) => {
@@ -175,7 +177,12 @@ export function collectDescriptors(
         : duplicate(localFd(view.fd));
     const signals = collectSignals(view, own.number, problems);
     const open = { ...view, own: own.number, connections, objectInFlight };
-    const { record } = describe(objref, kind, open, own, contents);
+    const isRefused = refused.has(placeOf(view));
+    const described = isRefused
+      ? own.close()
+      : orProblem(problems, view, () => describe(objref, kind, open, own, contents));
+    if (described === undefined) return { objref, record: UNKNOWN };
+    const { record } = described;
     return { objref, record: signals === undefined ? record : { ...record, signals } };
   });
   for (const [inode, objref] of mapped) {
@@ -183,6 +190,27 @@ export function collectDescriptors(
   }
   for (const { entries } of tables.values()) entries.sort((a, b) => a.fd - b.fd);
   return { descriptions, contents, tables };
+}
+
+/** As problems name it. */
+const placeOf = ({ pid, fd, inFlightTo }: DescriptorView): string =>
+  inFlightTo === undefined ? `pid ${pid} fd ${fd}` : `pid ${inFlightTo.pid} in flight to fd ${inFlightTo.fd}`;
+
+/** In the place of what is refused, for a reason that is among the problems: what else it is, is no question then. */
+const UNKNOWN: DescriptionRecord = { kind: 'unknown', state: undefined, contentBytes: 0 };
+
+export const isUnknown = ({ record }: Description): boolean => record === UNKNOWN;
+
+/** What one descriptor is refused for is told together with what others are. */
+function orProblem<T>(problems: Problem[], { pid, fd, descriptor }: DescriptorView, read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof QuicksaveError) || error instanceof KernelError) throw error;
+    const { code, message, remedy } = error;
+    problems.push({ code, path: [`pid ${pid}`, `fd ${fd}`, descriptor.target], message, remedy });
+    return undefined;
+  }
 }
 
 const closedButMapped = (inode: bigint): Problem => ({

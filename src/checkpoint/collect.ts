@@ -35,6 +35,7 @@ import {
   collectDescriptors,
   collectNameless,
   type Description,
+  isUnknown,
   type ObjectContent,
   Objects,
   TaskPidfds,
@@ -183,7 +184,7 @@ export function collectTree(options: CollectOptions): CollectedTree {
       ...collected.flatMap(({ pid, aspects }) => processLosses(pid, aspects)),
       ...collected.flatMap(({ threads }) => threads.flatMap((thread) => lossesOf(thread))),
       ...descriptors.flatMap(({ sharing }) => sharing),
-      ...descriptors.flatMap((one, index) => remarkOn(one, descriptions[index]?.record.state)),
+      ...descriptors.flatMap((one, index) => remarkOn(one, descriptions[index])),
       ...remarks,
     ],
   };
@@ -419,9 +420,10 @@ function describeMapping(
   };
 }
 
-function remarkOn({ view, kind }: ClassifiedDescriptor, state: unknown): string[] {
+function remarkOn({ view, kind }: ClassifiedDescriptor, described: Description | undefined): string[] {
+  if (described === undefined || isUnknown(described)) return [];
   const { fd, inFlightTo } = view;
-  const remark = kind.remark?.(state, inFlightTo?.fd ?? fd, undefined);
+  const remark = kind.remark?.(described.record.state, inFlightTo?.fd ?? fd, undefined);
   if (remark === undefined) return [];
   return inFlightTo === undefined ? [remark] : [`of what is in flight: ${remark}`];
 }

@@ -18,7 +18,7 @@ const HELD_BYTES = 64 * 1024 * 1024;
 
 /** Copies in memory, which the target cannot change any more; the originals are closed. Undefined, and nothing done, if they are large. */
 export function heldContents(contents: readonly ObjectContent[]): readonly ObjectContent[] | undefined {
-  if (contents.reduce((sum, { own }) => sum + dataBytes(own), 0) > HELD_BYTES) return undefined;
+  if (areLarge(contents)) return undefined;
   return contents.map((content) => {
     const { own, sizeBytes } = content;
     const copy = newMemoryFile('quicksave content');
@@ -30,6 +30,10 @@ export function heldContents(contents: readonly ObjectContent[]): readonly Objec
     return { ...content, own: copy };
   });
 }
+
+/** They are not copied while the target stands still. */
+export const areLarge = (contents: readonly ObjectContent[]): boolean =>
+  contents.reduce((sum, { own }) => sum + dataBytes(own), 0) > HELD_BYTES;
 
 /** Without holes. */
 const dataBytes = (own: OwnedFd): number => fstatSync(own.number).blocks * 512;

@@ -5,7 +5,7 @@ import { localAddress } from '../support/brand.ts';
 import type { Agent } from '../tracee/agent.ts';
 import { takeSnapshot } from '../tracee/snapshot.ts';
 import type { ObjectContent } from './collect-files.ts';
-import { heldContents } from './content.ts';
+import { areLarge, heldContents } from './content.ts';
 import { isForked } from './page-plan.ts';
 import {
   copied,
@@ -85,8 +85,7 @@ export function gatherPages(options: GatherOptions): GatheredPages {
 function gatherWritten({ processes, hasSubreaper, contents, kill, arena, forWritten }: GatherOptions): GatheredPages {
   if (kill) return inPlace(processes, contents);
   const held = heldContents(contents);
-  if (held === undefined)
-    return inPlace(processes, contents, 'it stood still until all was written, for its large files without a name');
+  if (held === undefined) return inPlace(processes, contents, `${STOOD_STILL}, ${LARGE_CONTENTS}`);
   const copies = new Copies(arena, forWritten);
   const sources: PageSource[] = [];
   try {
@@ -98,11 +97,36 @@ function gatherWritten({ processes, hasSubreaper, contents, kill, arena, forWrit
     const reason = addSnapshots(large, hasSubreaper, sources);
     if (reason === undefined) return { sources, contents: held, mayGoOn: true, remarks: [] };
     for (const source of sources) source.close();
-    return inPlace(processes, held, `it stood still until all was written: ${reason}`);
+    return inPlace(processes, held, `${STOOD_STILL}: ${reason}`);
   } catch (error) {
     for (const source of sources) source.close();
     throw error;
   }
+}
+
+const STOOD_STILL = 'it stood still until all was written';
+const LARGE_CONTENTS = 'for its large files without a name';
+
+/** Why the programs would stand still until their pages are written, as far as that can be told before it is tried: the remark of such a save. */
+export function foreseenStandstill(
+  { processes, hasSubreaper, contents }: Pick<GatherOptions, 'processes' | 'hasSubreaper' | 'contents'>,
+  isLarge: (one: GatheredProcess) => boolean,
+): string[] {
+  if (areLarge(contents)) return [`${STOOD_STILL}, ${LARGE_CONTENTS}`];
+  const reason = whyNoSnapshots(processes.filter(isLarge), hasSubreaper);
+  return reason === undefined ? [] : [`${STOOD_STILL}: ${reason}`];
+}
+
+function whyNoSnapshots(large: readonly GatheredProcess[], hasSubreaper: () => boolean): string | undefined {
+  if (large.length === 0) return undefined;
+  // The kernel would give it the orphaned snapshots of all its descendants.
+  if (hasSubreaper()) {
+    return 'a subreaper is in it, which would become the parent of a snapshot';
+  }
+  if (large.some(({ mappings }) => mappings.some(({ kind }) => kind.isUnforkable))) {
+    return 'it has huge pages, which a snapshot might take from it';
+  }
+  return undefined;
 }
 
 function inPlace(
@@ -160,14 +184,8 @@ function addSnapshots(
   hasSubreaper: () => boolean,
   sources: PageSource[],
 ): string | undefined {
-  if (large.length === 0) return undefined;
-  // The kernel would give it the orphaned snapshots of all its descendants.
-  if (hasSubreaper()) {
-    return 'a subreaper is in it, which would become the parent of a snapshot';
-  }
-  if (large.some(({ mappings }) => mappings.some(({ kind }) => kind.isUnforkable))) {
-    return 'it has huge pages, which a snapshot might take from it';
-  }
+  const foreseen = whyNoSnapshots(large, hasSubreaper);
+  if (foreseen !== undefined) return foreseen;
   for (const one of large) {
     const counted = one.mappings.filter(({ kind }) => kind.isCounted).map(({ mapping }) => mapping);
     const snapshot = takeSnapshot(one.agent, counted);

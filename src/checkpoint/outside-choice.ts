@@ -10,12 +10,24 @@ export interface OutsideChoice {
   readonly closeExternal?: boolean | undefined;
   /** What becomes of TCP connections: kept, come back as reset, or refused. Default: established. */
   readonly tcp?: TcpPolicy | undefined;
+  /** The process ends with the save. Default false. */
+  readonly kill?: boolean | undefined;
 }
 
 /** Throws QuicksaveError `wrong-usage` for an empty name. */
-export function outsidePolicyOf({ external = [], closeExternal = false, tcp }: OutsideChoice): OutsidePolicy {
+export function outsidePolicyOf({
+  external = [],
+  closeExternal = false,
+  tcp,
+  kill = false,
+}: OutsideChoice): OutsidePolicy {
   if (external.includes('')) {
     throw new QuicksaveError('wrong-usage', 'What is external is given by the path or the @name of a socket.');
   }
-  return { external: external.map((one) => (one.startsWith('@') ? one : resolve(one))), closes: closeExternal, tcp };
+  return {
+    external: external.map((one) => (one.startsWith('@') ? one : resolve(one))),
+    closes: closeExternal,
+    tcp,
+    ends: kill,
+  };
 }

@@ -30,7 +30,11 @@ export interface CheckpointRequest {
 }
 
 /** What stands in its way depends on it. */
-export const policyOf = ({ outside = refusesOutside, tcp }: CheckpointRequest): OutsidePolicy => ({ ...outside, tcp });
+export const policyOf = ({ outside = refusesOutside, tcp, kill }: CheckpointRequest): OutsidePolicy => ({
+  ...outside,
+  tcp,
+  ends: kill,
+});
 
 export interface CheckpointSummary {
   /** Of the root. */

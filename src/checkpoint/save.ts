@@ -20,7 +20,16 @@ import { inLeader } from './asking.ts';
 import { type CollectedTree, collectTree } from './collect.ts';
 import { writeContent } from './content.ts';
 import { type FrozenTree, freezeTree, letGo } from './freeze.ts';
-import { arenaFor, arenaForWritten, type GatheredPages, type GatheredProcess, gatherPages } from './gather-pages.ts';
+import {
+  arenaFor,
+  arenaForWritten,
+  foreseenStandstill,
+  type GatheredPages,
+  type GatheredProcess,
+  type GatherOptions,
+  gatherPages,
+  isSmall,
+} from './gather-pages.ts';
 import type { MappingsReader } from './mappings-reader.ts';
 import { guestsOf, Hosts } from './memory-hosts.ts';
 import type { OutsiderSearch } from './outsiders.ts';
@@ -28,6 +37,7 @@ import type { ParentImage } from './parent-image.ts';
 import { type OursInTarget, type ProcessSurvey, surveyTree, type TreeSurvey } from './preflight.ts';
 import { readableRelatives, relativesIn } from './relatives.ts';
 import { type CheckpointRequest, type CheckpointSummary, policyOf } from './request.ts';
+import { refusedRestart } from './restart-ahead.ts';
 import { outsideObstacles } from './running-survey.ts';
 import { frozenSeccompObstacles } from './sandboxes.ts';
 import { SaveClock } from './save-clock.ts';
@@ -38,6 +48,14 @@ import { type ImageStream, writeTree } from './write-image.ts';
 import { type WrittenPages, writePages } from './write-pages.ts';
 
 export type Refuse = (pid: Pid, problems: readonly Problem[]) => void;
+
+/** A tree that stands still, and all that is known of it. */
+export interface StoppedTree {
+  readonly frozen: FrozenTree;
+  readonly visited: readonly Visited[];
+  readonly survey: TreeSurvey;
+  readonly tree: CollectedTree;
+}
 
 /** What is known and at hand before the target stands still. */
 export interface Prepared {
@@ -54,10 +72,8 @@ export interface Prepared {
   readonly refuse: Refuse;
 }
 
-interface Saved extends WrittenPages {
+interface Saved extends WrittenPages, Pick<StoppedTree, 'frozen' | 'tree'> {
   readonly remarks: readonly string[];
-  readonly frozen: FrozenTree;
-  readonly tree: CollectedTree;
 }
 
 export const residentBytes = (pid: Pid): number =>
@@ -87,6 +103,22 @@ export class Save {
     this.#forWritten = request.kill ? undefined : arenaForWritten(prepared.writtenBytes);
   }
 
+  /** What a save would find, and why it could not let the program go on at once: everything but its pages, of which none is read. */
+  look<T>(use: (stopped: StoppedTree, remarks: readonly string[]) => T): T {
+    try {
+      const stopped = this.#standStill();
+      const { contents } = stopped.tree;
+      this.#release.push(() => {
+        for (const { own } of contents) own.close();
+      });
+      const isLarge = ({ pid }: GatheredProcess): boolean => !isSmall(residentBytes(pid));
+      const { kill } = this.#request;
+      return use(stopped, kill ? [] : foreseenStandstill(this.#toGather(stopped), isLarge));
+    } finally {
+      this.#letGo();
+    }
+  }
+
   /** `stream` has its HEAD already. */
   run(stream: ImageStream, started: number): CheckpointSummary {
     const { output, pid, kill } = this.#request;
@@ -98,10 +130,7 @@ export class Save {
       output.commit();
       if (kill) this.#killTree(saved.frozen);
     } finally {
-      this.#releaseTarget();
-      this.#arena?.free();
-      this.#forWritten?.free();
-      this.#mirror.free();
+      this.#letGo();
     }
     const { processes } = saved.tree;
     return {
@@ -123,6 +152,15 @@ export class Save {
 
   /** What has to be done while nothing in the target moves. The target goes on as soon as it is done, unless it is to end. */
   #whileFrozen(stream: ImageStream): Saved {
+    const stopped = this.#standStill();
+    const written = this.#gatherAndWrite(stream, stopped);
+    const { kill } = this.#request;
+    if (!kill) this.#releaseTarget();
+    const remarks = kill ? refusedRestart(stopped.tree, stopped.survey.descriptors) : [];
+    return { ...stopped, ...written, remarks: [...written.remarks, ...remarks] };
+  }
+
+  #standStill(): StoppedTree {
     const { pid, kill, savesItself } = this.#request;
     const { refuse } = this.#prepared;
     this.#request.onPages(0, 0);
@@ -166,9 +204,7 @@ export class Save {
     });
     refuse(pid, problems);
     this.#clock.note('collectedUs');
-    const written = this.#gatherAndWrite(stream, tree, survey, visited);
-    if (!kill) this.#releaseTarget();
-    return { frozen, tree, ...written };
+    return { frozen, visited, survey, tree };
   }
 
   #survey(visited: readonly Visited[]): TreeSurvey {
@@ -197,27 +233,12 @@ export class Save {
   }
 
   /** The programs go on as soon as their pages are safe. */
-  #gatherAndWrite(
-    stream: ImageStream,
-    tree: CollectedTree,
-    survey: TreeSurvey,
-    visited: readonly Visited[],
-  ): Omit<Saved, 'frozen' | 'tree'> {
-    const processes = visited.flatMap(({ agent, isGuest }, index): GatheredProcess[] => {
-      if (isGuest) return [];
-      const objref = must(tree.processes[index]).task.memory;
-      const surveyed = must(survey.processes[index]);
-      const tracked = this.#trackedSinceParent(surveyed);
-      const isAlone = visited.length === 1;
-      return [{ pid: agent.pid, agent, objref, mappings: surveyed.mappings, tracked, scans: new Map(), isAlone }];
-    });
+  #gatherAndWrite(stream: ImageStream, stopped: StoppedTree): Omit<Saved, 'frozen' | 'tree'> {
+    const { tree } = stopped;
+    const toGather = this.#toGather(stopped);
+    const { processes, hasSubreaper } = toGather;
     const { kill } = this.#request;
-    const hasSubreaper = (): boolean =>
-      visited.some((one) => inLeader(must(one.frozen.tasks[0]), one, ({ runner }) => isSubreaper(runner)));
-    const gathered = gatherPages({
-      ...{ processes, hasSubreaper, contents: tree.contents, kill },
-      ...{ arena: this.#arena, forWritten: this.#forWritten },
-    });
+    const gathered = gatherPages({ ...toGather, kill, arena: this.#arena, forWritten: this.#forWritten });
     this.#clock.note('securedUs');
     try {
       const remarks = this.#track(processes, hasSubreaper);
@@ -227,6 +248,20 @@ export class Save {
       for (const source of gathered.sources) source.close();
       for (const { own } of gathered.contents) own.close();
     }
+  }
+
+  #toGather({ visited, survey, tree }: StoppedTree): Pick<GatherOptions, 'processes' | 'hasSubreaper' | 'contents'> {
+    const processes = visited.flatMap(({ agent, isGuest }, index): GatheredProcess[] => {
+      if (isGuest) return [];
+      const objref = must(tree.processes[index]).task.memory;
+      const surveyed = must(survey.processes[index]);
+      const tracked = this.#trackedSinceParent(surveyed);
+      const isAlone = visited.length === 1;
+      return [{ pid: agent.pid, agent, objref, mappings: surveyed.mappings, tracked, scans: new Map(), isAlone }];
+    });
+    const hasSubreaper = (): boolean =>
+      visited.some((one) => inLeader(must(one.frozen.tasks[0]), one, ({ runner }) => isSubreaper(runner)));
+    return { processes, hasSubreaper, contents: tree.contents };
   }
 
   /** Mappings whose pages need not be read, as far as they were not written since the parent image was made. */
@@ -292,6 +327,13 @@ export class Save {
     for (const { tasks } of [...processes].reverse()) {
       for (const task of [...tasks].reverse()) waitForEnd(task.tid);
     }
+  }
+
+  #letGo(): void {
+    this.#releaseTarget();
+    this.#arena?.free();
+    this.#forWritten?.free();
+    this.#mirror.free();
   }
 
   #releaseTarget(): void {

@@ -1,4 +1,4 @@
-/** `quicksave check [PID] [--json]` */
+/** `quicksave check [PID] [--stop] [--json]` */
 import { checkProcess, type ProcessCheck } from '../checkpoint/check.ts';
 import { checkHost } from '../report/check-host.ts';
 import { renderHostCheck, renderProcessCheck } from '../report/render-check.ts';
@@ -13,6 +13,7 @@ const STANDARD_OUTPUT = 1;
 
 interface Options extends OutsideOptions {
   readonly json?: boolean;
+  readonly stop?: boolean;
 }
 
 export function runCheck(pidText: string | undefined, options: Options): void {
@@ -26,9 +27,9 @@ function checkThisHost({ json }: Options): boolean {
   return found.canCheckpoint && found.canRestart;
 }
 
-function checkOne(pidText: string, { json, ...choice }: Options): boolean {
+function checkOne(pidText: string, { json, stop = false, ...choice }: Options): boolean {
   if (!/^[1-9]\d{0,9}$/.test(pidText)) throw new UsageError(`"${pidText}" is not a process id.`);
-  const found = checkProcess(asPid(Number(pidText)), parseOutside(choice));
+  const found = checkProcess(asPid(Number(pidText)), parseOutside(choice), stop);
   printResult(json ? asJson(withRemedies(found)) : renderProcessCheck(found, paintFor(STANDARD_OUTPUT)));
   return found.problems.length === 0 && found.restartProblems.length === 0;
 }

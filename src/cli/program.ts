@@ -116,6 +116,8 @@ function addSaving(root: Command, commands: Load): void {
     .command('check')
     .description('say what this host can do, or what stands in the way of saving a process')
     .argument('[pid]', 'process to look at; nothing is done to it')
+    .option('--stop', 'stop it for some milliseconds, as for a save, and ask it what only itself can tell')
+    .option('--kill', 'say what stands in the way of a save with --kill')
     .addOption(tcp())
     .addOption(external())
     .addOption(closeExternal())

@@ -59,6 +59,7 @@ export interface CheckedProcess {
   readonly problems: readonly Problem[];
   readonly restartProblems: readonly Problem[];
   readonly remarks: readonly string[];
+  readonly stopped: boolean;
 }
 
 export function renderProcessCheck(found: CheckedProcess, paint: Paint = plainly): string {
@@ -77,6 +78,11 @@ export function renderProcessCheck(found: CheckedProcess, paint: Paint = plainly
       'After a restart:',
       remarks.map((remark) => printable(`  ${remark}`)),
     ),
+    ...(found.stopped
+      ? []
+      : [
+          `What only itself can tell was not asked: quicksave check ${found.pid} --stop stops it for some milliseconds.`,
+        ]),
   ]);
 }
 

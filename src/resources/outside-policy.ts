@@ -8,6 +8,8 @@ export interface OutsidePolicy {
   readonly closes: boolean;
   /** Default: established. */
   readonly tcp?: TcpPolicy | undefined;
+  /** The program ends with the save: what others have asked of it is refused to them then. Default: it goes on. */
+  readonly ends?: boolean | undefined;
 }
 
 export const refusesOutside: OutsidePolicy = { external: [], closes: false };

@@ -45,6 +45,26 @@ test.skipIf(cannotTry)('a user without capabilities saves a program of its own',
   expect(asNobody(command, 'restart', image).stderr).toContain('cannot be told from yours');
 });
 
+test.skipIf(cannotTry)(
+  'what its user could not restart here, check tells before, and a save with --kill when it is gone',
+  async () => {
+    const folder = newFolder();
+    chmodSync(folder, 0o777);
+    // Its output stays root's, whom it was given by.
+    const { pid, output } = start(folder, 'setpriv', [...NOBODY, '/usr/bin/perl', '-e', 'sleep 1 while 1']);
+    chmodSync(output, 0o600);
+    await waitFor('perl', () => readIfThere(`/proc/${pid}/comm`) === 'perl\n');
+    const checked = asNobody(command, 'check', String(pid), '--stop', '--json');
+    expect(JSON.parse(checked.stdout)).toMatchObject({ problems: [], stopped: true });
+    const { restartProblems } = JSON.parse(checked.stdout) as { restartProblems: { code: string; message: string }[] };
+    expect(restartProblems.map(({ code }) => code)).toContain('may-not-open');
+    const saved = asNobody(command, 'checkpoint', String(pid), '--output', join(folder, 'image'), '--kill');
+    expect(saved.status, saved.stderr).toBe(0);
+    for (const { message } of restartProblems) expect(saved.stderr).toContain(message);
+    expect(saved.stderr).toContain('a restart here, by you, would be refused: ');
+  },
+);
+
 test.skipIf(cannotTry)('a user without capabilities is told who may save a program in a sandbox', async () => {
   const folder = newFolder();
   chmodSync(folder, 0o777);

@@ -101,7 +101,8 @@ export function tcpObstacles(view: DescriptorView): Problem[] {
     found.push(inetProblem(view, 'tcp-layer', 'It has keys that its segments are signed with (TCP-AO)'));
   if (layer !== '')
     found.push(inetProblem(view, 'tcp-layer', `Its connection has the kernel's ${layer} on it (TCP_ULP)`));
-  found.push(...hiddenSettings(view, sharesPort && !ENDS.has(info.state)), ...connectionObstacles(view, info));
+  found.push(...hiddenSettings(view, sharesPort && !ENDS.has(info.state)));
+  found.push(...connectionObstacles(view, info), ...waitingObstacles(view, info));
   return found;
 }
 
@@ -125,6 +126,27 @@ function connectionObstacles(view: DescriptorView, { state }: TcpInfo): Problem[
   const where = `It is connected from ${endText(ends.local)} to ${endText(ends.remote)}`;
   return [tcp === 'refuse' ? unwanted(path, where) : notAllowed(path, where)];
 }
+
+/** Clients that are not saved themselves would be reset with the end of the listener. */
+function waitingObstacles(view: DescriptorView, { state, waiting }: TcpInfo): Problem[] {
+  const { ends = false, tcp = 'established' } = view.outside;
+  if (!ends || tcp === 'close' || state !== TCP_STATE.LISTEN) return [];
+  const lost = waiting - (tcp === 'established' && waiting > 0 ? clientsHere(view).length : 0);
+  if (lost <= 0) return [];
+  const seen = lookThrough(view, (own) => ({ local: nameOfSocket(own), others: othersWaiting(view, own) }));
+  if (seen === undefined) return [];
+  const what = lost === 1 ? 'a connection waits' : `${lost} connections wait`;
+  return [
+    {
+      code: 'pending-connection',
+      path: [`pid ${view.pid}`, `fd ${view.fd}`, view.descriptor.target],
+      message: `It listens on ${endText(seen.local)}, and ${what} in it to be accepted${whoseText(seen.others)}, which would be lost with its end.`,
+      remedy: 'Try again when the program has accepted them, or leave out --kill, or give --tcp close.',
+    },
+  ];
+}
+
+const whoseText = (others: readonly string[]): string => (others.length === 0 ? '' : ` (of ${others.join(', ')})`);
 
 const unwanted = (path: readonly string[], where: string): Problem => ({
   code: 'tcp-connection',
@@ -227,12 +249,11 @@ function roleOf(own: LocalFd, isConnecting: boolean): 'closed' | 'connecting' | 
   return hasPendingError(own) ? 'cut' : 'finished';
 }
 
-/** Their clients would be reset with the listener's end. */
+/** One has come since it was looked at. */
 function refuseWaiting(open: OpenDescriptor, waiting: number, local: Buffer): void {
   const { pid, fd, connections, own } = open;
   if (!connections.ends || connections.policy === 'close') return;
-  const others = othersWaiting(open, own);
-  const whose = others.length === 0 ? '' : ` (of ${others.join(', ')})`;
+  const whose = whoseText(othersWaiting(open, own));
   throw new QuicksaveError(
     'pending-connection',
     `Descriptor ${fd} of process ${pid} listens on ${endText(local)}, and ${waiting === 1 ? 'a connection waits' : `${waiting} connections wait`} in it to be accepted${whose}, which would be lost.`,

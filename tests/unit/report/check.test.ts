@@ -88,10 +88,19 @@ describe('the text of a check', () => {
 
   it('of a process lists every problem with its remedy', () => {
     const problem: Problem = { code: 'lease', path: ['pid 7', 'fd 3'], message: 'It is open.', remedy: 'Close it.' };
-    const clean = { pid: 7, comm: 'x\u0007y', threads: 2, residentBytes: 2048, restartProblems: [], remarks: [] };
+    const clean = {
+      pid: 7,
+      comm: 'x\u0007y',
+      threads: 2,
+      residentBytes: 2048,
+      restartProblems: [],
+      remarks: [],
+      stopped: true,
+    };
     expect(renderProcessCheck({ ...clean, problems: [] })).toBe(
       'Process 7 (x?y, 2 threads, 2.0 KiB in memory) can be saved.\n',
     );
+    expect(renderProcessCheck({ ...clean, problems: [], stopped: false })).toContain('quicksave check 7 --stop');
     expect(
       renderProcessCheck({ ...clean, problems: [problem], restartProblems: [problem], remarks: ['it is gone'] }),
     ).toBe(
