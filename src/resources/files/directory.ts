@@ -59,7 +59,7 @@ export const directory: DescriptorKind<Directory> = {
   plan: (state, host, path) => {
     const refused =
       state.deleted === undefined
-        ? openingProblems(state.path, OPEN.O_RDONLY, path)
+        ? openingProblems(state.path, OPEN.O_RDONLY | (state.flags & OPEN.O_NOATIME), path)
         : makingProblems(dirname(state.path), path);
     if (refused.length > 0) return refused;
     if (state.deleted === undefined) return tryStat(state.path)?.isDirectory() ? [] : [missing(state.path, path)];

@@ -131,7 +131,11 @@ function nameProblems(state: Fifo, host: HostView, path: readonly string[]): Pro
   const refused = state.unlinked
     ? makingProblems(dirname(state.path), path)
     : // Its content stays in a reader of ours.
-      openingProblems(state.path, isWriter({ info: state }) ? OPEN.O_RDWR : OPEN.O_RDONLY, path);
+      openingProblems(
+        state.path,
+        (isWriter({ info: state }) ? OPEN.O_RDWR : OPEN.O_RDONLY) | (state.flags & (OPEN.O_APPEND | OPEN.O_NOATIME)),
+        path,
+      );
   if (refused.length > 0) return refused;
   const now = tryStat(state.path);
   if (host.programRuns) return [];
