@@ -48,7 +48,8 @@ export function lookWhileStopped(root: Pid, outside: OutsidePolicy, host: HostVi
   } catch (error) {
     if (!(error instanceof QuicksaveError) || error.code === 'no-such-process') throw error;
     const { code, message, remedy } = error;
-    const own = error instanceof RefusedError ? [] : [{ code, path: [`pid ${root}`], message, remedy }];
+    const isKnown = error instanceof RefusedError || problems.some((one) => one.code === code);
+    const own = isKnown ? [] : [{ code, path: [`pid ${root}`], message, remedy }];
     return { problems: [...problems, ...own], restartProblems: [], remarks: [] };
   } finally {
     crew.dismiss();

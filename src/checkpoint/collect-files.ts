@@ -7,6 +7,7 @@ import { KernelError } from '../kernel/errors.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { readFdinfo } from '../procfs/fdinfo.ts';
 import type { ConnectionKeeper } from '../resources/connection-keeper.ts';
+import { mayFollowMappings } from '../resources/map-files.ts';
 import { collectMappedFile, type MappedFile } from '../resources/mapped-file.ts';
 import { refusesOutside } from '../resources/outside-policy.ts';
 import { descriptorKinds } from '../resources/registry.ts';
@@ -74,6 +75,8 @@ export class CollectedFiles implements FileReferences {
   }
 
   object(link: string, path: string, writable: boolean): number {
+    // Its mapping is refused for that already; what else there is, is looked at all the same.
+    if (!mayFollowMappings()) return this.#objects.next();
     const { dev, ino } = statSync(link, { bigint: true });
     // The inode number of a System V segment, which is its id, may be that of another file too.
     const key = `nameless ${writable ? 'w' : 'r'} ${dev} ${ino} ${isSegmentName(path)}`;

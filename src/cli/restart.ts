@@ -2,7 +2,7 @@
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { readAccess } from '../image/protection.ts';
 import { Companion, endLike, passOn } from '../restart/accompany.ts';
-import { needsOwnNamespace, restartInOwnNamespace } from '../restart/enter-namespace.ts';
+import { needsOwnNamespace, runInOwnNamespace } from '../restart/enter-namespace.ts';
 import { isInOwnNamespace, reportOutside, stayAsReaper } from '../restart/inside-namespace.ts';
 import { type LazyRestart, type RestartRequest, type RestartSummary, restart } from '../restart/restart.ts';
 import { Foreground } from '../restart/terminal.ts';
@@ -69,7 +69,7 @@ async function restartOutside(options: Options): Promise<void> {
     if (pidFile !== undefined) writePidFile(pidFile, summary.pid);
     if (detach) printRestarted(json ? asJson(summary) : `${summary.pid}\n`);
   };
-  const end = await restartInOwnNamespace({ onRunning, detach, trust });
+  const end = await runInOwnNamespace({ onRunning, detach, trust });
   if (typeof end === 'number') process.exitCode = end;
   else if (end !== undefined) endLike(end);
 }

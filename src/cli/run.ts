@@ -2,10 +2,11 @@
 import { resolve } from 'node:path';
 import { opensImages } from '../image/key-files.ts';
 import { readProtection } from '../image/protection.ts';
-import type { JobEnd } from '../jobs/job-records.ts';
 import { type JobRequest, superviseJob } from '../jobs/supervise.ts';
 import { printable } from '../report/table.ts';
 import { endLike } from '../restart/accompany.ts';
+import { needsOwnNamespace, runInOwnNamespace } from '../restart/enter-namespace.ts';
+import { isInOwnNamespace, reportOutside, stayAsReaper } from '../restart/inside-namespace.ts';
 import { isAddress } from '../support/address.ts';
 import { parseDuration } from '../support/duration.ts';
 import { parseCompression } from './compression-option.ts';
@@ -30,13 +31,28 @@ interface Options {
 }
 
 export async function runRun(command: readonly string[], options: Options): Promise<void> {
-  const outcome = await superviseJob(parseRequest(command, options));
-  if (outcome.kind === 'preempted') process.exitCode = EXIT_TRY_AGAIN;
-  else if (outcome.kind === 'ended') endLike(outcome.end as JobEnd);
-  else
+  const inside = isInOwnNamespace();
+  const supervised = superviseJob(parseRequest(command, options));
+  // Its handlers are there.
+  if (inside) reportOutside({ listens: true });
+  const outcome = await supervised;
+  if (outcome.kind === 'elsewhere') await goOnElsewhere(options);
+  else if (outcome.kind === 'preempted') process.exitCode = EXIT_TRY_AGAIN;
+  else if (outcome.kind === 'ended') {
+    // What the program has left behind is not ended with it there either.
+    if (inside) stayAsReaper({ ended: outcome.end });
+    endLike(outcome.end);
+  } else
     printLine(
       `quicksave: the job has ended well already, at ${new Date(outcome.at).toISOString()} (--fresh starts over)`,
     );
+}
+
+/** The job goes on in there, under the care of this command, run again; here its end is waited for, and signals are passed on. */
+async function goOnElsewhere({ trust = false }: Options): Promise<void> {
+  const end = await runInOwnNamespace({ detach: false, trust });
+  if (typeof end === 'number') process.exitCode = end;
+  else if (end !== undefined) endLike(end);
 }
 
 function parseRequest(command: readonly string[], options: Options): JobRequest {
@@ -65,6 +81,7 @@ function parseRequest(command: readonly string[], options: Options): JobRequest 
     protection: parseProtection(options),
     log: options.log === undefined ? undefined : resolve(options.log),
     say: (line) => printLine(printable(`quicksave: ${line}`)),
+    needsNamespace: needsOwnNamespace,
   };
 }
 

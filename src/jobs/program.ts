@@ -12,6 +12,7 @@ import { readStat } from '../procfs/stat.ts';
 import { childrenOf } from '../procfs/tasks.ts';
 import { asPid, asTid } from '../support/brand.ts';
 import { QuicksaveError, RefusedError } from '../support/errors.ts';
+import { OUTSIDE_STATUS } from '../support/outside-status.ts';
 import type { JobEnd } from './job-records.ts';
 
 export interface Program {
@@ -34,7 +35,7 @@ export function startProgram(command: readonly string[], id: string, streams: St
   const child = spawn(file, args, {
     stdio: [...streams],
     detached: true,
-    env: { ...process.env, [JOB_VARIABLE]: id },
+    env: { ...process.env, [JOB_VARIABLE]: id, [OUTSIDE_STATUS]: undefined },
   });
   const ended = new Promise<JobEnd>((resolve) => {
     child.once('exit', (status, signal) => {

@@ -49,6 +49,8 @@ export interface JobRequest {
   readonly log: string | undefined;
   /** A line for a person. */
   readonly say: (line: string) => void;
+  /** Whether a save can only be gone on from in a namespace that the caller has to make. Default: no. */
+  readonly needsNamespace?: () => boolean;
 }
 
 export interface JobProtection {
@@ -61,7 +63,9 @@ export type JobOutcome =
   /** The program had to go. `saved`: nothing of its work is lost. */
   | { readonly kind: 'preempted'; readonly saved: boolean }
   /** It has ended well in an earlier start. */
-  | { readonly kind: 'finished'; readonly at: number };
+  | { readonly kind: 'finished'; readonly at: number }
+  /** It has to be gone on from in a namespace of its own: nothing of it runs here any more, and nobody takes care of it yet. */
+  | { readonly kind: 'elsewhere' };
 
 type Letter = { readonly kind: 'ended'; readonly end: JobEnd } | { readonly kind: 'leave' | 'save' };
 
@@ -90,7 +94,9 @@ export async function superviseJob(request: JobRequest): Promise<JobOutcome> {
     if (!request.fresh && before?.phase === 'ended' && before.end !== undefined && isSuccess(before.end)) {
       return { kind: 'finished', at: before.since };
     }
-    return await new Care(request, folder, job, before, mailbox, leaving.signal).toEnd();
+    const care = new Care(request, folder, job, before, mailbox, leaving.signal);
+    if (request.needsNamespace?.() === true && (await care.leavesForNamespace())) return { kind: 'elsewhere' };
+    return await care.toEnd();
   } finally {
     lock.release();
     for (const signal of LEAVE) process.off(signal, leave);
@@ -181,6 +187,19 @@ class Care {
     };
   }
 
+  /** Whether there is a save to go on from, with everything ended that an earlier start has left here: there it could not be seen. */
+  async leavesForNamespace(): Promise<boolean> {
+    if (this.#request.fresh) return false;
+    if (this.#orphan() !== undefined) {
+      // What is saved now belongs to a start of its own.
+      this.#enter({});
+      await this.#takeOver();
+    }
+    if (this.#resumable().length === 0) return false;
+    await this.#endLeftovers();
+    return true;
+  }
+
   async toEnd(): Promise<JobOutcome> {
     this.#enter({});
     const program = await this.#begin();
@@ -237,7 +256,7 @@ class Care {
 
   /** From the newest save that can be read whole. Undefined if there is none. */
   async #tryResume(streams: Streams): Promise<Program | undefined> {
-    const saves = this.#folder.saves().filter(({ run }) => run >= this.#state.firstRun);
+    const saves = this.#resumable();
     let failure: unknown;
     if (saves.length > 0) await this.#endLeftovers();
     for (const save of saves.reverse()) {
@@ -251,6 +270,11 @@ class Care {
     }
     if (failure !== undefined) throw failure;
     return undefined;
+  }
+
+  /** The newest last. */
+  #resumable(): SaveFile[] {
+    return this.#folder.saves().filter(({ run }) => run >= this.#state.firstRun);
   }
 
   async #endLeftovers(): Promise<void> {

@@ -5,9 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { type ProcessStatus, parseStatus, readStatus } from '../procfs/status.ts';
 import { asPid } from '../support/brand.ts';
-
-/** In the environment: /proc/PID/status of the command outside. */
-export const OUTSIDE_STATUS = 'QUICKSAVE_OUTSIDE_STATUS';
+import { OUTSIDE_STATUS } from '../support/outside-status.ts';
 
 let outside: ProcessStatus | undefined;
 

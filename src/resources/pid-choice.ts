@@ -15,5 +15,6 @@ export const noPidChoice: Problem = {
   code: 'not-enough-rights',
   path: ['host'],
   message: 'You may not choose the pids of new processes.',
-  remedy: 'Run the restart as root, or give it CAP_CHECKPOINT_RESTORE.',
+  remedy:
+    'Run it as root, or give it CAP_CHECKPOINT_RESTORE. The command quicksave restart makes a user and a pid namespace where that is allowed; the library does not.',
 };

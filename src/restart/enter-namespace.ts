@@ -11,10 +11,11 @@ import { readOverflowUid, unlessMissing } from '../procfs/proc-file.ts';
 import { readStat } from '../procfs/stat.ts';
 import { readStatus } from '../procfs/status.ts';
 import { childrenOf } from '../procfs/tasks.ts';
-import { INTO_OWN_NAMESPACE, OUTSIDE_STATUS, whyNoOwnNamespace } from '../resources/own-namespace.ts';
+import { INTO_OWN_NAMESPACE, whyNoOwnNamespace } from '../resources/own-namespace.ts';
 import { mayChoosePids } from '../resources/pid-choice.ts';
 import { asPid, type Pid } from '../support/brand.ts';
 import { QuicksaveError } from '../support/errors.ts';
+import { OUTSIDE_STATUS } from '../support/outside-status.ts';
 import { type End, forwarded } from './accompany.ts';
 import { isInOwnNamespace, REPORT_FD, type Report } from './inside-namespace.ts';
 import type { RestartSummary } from './restart.ts';
@@ -23,15 +24,18 @@ export const needsOwnNamespace = (): boolean => !isInOwnNamespace() && !mayChoos
 
 export interface OutsideView {
   /** With the pid that counts outside; the program waits for nothing, but what throws here ends it. */
-  readonly onRunning: (summary: RestartSummary) => void;
+  readonly onRunning?: (summary: RestartSummary) => void;
   /** Return when it runs. */
   readonly detach: boolean;
   /** Take images of others, and with the user whom all strangers look like in a user namespace they cannot be told. */
   readonly trust: boolean;
 }
 
-/** How the program has ended; undefined if it goes on without us. A number: the exit status of a restart that has failed, and has said why. */
-export async function restartInOwnNamespace(view: OutsideView): Promise<End | number | undefined> {
+/**
+ * Runs this command again in there. How the program has ended; undefined if it goes on without us. A number: the exit status of a command that has
+ * failed, and has said why.
+ */
+export async function runInOwnNamespace(view: OutsideView): Promise<End | number | undefined> {
   if (!view.trust) refuseOverflowUser();
   const why = whyNoOwnNamespace();
   if (why !== undefined) {
@@ -85,9 +89,10 @@ class Outside {
     try {
       for await (const line of createInterface(this.#report)) {
         const report = JSON.parse(line) as Report;
-        if ('running' in report) this.#view.onRunning({ ...report.running, pid: this.#outsidePid(report.running.pid) });
+        if ('running' in report)
+          this.#view.onRunning?.({ ...report.running, pid: this.#outsidePid(report.running.pid) });
         this.#running = true;
-        if ('ended' in report || this.#view.detach) return await this.#leave(report);
+        if ('ended' in report || (this.#view.detach && 'running' in report)) return await this.#leave(report);
         this.#report.write('.');
       }
       return await exited;

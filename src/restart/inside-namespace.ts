@@ -8,7 +8,11 @@ import type { End } from './accompany.ts';
 import type { RestartSummary } from './restart.ts';
 
 /** One line of JSON each. */
-export type Report = { readonly running: RestartSummary } | { readonly ended: End };
+export type Report =
+  | { readonly running: RestartSummary }
+  | { readonly ended: End }
+  /** Signals have handlers: they may be passed on. */
+  | { readonly listens: true };
 
 /** A socket to the command outside. */
 export const REPORT_FD = 3;

@@ -11,6 +11,7 @@ import { NativeMemory } from '../../kernel/native-memory.ts';
 import type { OwnedFd } from '../../kernel/owned-fd.ts';
 import { isFirstOfFile } from '../first-of.ts';
 import { hasWholePages, hugePageField, hugePageKiB, hugeSizeFlag, pagesOfPool } from '../huge-page-size.ts';
+import { mayFollowMappings, noMapFiles } from '../map-files.ts';
 import { mapLink } from '../mapped-file.ts';
 import type { DescriptorKind, RestoredDescriptors } from '../resource.ts';
 
@@ -43,6 +44,10 @@ export const sharedMemory: DescriptorKind<SharedMemory> = {
   }),
   contentBytes: (state) => (state.carries ? state.sizeBytes : 0),
   hugePages: ({ carries, hugePageKiB: size, sizeBytes }) => (carries ? pagesOfPool(size, sizeBytes) : undefined),
+  plan: ({ sizeBytes }, _host, path) =>
+    mayFollowMappings()
+      ? []
+      : [noMapFiles(path, `It is shared memory of ${sizeBytes} bytes without a file`, 'make again')],
   restore: (state, world) => openFile(`/proc/self/fd/${memoryOf(state, world).number}`, OPEN.O_RDWR),
   contentTarget: memoryOf,
 };

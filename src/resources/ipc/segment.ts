@@ -30,6 +30,7 @@ import { chooseNextIpcId, readSegments, type Segment } from '../../procfs/sysvip
 import { asPid } from '../../support/brand.ts';
 import { type Problem, QuicksaveError } from '../../support/errors.ts';
 import { hasWholePages, hugePageField, hugePageKiB, hugeSizeFlag, pagesOfPool } from '../huge-page-size.ts';
+import { mayFollowMappings, noMapFiles } from '../map-files.ts';
 import { mapLink } from '../mapped-file.ts';
 import type { DescriptorKind, HostView, RebuiltProcess, RestoredDescriptors } from '../resource.ts';
 import { isSegmentName, keyInName, showKey } from '../segment-names.ts';
@@ -68,7 +69,13 @@ export const segment: DescriptorKind<SegmentState> = {
   hugePages: ({ hugePageKiB: size, sizeBytes }) => pagesOfPool(size, sizeBytes),
   segment: ({ id, sizeBytes }) => ({ id, sizeBytes }),
   plan: (state, host) =>
-    host.programRuns ? [] : [...rightsProblems('shm', segmentPath(state), state, host), ...placeProblems(state, host)],
+    host.programRuns
+      ? []
+      : [
+          ...outOfReach(state),
+          ...rightsProblems('shm', segmentPath(state), state, host),
+          ...placeProblems(state, host),
+        ],
   restore: (state, world) => openFile(`/proc/self/fd/${memoryOf(state, world).number}`, OPEN.O_RDWR),
   contentTarget: memoryOf,
   settle,
@@ -92,6 +99,9 @@ function segmentOf(id: number): Segment {
 }
 
 // -------------------------------------------------------------------------------------------------------- planning
+
+const outOfReach = (state: SegmentState): Problem[] =>
+  mayFollowMappings() ? [] : [noMapFiles(segmentPath(state), 'It is a System V segment with content', 'fill')];
 
 function placeProblems(state: SegmentState, { acceptChangedFiles }: HostView): Problem[] {
   const { id, key } = state;

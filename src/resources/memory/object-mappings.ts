@@ -9,6 +9,7 @@ import { objectReference } from '../../image/schema.ts';
 import { MAP } from '../../kernel/abi/mman.ts';
 import type { Mapping } from '../../procfs/smaps.ts';
 import type { Problem } from '../../support/errors.ts';
+import { mayFollowMappings, noMapFiles } from '../map-files.ts';
 import { mapLink } from '../mapped-file.ts';
 import { isObjectMapping } from '../memory-objects.ts';
 import type { CollectedProcess, MappingKind, PagePolicy } from '../resource.ts';
@@ -21,7 +22,7 @@ function objectMapping(kind: string, shared: boolean, flags: number, pages: Page
     kind,
     schema,
     recognise: (mapping) => mapping.shared === shared && isObjectMapping(mapping),
-    obstacles: oddHugePages,
+    obstacles: (mapping) => [...oddHugePages(mapping), ...outOfReach(mapping)],
     ...(shared ? { ownWords: [HUGE] } : {}),
     pages,
     collect: (mapping: Mapping, { speaker, files }: CollectedProcess) => ({
@@ -32,6 +33,9 @@ function objectMapping(kind: string, shared: boolean, flags: number, pages: Page
 }
 
 const HUGE = 'ht';
+
+const outOfReach = ({ path }: Mapping): Problem[] =>
+  mayFollowMappings() ? [] : [noMapFiles([], `It is memory without a name (${path})`, 'reach')];
 
 /** Files of hugetlbfs that have lost their name are made again nowhere. */
 function oddHugePages({ shared, path, vmFlags }: Mapping): Problem[] {

@@ -10,6 +10,7 @@ import { listProcesses, unlessMissing, VANISHED } from '../../procfs/proc-file.t
 import { readMaps } from '../../procfs/smaps.ts';
 import { readSegments, type Segment } from '../../procfs/sysvipc.ts';
 import type { Problem } from '../../support/errors.ts';
+import { mayFollowMappings, noMapFiles } from '../map-files.ts';
 import { mapLink } from '../mapped-file.ts';
 import type { MappingKind, MappingOfTree } from '../resource.ts';
 import { isAttachment } from '../segment-names.ts';
@@ -20,6 +21,7 @@ export const segmentMapping: MappingKind<v.InferOutput<typeof schema>> = {
   kind: 'system-v-segment',
   schema,
   recognise: isAttachment,
+  obstacles: ({ path }) => (mayFollowMappings() ? [] : [noMapFiles([], `It is a System V segment (${path})`, 'reach')]),
   treeObstacles,
   pages: 'none',
   // SHM_HUGETLB

@@ -5,6 +5,7 @@ import { makeSocket, socketNumber, trySocketOption } from '../../kernel/calls/so
 import { KernelError } from '../../kernel/errors.ts';
 import type { LocalFd } from '../../support/brand.ts';
 import type { Problem } from '../../support/errors.ts';
+import { refuseLack } from '../../support/lacking.ts';
 import type { DescriptorHolder, DescriptorView } from '../resource.ts';
 import { inetProblem } from './inet-obstacles.ts';
 
@@ -41,6 +42,7 @@ export function lookThrough<T>({ pid, fd }: DescriptorHolder, look: (own: LocalF
       own.close();
     }
   } catch (error) {
+    refuseLack(error, `Descriptor ${fd} of process ${pid}`);
     if (error instanceof KernelError) return undefined;
     throw error;
   } finally {
