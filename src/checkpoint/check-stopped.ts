@@ -34,7 +34,8 @@ export function lookWhileStopped(root: Pid, outside: OutsidePolicy, host: HostVi
     // What is found later has in it what was found before.
     if (found.length > 0) problems = found;
     // No agent can be brought into such a process: nothing more can be asked.
-    if (found.some(({ code }) => code === 'seccomp')) throw new RefusedError(`Process ${pid} cannot be asked.`, found);
+    if (found.some(({ code }) => code === 'seccomp' || code === 'frozen-cgroup'))
+      throw new RefusedError(`Process ${pid} cannot be asked.`, found);
   };
   try {
     const prepared = {

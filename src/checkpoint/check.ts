@@ -70,7 +70,8 @@ export function checkProcess(pid: Pid, outside: OutsidePolicy = refusesOutside, 
   if ('code' in surveyed)
     return { ...about, problems: together(refused, [surveyed]), restartProblems: [], remarks: [] };
   const fromOutside = lookAhead(surveyed);
-  const inside = stops && refused === undefined ? lookInside(pid, outside, surveyed) : undefined;
+  const isFrozen = surveyed.problems.some(({ code }) => code === 'frozen-cgroup');
+  const inside = stops && refused === undefined && !isFrozen ? lookInside(pid, outside, surveyed) : undefined;
   const { restartProblems, remarks } = inside ?? fromOutside;
   const problems = [...surveyed.problems, ...fromOutside.problems, ...(inside?.problems ?? [])];
   return {

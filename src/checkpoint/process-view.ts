@@ -9,6 +9,7 @@ import type { ProcessView } from '../resources/resource.ts';
 import { asPid, type Pid } from '../support/brand.ts';
 import type { Problem } from '../support/errors.ts';
 import { QuicksaveError } from '../support/errors.ts';
+import { frozenCgroupObstacles } from './frozen-cgroups.ts';
 import { oddThreads } from './odd-threads.ts';
 
 /** PF_KTHREAD, include/linux/sched.h. */
@@ -90,7 +91,7 @@ function isOwnAncestor(pid: Pid): boolean {
 export function processObstacles(view: ProcessView): Problem[] {
   const { pid, status } = view;
   const path = [`pid ${pid}`];
-  const found = [...oddThreads(view), ...endedLeaderObstacles(view)];
+  const found = [...oddThreads(view), ...endedLeaderObstacles(view), ...frozenCgroupObstacles(pid, view.tids)];
   if ((status.x86ThreadFeatures ?? []).length > 0) {
     found.push({
       code: 'shadow-stack',

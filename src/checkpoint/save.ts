@@ -20,6 +20,7 @@ import { inLeader } from './asking.ts';
 import { type CollectedTree, collectTree } from './collect.ts';
 import { writeContent } from './content.ts';
 import { type FrozenTree, freezeTree, letGo } from './freeze.ts';
+import { frozenCgroupObstacles } from './frozen-cgroups.ts';
 import {
   arenaFor,
   arenaForWritten,
@@ -174,6 +175,16 @@ export class Save {
     const waits = new Map(timed.flatMap((found) => [...found]));
     for (const one of frozen.processes) noteWaits(one, waits, this.#frozenAt);
     if (savesItself) refuseOtherParent(pid);
+    // Frozen since it was looked at; threads apart from their processes were looked at then.
+    refuse(
+      pid,
+      frozen.processes.flatMap(({ pid: one, tasks }) =>
+        frozenCgroupObstacles(
+          one,
+          tasks.slice(0, 1).map(({ tid }) => tid),
+        ),
+      ),
+    );
     refuse(pid, frozen.processes.flatMap(frozenSeccompObstacles));
     const leaders = frozen.processes.map(({ tasks }) => tasks[0]);
     const { last } = this.#prepared.outsiders.parts;

@@ -5,20 +5,13 @@
  */
 import { existsSync } from 'node:fs';
 import { cgroupLines, parseCgroup } from '../procfs/cgroup.ts';
+import { type CgroupMount, findCgroupMount, folderOf } from '../procfs/cgroup-mounts.ts';
 import { type Mount, readMountinfo } from '../procfs/mountinfo.ts';
 import { readProcText } from '../procfs/proc-file.ts';
 import type { ProcessAspect, ProcessCgroups } from '../resources/resource.ts';
 import { asPid, type Pid } from '../support/brand.ts';
 import { ImageError, type Problem } from '../support/errors.ts';
-import {
-  type CgroupHome,
-  type CgroupMount,
-  findCgroupMount,
-  folderOf,
-  isCgroup,
-  joiningObstacle,
-  makingObstacle,
-} from './cgroup-folders.ts';
+import { type CgroupHome, isCgroup, joiningObstacle, makingObstacle } from './cgroup-folders.ts';
 import { type TaskCount, tooManyTasks } from './cgroup-room.ts';
 
 /**

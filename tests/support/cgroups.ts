@@ -1,8 +1,8 @@
 /** Cgroups of a test's own, below that in which the test is, where a hierarchy is mounted and may be written to. */
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { afterEach } from 'vitest';
+import { findCgroupMount, folderOf } from '../../src/procfs/cgroup-mounts.ts';
 import { readMountinfo } from '../../src/procfs/mountinfo.ts';
-import { findCgroupMount, folderOf } from '../../src/restart/cgroup-folders.ts';
 import { pathsOf } from '../../src/restart/cgroups.ts';
 import { asPid } from '../../src/support/brand.ts';
 import { waitFor } from './harness.ts';

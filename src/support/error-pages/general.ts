@@ -94,6 +94,11 @@ export const chooseErrors = {
     means: 'The process has ended, and its parent has not waited for it yet.',
     remedy: 'Give a process that still runs.',
   },
+  'frozen-cgroup': {
+    means:
+      'The process is in a cgroup that somebody has frozen (cgroup.freeze, or the freezer of version 1): nothing can be asked of it.',
+    remedy: 'Thaw the cgroup first.',
+  },
   'does-not-stop': {
     means: 'A thread waits inside the kernel, where no signal reaches it.',
     remedy: 'Try again when that wait is over.',

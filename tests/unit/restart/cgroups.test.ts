@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { findCgroupMount, folderOf } from '../../../src/procfs/cgroup-mounts.ts';
 import { parseMountinfo } from '../../../src/procfs/mountinfo.ts';
-import { findCgroupMount, folderOf } from '../../../src/restart/cgroup-folders.ts';
 import type { CgroupHost } from '../../../src/restart/cgroups.ts';
 import { planRestart } from '../../../src/restart/plan.ts';
 import { RefusedError } from '../../../src/support/errors.ts';
