@@ -78,7 +78,7 @@ export class VmaIterator {
       const attributes = scratch(LINK_ATTRIBUTES_SIZE);
       attributes.view.setUint32(0, link.number, true);
       const iterator = rawSyscall(SYS.bpf, BPF_CALL.BPF_ITER_CREATE, attributes.address, LINK_ATTRIBUTES_SIZE);
-      return isFailure(iterator) ? undefined : recordsOf(readAll(iterator));
+      return isFailure(iterator) ? undefined : readAll(iterator);
     } finally {
       link.close();
     }
@@ -102,25 +102,25 @@ export class VmaIterator {
   }
 }
 
-function readAll(fd: number): Buffer {
-  const pieces: Buffer[] = [];
+/**
+ * To the end, which the kernel does not tell: what did not fit into its buffer comes with the next read, and once that is done it begins again behind the place where the buffer was
+ * full (task_vma_seq_stop(), which notes a place only then).
+ */
+function readAll(fd: number): VmaFlags[] {
+  const records: VmaFlags[] = [];
+  const piece = Buffer.alloc(READ_SIZE);
   try {
-    for (;;) {
-      const piece = Buffer.allocUnsafe(READ_SIZE);
+    for (let end = 0; ; ) {
       const size = readSync(fd, piece);
-      if (size === 0) return Buffer.concat(pieces);
-      pieces.push(piece.subarray(0, size));
+      if (size === 0) return records;
+      for (let at = 0; at + RECORD_SIZE <= size; at += RECORD_SIZE) {
+        const start = Number(piece.readBigUInt64LE(at));
+        if (start < end) return records;
+        end = Number(piece.readBigUInt64LE(at + WORD));
+        records.push({ start, end, flags: piece.readBigUInt64LE(at + 2 * WORD) });
+      }
     }
   } finally {
     closeSync(fd);
   }
-}
-
-function recordsOf(bytes: Buffer): VmaFlags[] {
-  const words = new BigUint64Array(new Uint8Array(bytes).buffer);
-  const records: VmaFlags[] = [];
-  for (let at = 0; at + 2 < words.length; at += 3) {
-    records.push({ start: Number(words[at]), end: Number(words[at + 1]), flags: words[at + 2] ?? 0n });
-  }
-  return records;
 }
