@@ -61,7 +61,7 @@ test('a thread id is refused with the process named', async () => {
 test('all reasons are given at once', async () => {
   const folder = newFolder();
   const script =
-    'import ctypes,socket,time\na=socket.socket(socket.AF_NETLINK,socket.SOCK_RAW,12)\nassert ctypes.CDLL(None).fanotify_init(0,0)>=0\n';
+    'import ctypes,socket,time\na=socket.socket(socket.AF_NETLINK,socket.SOCK_RAW,12)\nassert ctypes.CDLL(None).fanotify_init(4,0)>=0\n';
   writeFileSync(join(folder, 'program.py'), `${script}print("ready",flush=True)\ntime.sleep(600)\n`);
   const target = start(folder, 'python3', ['program.py']);
   await said(target.output, 'ready');
