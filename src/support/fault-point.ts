@@ -42,4 +42,14 @@ export function passFaultPoint(name: string): number | undefined {
   return -(errno ?? 0);
 }
 
-const tell = (line: string): void => void writeSync(STANDARD_ERROR, `${line}\n`);
+/** Node has made a pipe there non-blocking: its reader may be slower than a thread that moves pages. */
+function tell(line: string): void {
+  for (;;) {
+    try {
+      writeSync(STANDARD_ERROR, `${line}\n`);
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+    }
+  }
+}
