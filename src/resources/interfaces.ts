@@ -15,7 +15,7 @@ export function indexOfInterface(name: string): number | undefined {
   try {
     return Number(readFileSync(`/sys/class/net/${name}/ifindex`, 'latin1'));
   } catch (error) {
-    refuseLack(error, `The number of interface ${name}`);
+    refuseLack(error, `the number of interface ${name}`);
     return undefined;
   }
 }

@@ -14,7 +14,7 @@ export function otherNameOf(path: string, { inode, device }: DescriptorStat): st
     if (names.length > MOST_NAMES) return undefined;
     return names.map((name) => join(folder, name)).find((name) => isSame(name, inode, device));
   } catch (error) {
-    refuseLack(error, `The folder of ${path}`);
+    refuseLack(error, `the folder of ${path}`);
     return undefined;
   }
 }

@@ -48,7 +48,7 @@ function unlessThrown<T>(read: () => T): T | undefined {
   try {
     return read();
   } catch (error) {
-    refuseLack(error, 'A file that is mapped');
+    refuseLack(error, 'a file that is mapped');
     return undefined;
   }
 }

@@ -35,14 +35,14 @@ const MAKES_TASKS: ReadonlySet<string> = new Set(['clone', 'clone3', 'fork', 'vf
 export const remedyForLack = (errnoName: string): string | undefined => REMEDIES.get(errnoName);
 
 /**
- * Of a look at `what` (the beginning of a sentence) that has failed: throws if it failed because we have too little of something. That says
+ * Of a look at `what` (the object of a sentence) that has failed: throws if it failed because we have too little of something. That says
  * nothing of what was asked, and must not be taken for the answer that there is no such thing.
  */
 export function refuseLack(error: unknown, what: string): void {
   const { code = '' } = error as NodeJS.ErrnoException;
   const remedy = REMEDIES.get(code);
   if (remedy !== undefined)
-    throw new QuicksaveError('no-room', `${what} could not be read (${code}).`, { remedy, cause: error });
+    throw new QuicksaveError('no-room', `Could not read ${what} (${code}).`, { remedy, cause: error });
   if (error instanceof QuicksaveError && error.code === 'no-room') throw error;
 }
 

@@ -42,7 +42,7 @@ export function lookThrough<T>({ pid, fd }: DescriptorHolder, look: (own: LocalF
       own.close();
     }
   } catch (error) {
-    refuseLack(error, `Descriptor ${fd} of process ${pid}`);
+    refuseLack(error, `descriptor ${fd} of process ${pid}`);
     if (error instanceof KernelError) return undefined;
     throw error;
   } finally {

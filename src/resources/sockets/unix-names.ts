@@ -139,7 +139,7 @@ export function planName({ name, type, place }: NamedSocket, path: readonly stri
       }
     });
   } catch (error) {
-    refuseLack(error, `The directory of ${textOf(name)}`);
+    refuseLack(error, `the directory of ${textOf(name)}`);
     found.push({
       code: 'missing-directory',
       path,
