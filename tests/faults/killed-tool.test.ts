@@ -46,8 +46,8 @@ interface Unharmed {
 /** Of the large ones a snapshot is made. All but little is forbidden in the sandbox. */
 const sandbox = { flags: [], program: 'sandboxed', args: ['errors'], moments: 8 };
 const unharmed: readonly Unharmed[] = [
-  ...targets.map((target) => ({ ...target, moments: 40 })),
-  { what: 'a large target', flags: [], ballastMiB: 24, moments: 20 },
+  ...targets.map((target) => ({ ...target, moments: 24 })),
+  { what: 'a large target', flags: [], ballastMiB: 24, moments: 14 },
   { what: 'a sandboxed target', ...sandbox },
   { what: 'a large sandboxed target', ...sandbox, ballastMiB: 24, moments: 6 },
 ];

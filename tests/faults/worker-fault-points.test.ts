@@ -22,7 +22,7 @@ import {
 } from '../support/harness.ts';
 
 /** Of each walk, spread over it, where not all are walked. */
-const SAMPLE = 4;
+const SAMPLE = 2;
 const LIMIT_MS = full ? 3_600_000 : 120_000;
 
 let folder: string;

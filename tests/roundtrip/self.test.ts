@@ -295,7 +295,7 @@ test('a restart that is killed at any moment leaves nothing, or a program that k
   const saver = await saverIn(image);
   let sides = sidesIn(folder);
   let restarted = 0;
-  const rounds = full ? 200 : 25;
+  const rounds = full ? 200 : 12;
   for (let round = 0; round < rounds; round++) {
     const restart = run(['restart', image]);
     const atPage = round % 2 === 0;

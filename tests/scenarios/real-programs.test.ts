@@ -127,7 +127,7 @@ const jobs: Job[] = [
   },
   {
     name: 'five hundred threads that hand a token round',
-    prepare: () => ({ program: compiled('token-ring'), args: ['600'], results: ['output.0'] }),
+    prepare: () => ({ program: compiled('token-ring'), args: ['400'], results: ['output.0'] }),
   },
 ];
 
