@@ -82,13 +82,13 @@ function bringAgentIn(
   const home = { registers: resolvedHere(leader.registers, leader.callAbi), signalMask: leader.signalMask };
   const sizeBytes = agentSize(AGENT_LAYOUT);
   const hole = findHole(maps, sizeBytes, is32BitProgram(pid) ? USER_SPACE_END_32 : undefined);
-  let arrived: Agent | undefined;
-  undo.push(() => takeOutOfGuests(guestsOf(leader), site, { start: hole, sizeBytes }, arrived));
+  let coming: Agent | undefined;
+  undo.push(() => takeOutOfGuests(guestsOf(leader), site, { start: hole, sizeBytes }, coming));
   undo.push(() => removeSite(leader.tid, site));
   installSite(leader.tid, site, home, { start: hole, sizeBytes });
   undo.push(() => bringHome(leader));
   leader.leaveHome(site);
-  arrived = Agent.bringIn({
+  const agent = Agent.bringIn({
     pid,
     pidfd: pidfd.number,
     task: leader,
@@ -98,8 +98,11 @@ function bringAgentIn(
     home,
     mirror,
     undo: (step) => undo.push(step),
+    coming: (one) => {
+      coming = one;
+    },
   });
-  return { agent: arrived, site };
+  return { agent, site };
 }
 
 /** The leader's own mask and registers. */
@@ -111,9 +114,9 @@ function bringHome(leader: StoppedTask): void {
 function takeOutOfGuests(guests: readonly Guest[], site: VdsoSite, memory: Unmapping, agent: Agent | undefined): void {
   const [one] = guests;
   if (one === undefined || !hasFoothold(one.leader, site)) return;
-  const doorbell = [...(agent?.ownDescriptors ?? [])].filter((fd) => fd >= 0);
   const sharer = guests.find(({ hasDoorbell }) => hasDoorbell);
-  if (sharer !== undefined) {
+  const doorbell = agent?.descriptorsLeft(asPid(one.leader.tid)) ?? [];
+  if (sharer !== undefined && doorbell.length > 0) {
     callIn(sharer.leader, site, (call) => {
       for (const fd of doorbell) call(SYS.close, fd);
     });

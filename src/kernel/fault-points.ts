@@ -12,13 +12,14 @@ import { SYS, syscallName } from './abi/syscall.ts';
 import { interceptSyscalls } from './ffi.ts';
 import { ptraceRequestName } from './traced-calls.ts';
 
-/** `fail:12`, `kill:12`; `fail:2:fsyncSync`: the second of that name; of the threads that move pages: `worker-fail:3`, `worker-kill:3`. */
-const ORDER = /^(worker-)?(fail|kill):(\d{1,9})(?::(\w+))?$/;
+/** `fail:12`, `kill:12`, `stop:12`; `fail:2:fsyncSync`: the second of that name; of the threads that move pages: `worker-fail:3`, `worker-kill:3`. */
+const ORDER = /^(worker-)?(fail|kill|stop):(\d{1,9})(?::(\w+))?$/;
 
 /** Starts what QUICKSAVE_FAULT asks for, if that is meant for this thread; anything else is no order. */
 export function startFaultPoints(order: string | undefined): void {
   const [, worker, action, at, only] = ORDER.exec(order ?? '') ?? [];
-  if ((action !== 'fail' && action !== 'kill') || (worker === undefined) !== isMainThread) return;
+  const isAction = action === 'fail' || action === 'kill' || action === 'stop';
+  if (!isAction || (worker === undefined) !== isMainThread) return;
   if (!areFaultPointsOn()) interceptCalls();
   startFaultWalk({ action, at: Number(at), only, errnoOf: (name) => failures.get(name) });
 }

@@ -6,8 +6,8 @@
 import { writeSync } from 'node:fs';
 
 export interface FaultWalk {
-  /** What happens at the point: its call answers an error instead of being made, or we are killed before it is made. */
-  readonly action: 'fail' | 'kill';
+  /** What happens at the point: its call answers an error instead of being made, or we are killed or stopped before it is made. */
+  readonly action: 'fail' | 'kill' | 'stop';
   /** The number of the point, from 1 on; 0: all are listed on standard error when the process ends. */
   readonly at: number;
   /** Only points of this name are counted. Default: all. */
@@ -38,6 +38,10 @@ export function passFaultPoint(name: string): number | undefined {
   if (walk.at === 0) tell(`fault point ${passed}: ${name}`);
   if (walk.at !== passed) return undefined;
   if (walk.action === 'kill') process.kill(process.pid, 'SIGKILL');
+  if (walk.action === 'stop') {
+    process.kill(process.pid, 'SIGSTOP');
+    return undefined;
+  }
   tell(`fault point ${passed}: ${name} fails with errno ${errno}`);
   return -(errno ?? 0);
 }

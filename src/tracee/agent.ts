@@ -142,10 +142,13 @@ export class Agent implements DescriptorReceiver {
     mirror: NativeMemory;
     /** Takes the step that undoes it all, before anything is done. */
     undo: (step: () => void) => void;
+    /** Hears of it before it has come, for whom it may be left to. */
+    coming?: (agent: Agent) => void;
   }): Agent {
     const { pid, task, site, hole, layout, home, mirror } = options;
     const agent = new Agent(pid, task, hole, layout, mirror);
     options.undo(() => agent.unload(site));
+    options.coming?.(agent);
     const flags = MAP.MAP_PRIVATE | MAP.MAP_ANONYMOUS | MAP.MAP_FIXED_NOREPLACE;
     const doing = { doing: 'make room for the agent', pid };
     const readWrite = PROT.PROT_READ | PROT.PROT_WRITE;
@@ -178,13 +181,13 @@ export class Agent implements DescriptorReceiver {
     this.#doorbellAsked = true;
     const made = this.task.tryCallAt(entry, this.block(0), SYS.socketpair, SOCKET.AF_UNIX, type, 0, pair);
     check('socketpair', made, { doing: 'make the doorbell', pid: this.pid });
-    this.#readNumbers();
+    this.#readNumbers(this.pid);
     this.#doorbell = duplicateFrom(pidfd, remoteFd(this.#remoteToolEnd), this.pid);
   }
 
-  /** -1 where there is none. */
-  #readNumbers(): void {
-    const ends = readRemote(this.pid, remoteAddress(this.block(0) + stateBlock.doorbell), 8);
+  /** -1 where there is none. `pid`: a process with its memory. */
+  #readNumbers(pid: Pid): void {
+    const ends = readRemote(pid, remoteAddress(this.block(0) + stateBlock.doorbell), 8);
     this.#remoteDoorbell = ends.readInt32LE(0);
     this.#remoteToolEnd = ends.readInt32LE(4);
   }
@@ -192,6 +195,12 @@ export class Agent implements DescriptorReceiver {
   /** Our descriptors in the task, to be left out when its table is read. */
   get ownDescriptors(): ReadonlySet<number> {
     return new Set([this.#remoteDoorbell, this.#remoteToolEnd]);
+  }
+
+  /** Its descriptors, when the task has been ended in the middle of it all; `pid` is another process with its memory. */
+  descriptorsLeft(pid: Pid): number[] {
+    if (this.#doorbellAsked && this.#remoteDoorbell < 0) this.#readNumbers(pid);
+    return [...this.ownDescriptors].filter((fd) => fd >= 0);
   }
 
   /** The doorbell's number in the task. */
@@ -448,7 +457,7 @@ export class Agent implements DescriptorReceiver {
   #letFinish(going: CallSite): void {
     if (this.#lost) return;
     if (this.#working) this.#awaitAnswer();
-    if (this.#doorbellAsked && this.#remoteDoorbell < 0) this.#readNumbers();
+    if (this.#doorbellAsked && this.#remoteDoorbell < 0) this.#readNumbers(this.pid);
     if (this.#remoteToolEnd < 0) return;
     if (this.#doorbell === undefined) this.task.tryCall(going, SYS.close, this.#remoteToolEnd);
     else this.runBatch(0, 0);
