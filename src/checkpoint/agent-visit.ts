@@ -1,10 +1,10 @@
 /** The agent in one frozen process: brought in through the vDSO, with every step undone by the stack of the save. */
-import { resolvedHere } from '../arch/x86/interrupted-call.ts';
 import { SYS } from '../kernel/abi/syscall.ts';
 import { tryOpenPidfd } from '../kernel/calls/descriptors.ts';
 import type { NativeMemory } from '../kernel/native-memory.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { is32BitProgram } from '../procfs/exe.ts';
+import { unlessMissing } from '../procfs/proc-file.ts';
 import { type MapsEntry, readMaps } from '../procfs/smaps.ts';
 import { asPid, type Pid } from '../support/brand.ts';
 import type { CleanupStack } from '../support/cleanup-stack.ts';
@@ -14,6 +14,7 @@ import { Agent, type AgentLayout, agentSize } from '../tracee/agent.ts';
 import type { Unmapping } from '../tracee/state-block.ts';
 import type { StoppedTask } from '../tracee/stopped-task.ts';
 import { findVdsoSite, hasSite, installSite, removeSite, siteForThread, type VdsoSite } from '../tracee/vdso-site.ts';
+import { homeOf } from './asking.ts';
 import type { FrozenProcess } from './freeze.ts';
 import type { Guest, Host, Hosts } from './memory-hosts.ts';
 import { needingRoom } from './no-room.ts';
@@ -79,7 +80,7 @@ function bringAgentIn(
   { mirror, undo, guestsOf }: Visiting,
 ): Pick<Visited, 'agent' | 'site'> {
   const site = findVdsoSite(pid, vdso);
-  const home = { registers: resolvedHere(leader.registers, leader.callAbi), signalMask: leader.signalMask };
+  const home = homeOf(leader);
   const sizeBytes = agentSize(AGENT_LAYOUT);
   const hole = findHole(maps, sizeBytes, is32BitProgram(pid) ? USER_SPACE_END_32 : undefined);
   let coming: Agent | undefined;
@@ -110,25 +111,35 @@ function bringHome(leader: StoppedTask): void {
   if (leader.isAway) leader.returnHome();
 }
 
-/** Somebody has ended the process with the agent meanwhile, and others have its memory: one of them takes out what is left in it. */
+/**
+ * Somebody has ended the process with the agent meanwhile, and others have its memory: one that lives takes out what is left in it. The foothold may have gone before, with
+ * another agent that has come since because the first could not be told to be of the same memory any more.
+ */
 function takeOutOfGuests(guests: readonly Guest[], site: VdsoSite, memory: Unmapping, agent: Agent | undefined): void {
-  const [one] = guests;
-  if (one === undefined || !hasFoothold(one.leader, site)) return;
-  const sharer = guests.find(({ hasDoorbell }) => hasDoorbell);
-  const doorbell = agent?.descriptorsLeft(asPid(one.leader.tid)) ?? [];
+  const one = guests.find(({ leader }) => vdsoStart(leader) === site.vdso.start);
+  if (one === undefined) return;
+  const { leader } = one;
+  const pid = asPid(leader.tid);
+  const isThere = hasSite(pid, site.vdso);
+  if (!readMaps(pid).some(({ start, end }) => start < memory.start + memory.sizeBytes && end > memory.start)) {
+    if (isThere) removeSite(leader.tid, site);
+    return;
+  }
+  if (!isThere) installSite(leader.tid, site, homeOf(leader), memory);
+  const sharer = guests.find((guest) => guest.hasDoorbell && vdsoStart(guest.leader) === site.vdso.start);
+  const doorbell = agent?.descriptorsLeft(pid) ?? [];
   if (sharer !== undefined && doorbell.length > 0) {
     callIn(sharer.leader, site, (call) => {
       for (const fd of doorbell) call(SYS.close, fd);
     });
   }
-  callIn(one.leader, site, (call) => call(SYS.munmap, memory.start, memory.sizeBytes));
-  removeSite(one.leader.tid, site);
+  callIn(leader, site, (call) => call(SYS.munmap, memory.start, memory.sizeBytes));
+  removeSite(leader.tid, site);
 }
 
-function hasFoothold({ tid }: StoppedTask, { vdso }: VdsoSite): boolean {
-  const own = readMaps(asPid(tid)).find(({ special }) => special === '[vdso]');
-  return own?.start === vdso.start && hasSite(asPid(tid), vdso);
-}
+/** Undefined of one that has ended. */
+const vdsoStart = ({ tid }: StoppedTask): number | undefined =>
+  unlessMissing(() => readMaps(asPid(tid)))?.find(({ special }) => special === '[vdso]')?.start;
 
 /** A few calls without an agent; the task is at home again afterwards. */
 function callIn(
@@ -136,8 +147,7 @@ function callIn(
   site: VdsoSite,
   ask: (call: (number: number, ...args: number[]) => void) => void,
 ): void {
-  const home = { registers: resolvedHere(task.registers, task.callAbi), signalMask: task.signalMask };
-  const ownSite = siteForThread(task.tid, site, home);
+  const ownSite = siteForThread(task.tid, site, homeOf(task));
   task.leaveHome(ownSite);
   ask((number, ...args) => task.tryCall(ownSite, number, ...args));
   task.standStill(false);

@@ -3,6 +3,7 @@ import { resolvedHere } from '../arch/x86/interrupted-call.ts';
 import type { Agent } from '../tracee/agent.ts';
 import type { BatchRunner } from '../tracee/call-batch.ts';
 import { SingleCalls } from '../tracee/single-calls.ts';
+import type { WayHome } from '../tracee/state-block.ts';
 import type { StoppedTask } from '../tracee/stopped-task.ts';
 import { siteForThread, type VdsoSite } from '../tracee/vdso-site.ts';
 
@@ -18,10 +19,15 @@ export interface Asking {
   readonly standStill: () => void;
 }
 
+/** Of a task that stands still where the program has brought it. */
+export const homeOf = (task: StoppedTask): WayHome => ({
+  registers: resolvedHere(task.registers, task.callAbi),
+  signalMask: task.signalMask,
+});
+
 /** One task of a memory after the other: they have one place for it. It is at home again afterwards. */
 export function inTask<T>(task: StoppedTask, { agent, site }: Asked, ask: (runner: BatchRunner) => T): T {
-  const home = { registers: resolvedHere(task.registers, task.callAbi), signalMask: task.signalMask };
-  const ownSite = siteForThread(task.tid, site, home);
+  const ownSite = siteForThread(task.tid, site, homeOf(task));
   task.leaveHome(ownSite);
   const answer = ask(new SingleCalls(agent, task, ownSite));
   task.returnHome();

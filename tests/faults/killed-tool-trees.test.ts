@@ -129,8 +129,9 @@ test('nothing of ours stays in memory and descriptors that a process shares whos
   const folder = newFolder();
   const program = compiled('shared-memory-processes');
   const save = (pid: number): string[] => ['checkpoint', String(pid), '--output', join(folder, 'image')];
-  // The agent of the second memory is about to make its doorbell, has made it and not told us, and is long there. A save that ends the tree rehearses nothing.
-  for (const stop of ['stop:2:socketpair', 'stop:2:pidfd_getfd', 'stop:3:pidfd_getfd']) {
+  // The agent of the second memory is about to make its doorbell, has made it and not told us, has it (and the next that has this memory gets an agent of its
+  // own), and is long there. A save that ends the tree rehearses nothing.
+  for (const stop of ['stop:2:socketpair', 'stop:2:pidfd_getfd', 'stop:14:pidfd_open', 'stop:3:pidfd_getfd']) {
     const target = start(folder, program);
     await said(target.output, 'ready');
     const members = processesOf(program);
