@@ -29,11 +29,20 @@ import type { DescriptorKind, DescriptorView, HostView } from '../resource.ts';
 import { STATUS_FLAGS } from '../status-flags.ts';
 
 const MAX_MARKS = 1 << 20;
+/** Of a group that grants access: whoever opens what it has marked waits for it. None is saved, and none is made for an image that says so. */
+const GRANTS_ACCESS = FAN.FAN_CLASS_CONTENT | FAN.FAN_CLASS_PRE_CONTENT;
+const grantsAccess = (flags: number): boolean => (flags & GRANTS_ACCESS) !== 0;
 
 const schema = v.strictObject({
   flags: u32,
   /** Of fanotify_init(2): its own, and those of the files that it opens. */
-  made: v.strictObject({ flags: u32, eventFlags: u32 }),
+  made: v.strictObject({
+    flags: v.pipe(
+      u32,
+      v.check((flags) => !grantsAccess(flags), 'must not be of a group that grants access'),
+    ),
+    eventFlags: u32,
+  }),
   /** Its maker had CAP_SYS_ADMIN. */
   privileged: v.boolean(),
   marks: boundedArray(
@@ -168,7 +177,7 @@ const isOnTop = ({ mountId, mountPoint }: Mount, mounts: readonly Mount[]): bool
 
 function obstacles(view: DescriptorView): Problem[] {
   const path = [`pid ${view.pid}`, `fd ${view.fd}`, view.descriptor.target];
-  if ((madeWith(view).flags & (FAN.FAN_CLASS_CONTENT | FAN.FAN_CLASS_PRE_CONTENT)) !== 0) {
+  if (grantsAccess(madeWith(view).flags)) {
     return [
       {
         code: 'unknown-descriptor',

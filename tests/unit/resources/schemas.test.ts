@@ -1,7 +1,9 @@
 /** The schema of every kind: its states come through an image as they were, and what no save writes is refused. */
+
 import { describe, expect, it } from 'vitest';
 import { decodeCbor, encodeCbor } from '../../../src/image/cbor.ts';
 import { parseState } from '../../../src/image/schema.ts';
+import { FAN } from '../../../src/kernel/abi/fanotify.ts';
 import { mappedFileSchema } from '../../../src/resources/mapped-file.ts';
 import { descriptorKinds, mappingKinds, processAspects, threadAspects } from '../../../src/resources/registry.ts';
 import type { StateSchema } from '../../../src/resources/resource.ts';
@@ -253,6 +255,11 @@ describe('a state that no save writes is refused:', () => {
     ['descriptor pipe', 'content that is a text', { ...descriptorStates.pipe, content: 'queued' }],
     ['mapping aio-ring', 'a place behind its end', { ...mappingStates['aio-ring'], tail: 127 }],
     ['mapping aio-ring', 'fewer answers than are unread', { ...mappingStates['aio-ring'], head: 125 }],
+    [
+      'descriptor fanotify',
+      'a group that grants access',
+      { ...descriptorStates.fanotify, made: { flags: FAN.FAN_CLASS_CONTENT, eventFlags: 0 } },
+    ],
     ['descriptor io_uring', 'a way of making it that cannot be made again', { ...ring, setup: 2 }],
     ['descriptor io_uring', 'a number of entries that is no power of two', { ...ring, sqEntries: 63 }],
     ['descriptor io_uring', 'more entries than there can be', { ...ring, sqEntries: 65_536, cqEntries: 65_536 }],
