@@ -1,5 +1,5 @@
 /* Connections of tcp(7) that nobody has accepted, with both ends here: in which order they wait, and what has been sent on them. */
-#include "self-check.h"
+#include "loopback.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -11,33 +11,6 @@ enum { KINDS = 3, CLIENTS = 5 };
 
 /* IPv4, IPv6, and IPv4 to a listener of both. */
 static const int families[KINDS] = {AF_INET, AF_INET6, AF_INET};
-
-union end {
-  struct sockaddr any;
-  struct sockaddr_in v4;
-  struct sockaddr_in6 v6;
-};
-
-static socklen_t loopback(int family, union end *end, int port) {
-  memset(end, 0, sizeof *end);
-  end->any.sa_family = (sa_family_t)family;
-  if (family == AF_INET) {
-    end->v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    end->v4.sin_port = htons((uint16_t)port);
-    return sizeof end->v4;
-  }
-  end->v6.sin6_addr = in6addr_loopback;
-  end->v6.sin6_port = htons((uint16_t)port);
-  return sizeof end->v6;
-}
-
-static int port_of(int fd, int is_peer) {
-  union end end;
-  socklen_t length = sizeof end;
-  int result = is_peer ? getpeername(fd, &end.any, &length) : getsockname(fd, &end.any, &length);
-  CHECK(result == 0, "the name of %d: errno %d", fd, errno);
-  return ntohs(end.any.sa_family == AF_INET ? end.v4.sin_port : end.v6.sin6_port);
-}
 
 static int listener(int kind) {
   union end end;
@@ -118,7 +91,7 @@ int main(void) {
   size_t filled[KINDS];
   for (int kind = 0; kind < KINDS; kind++) {
     listeners[kind] = listener(kind);
-    int port = port_of(listeners[kind], 0);
+    int port = port_of(listeners[kind]);
     /* The order of the descriptors is not that of the connections. */
     for (int i = CLIENTS - 1; i >= 0; i--) clients[kind][i] = socket(families[kind], SOCK_STREAM, 0);
     int one = 1;
@@ -136,7 +109,7 @@ int main(void) {
     close(gate[1]);
     for (int kind = 0; kind < KINDS; kind++) {
       for (int i = 0; i < CLIENTS - 1; i++) close(clients[kind][i]);
-      connect_to(clients[kind][CLIENTS - 1], kind, port_of(listeners[kind], 0));
+      connect_to(clients[kind][CLIENTS - 1], kind, port_of(listeners[kind]));
       close(listeners[kind]);
       post(clients[kind][CLIENTS - 1], "of the child");
     }
@@ -150,7 +123,7 @@ int main(void) {
   int ports[KINDS][CLIENTS];
   for (int kind = 0; kind < KINDS; kind++) {
     close(clients[kind][CLIENTS - 1]);
-    for (int i = 0; i < CLIENTS - 1; i++) ports[kind][i] = port_of(clients[kind][i], 0);
+    for (int i = 0; i < CLIENTS - 1; i++) ports[kind][i] = port_of(clients[kind][i]);
   }
 
   wait_for_go();
@@ -161,9 +134,9 @@ int main(void) {
       accepted[i] = accept4(listeners[kind], NULL, NULL, 0);
       CHECK(accepted[i] >= 0, "accept %d of kind %d: errno %d", i, kind, errno);
       if (i == CLIENTS - 1) continue;
-      CHECK(port_of(accepted[i], 1) == ports[kind][i], "connection %d of kind %d is another", i, kind);
-      CHECK(port_of(clients[kind][i], 0) == ports[kind][i], "client %d of kind %d has another port", i, kind);
-      CHECK(port_of(clients[kind][i], 1) == port_of(listeners[kind], 0), "client %d of kind %d is connected elsewhere", i, kind);
+      CHECK(peer_port_of(accepted[i]) == ports[kind][i], "connection %d of kind %d is another", i, kind);
+      CHECK(port_of(clients[kind][i]) == ports[kind][i], "client %d of kind %d has another port", i, kind);
+      CHECK(peer_port_of(clients[kind][i]) == port_of(listeners[kind]), "client %d of kind %d is connected elsewhere", i, kind);
     }
     CHECK(accept4(listeners[kind], NULL, NULL, 0) == -1 && errno == EAGAIN, "one more waits: errno %d", errno);
     expect_nothing(accepted[0]);
