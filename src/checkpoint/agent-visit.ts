@@ -1,6 +1,6 @@
 /** The agent in one frozen process: brought in through the vDSO, with every step undone by the stack of the save. */
 import { SYS } from '../kernel/abi/syscall.ts';
-import { tryOpenPidfd } from '../kernel/calls/descriptors.ts';
+import { tryOpenPidfd, waitReadable } from '../kernel/calls/descriptors.ts';
 import type { NativeMemory } from '../kernel/native-memory.ts';
 import type { OwnedFd } from '../kernel/owned-fd.ts';
 import { is32BitProgram } from '../procfs/exe.ts';
@@ -43,6 +43,11 @@ export interface Visiting {
 
 export interface VisitedHost extends Host, Pick<Visited, 'agent' | 'site'> {}
 
+export const hasEnded = ({ pidfd }: Pick<Visited, 'pidfd'>): boolean => waitReadable(pidfd.number, 0);
+
+export const endedMeanwhile = (pid: Pid): QuicksaveError =>
+  new QuicksaveError('target-ended', `Process ${pid} ended while it was being saved.`);
+
 export function visit(frozen: FrozenProcess, visiting: Visiting): Visited {
   const { hosts, undo } = visiting;
   const pid = speakerIn(frozen);
@@ -54,6 +59,7 @@ export function visit(frozen: FrozenProcess, visiting: Visiting): Visited {
   return needingRoom(frozen.pid, () => {
     const maps = readMaps(pid);
     const vdso = maps.find((entry) => entry.special === '[vdso]');
+    if (vdso === undefined && hasEnded({ pidfd })) throw endedMeanwhile(frozen.pid);
     if (vdso === undefined) throw new QuicksaveError('no-vdso', `Process ${pid} has no vDSO.`);
     const host = hosts.of(pid, leader, vdso);
     if (host !== undefined) {

@@ -15,7 +15,7 @@ import type { Problem } from '../support/errors.ts';
 import { Agent } from '../tracee/agent.ts';
 import { isSubreaper } from '../tracee/snapshot.ts';
 import type { StoppedTask } from '../tracee/stopped-task.ts';
-import { AGENT_LAYOUT, type Visited, type VisitedHost, visit } from './agent-visit.ts';
+import { AGENT_LAYOUT, endedMeanwhile, hasEnded, type Visited, type VisitedHost, visit } from './agent-visit.ts';
 import { inLeader } from './asking.ts';
 import { type CollectedTree, collectTree } from './collect.ts';
 import { writeContent } from './content.ts';
@@ -90,6 +90,8 @@ export class Save {
   readonly #release = new CleanupStack();
   readonly #connections: ConnectionKeeper;
   readonly #clock = new SaveClock();
+  /** While they stand still. */
+  #visited: Visited[] = [];
   #frozenAt = 0;
   #pauseMs = 0;
 
@@ -107,7 +109,7 @@ export class Save {
   /** What a save would find, and why it could not let the program go on at once: everything but its pages, of which none is read. */
   look<T>(use: (stopped: StoppedTree, remarks: readonly string[]) => T): T {
     try {
-      const stopped = this.#standStill();
+      const stopped = this.#unlessEnded(() => this.#standStill());
       const { contents } = stopped.tree;
       this.#release.push(() => {
         for (const { own } of contents) own.close();
@@ -125,7 +127,7 @@ export class Save {
     const { output, pid, kill } = this.#request;
     let saved: Saved;
     try {
-      saved = this.#whileFrozen(stream);
+      saved = this.#unlessEnded(() => this.#whileFrozen(stream));
       stream.writer.timeline(this.#clock.timeline(started));
       stream.end();
       output.commit();
@@ -161,6 +163,16 @@ export class Save {
     return { ...stopped, ...written, remarks: [...written.remarks, ...remarks] };
   }
 
+  /** What fails in the middle because somebody has ended a process of the tree is said as that. */
+  #unlessEnded<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      refuseEnded(this.#visited);
+      throw error;
+    }
+  }
+
   #standStill(): StoppedTree {
     const { pid, kill, savesItself } = this.#request;
     const { refuse } = this.#prepared;
@@ -192,11 +204,13 @@ export class Save {
       ...{ mirror: this.#mirror, hosts: new Hosts<VisitedHost>(), undo: this.#release },
       guestsOf: (leader: StoppedTask) => guestsOf(leader, leaders, last),
     };
-    const visited = frozen.processes.map((one) => visit(one, visiting));
+    for (const one of frozen.processes) this.#visited.push(visit(one, visiting));
+    const visited: readonly Visited[] = [...this.#visited];
     const survey = this.#survey(visited);
     const problems = [...survey.problems];
     // What is ended must be whole in the image; a program that goes on need not wait for another look at the whole host.
     if (kill) problems.push(...outsideObstacles(survey));
+    if (problems.length > 0) refuseEnded(visited);
     refuse(pid, problems);
     const tree = collectTree({
       processes: visited.map((one, index) => ({
@@ -349,6 +363,7 @@ export class Save {
 
   #releaseTarget(): void {
     if (this.#frozenAt === 0) return;
+    this.#visited = [];
     this.#release.run();
     const now = performance.now();
     this.#clock.note('resumedUs', now);
@@ -364,6 +379,12 @@ export function trackedSince(
 ): ReadonlySet<number> {
   const isSinceParent = parent !== undefined && keeper?.imageId === parent.imageId && parent.memories.has(pid);
   return isSinceParent ? tracked : new Set();
+}
+
+/** One that somebody has ended meanwhile looks like many things that it is not. */
+function refuseEnded(visited: readonly Visited[]): void {
+  const ended = visited.find(hasEnded);
+  if (ended !== undefined) throw endedMeanwhile(ended.frozen.pid);
 }
 
 /** Of a program that runs: it may have changed under the look. */

@@ -144,7 +144,9 @@ test('nothing of ours stays in memory and descriptors that a process shares whos
     expect(mapsOf()).not.toBe(before[0]);
     process.kill(host, 'SIGKILL');
     tool.kill('SIGCONT');
-    expect((await tool.done).status, stop).toBe(1);
+    const { status, stderr } = await tool.done;
+    expect(status, stop).toBe(1);
+    expect(stderr, stop).toMatch(new RegExp(`(process|Process).* ${host}\\b.*(ended|no such process)`));
     expect([mapsOf(), readdirSync(`/proc/${guest}/fd`)], stop).toEqual(before);
     await mustRun(...save(target.pid));
     process.kill(target.pid, 'SIGKILL');
