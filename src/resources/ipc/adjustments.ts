@@ -28,7 +28,9 @@ export function adjustmentsOf({ speaker, tids }: Pick<ProcessView, 'speaker' | '
   if (first === undefined) return { entries: [] };
   const { list, entries = [] } = first;
   const sharing = tasks.filter(({ undoList }) => undoList === list).length;
-  if (second !== undefined || sharing < tids.length || (tryCountSharers(list) ?? 0) > sharing) {
+  const sharers = tryCountSharers(list);
+  if (sharers === undefined) return { entries: [], unseen: true };
+  if (second !== undefined || sharing < tids.length || sharers > sharing) {
     return { entries, odd: `It has adjustments of System V semaphores (SEM_UNDO) that ${ODD_SHARING}.` };
   }
   if (entries.some(({ adjustments }) => adjustments.some(({ value }) => Math.abs(value) > MAX_ADJUSTMENT))) {

@@ -1,6 +1,6 @@
 /**
- * What of a process no file and no call shows, and no restart gives back: its Landlock domain (landlock(7)), the I/O privilege level (iopl(2)), rings of io_uring
- * that it has only registered, and its keys (keyrings(7)). Read where the kernel keeps it (CAP_BPF, CAP_PERFMON). A sandbox must not be lost in silence: refused.
+ * What of a process no file and no call shows, and no restart gives back: its Landlock domain (landlock(7)), the I/O privilege level (iopl(2)), and rings of
+ * io_uring that it has only registered. Read where the kernel keeps it (CAP_BPF, CAP_PERFMON). A sandbox must not be lost in silence: refused.
  * Where that cannot be read, a process that may have one (no_new_privs, which Landlock asks for) is told of.
  */
 import * as v from 'valibot';
